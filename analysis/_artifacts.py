@@ -1,0 +1,72 @@
+"""Turn figures and tables into bytes that repeat, and write them all or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis._figures import STYLE
+
+PNG_DPI = 200
+# matplotlib stamps a PDF with the time unless told not to.
+METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {}}
+
+
+def render(figure: Figure, file_format: str) -> bytes:
+    """Return the figure as the content of a `pdf` or `png` file, the same at every call."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):  # the backends read some settings as they write
+        figure.savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=METADATA[file_format])
+    return buffer.getvalue()
+
+
+def render_csv(table: pd.DataFrame) -> bytes:
+    """Return the table as CSV; an absent number is an empty field."""
+    return str(table.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
+
+
+def describe(trials: pd.DataFrame, files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return what a figure was drawn from, and the digest of each of its files."""
+    drawn = trials[trials["status"] == "FINISHED"]
+    return {
+        **{name: trials.attrs[name] for name in ("sweep", "sweep_key", "dataset")},
+        "parent_run_id": trials.attrs["parent_run_id"],
+        "trials_total": trials.attrs["trials_total"],
+        "run_ids": sorted(drawn["run_id"]),
+        "code_versions": sorted(drawn["code_version"].dropna().unique()),
+        "data_fingerprints": sorted(drawn["data_fingerprint"].dropna().unique()),
+        "files": {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)},
+    }
+
+
+def render_manifest(figures: Mapping[str, Any]) -> bytes:
+    """Return the manifest of all figures with the versions of what drew them."""
+    packages = {name: version(name) for name in ("matplotlib", "mlflow", "pandas")}
+    content = {"figures": dict(figures), "packages": packages}
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write each file whole or not at all, in the order given.
+
+    Raises:
+        OSError: The folder or a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        temporary = folder / f".{name}.{os.getpid()}.tmp"
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, folder / name)
+        finally:
+            temporary.unlink(missing_ok=True)

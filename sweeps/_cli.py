@@ -1,0 +1,127 @@
+"""The options that every sweep script has, and the way it refuses bad input."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
+OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with one line per error, the form that every other bad input has."""
+
+    def error(self, message: str) -> NoReturn:
+        refuse(f"{message}; see `{self.prog} --help`")
+
+
+def refuse(message: str) -> NoReturn:
+    """Say in one line on standard error why the input is not usable, and exit with 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT)
+
+
+def sweep_parser(description: str) -> argparse.ArgumentParser:
+    """Return the parser of a sweep script; the script adds the options of its own axes."""
+    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--preset", default="demo", metavar="NAME", help="default: demo")
+    source.add_argument("--config", metavar="FILE", help="YAML file instead of a preset")
+    parser.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a field of the config; may stand several times",
+    )
+    parser.add_argument(
+        "--seeds", type=_whole(1), default=3, metavar="N", help="seeds per setting (default: 3)"
+    )
+    parser.add_argument(
+        "--plan", action="store_true", help="print what would be trained, and train nothing"
+    )
+    parser.add_argument(
+        "--tracking-uri",
+        type=_tracking_uri,
+        default="sqlite:///mlflow.db",
+        metavar="URI",
+        help="MLflow store (default: sqlite:///mlflow.db)",
+    )
+    parser.add_argument(
+        "--storage", default="runs/", metavar="DIR", help="folder of run folders (default: runs/)"
+    )
+    parser.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
+    parser.add_argument(
+        "--max-concurrent", type=_whole(1), metavar="N", help="training runs at a time"
+    )
+    parser.add_argument(
+        "--cpus-per-trial",
+        type=_number(positive=True),
+        default=1.0,
+        metavar="X",
+        help="CPU slots, and threads, of a training run (default: 1)",
+    )
+    parser.add_argument(
+        "--gpus-per-trial",
+        type=_number(positive=False),
+        metavar="X",
+        help="share of a GPU (default: 1 where there is one)",
+    )
+    parser.add_argument(
+        "--time-budget",
+        type=_number(positive=True),
+        metavar="SECONDS",
+        help="start no step of training after this time",
+    )
+    parser.add_argument(
+        "--no-reuse", action="store_true", help="train again what run folders already hold"
+    )
+    parser.add_argument("--no-figures", action="store_true", help="draw no figures at the end")
+    parser.add_argument(
+        "--out", default="figures/", metavar="DIR", help="folder of figures (default: figures/)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object on standard output, at the end"
+    )
+    return parser
+
+
+def _tracking_uri(text: str) -> str:
+    scheme = text.partition("://")[0].partition("+")[0]
+    if "://" not in text or scheme not in STORES:
+        raise argparse.ArgumentTypeError(
+            f"must begin with one of {', '.join(STORES)} and `://`, but got {text!r}"
+        )
+    return text
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number of at least {least}, but got {text!r}"
+            )
+        return int(text)
+
+    return read
+
+
+def _number(*, positive: bool) -> Callable[[str], float]:
+    rule = "above 0" if positive else "of at least 0"
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value < 0 or (positive and value == 0):
+            raise argparse.ArgumentTypeError(f"must be a number {rule}, but got {text!r}")
+        return value
+
+    return read

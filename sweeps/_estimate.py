@@ -1,0 +1,85 @@
+"""What a plan will cost: training runs, time from measured throughput, memory and disk."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import torch
+
+from sweeps._plan import Plan, PlannedRun
+from trainable.config import TrialConfig
+from trainable.discriminators import build_discriminator
+from trainable.generators import build_generator
+from trainable.run_folder import KEPT_CHECKPOINTS
+
+BYTES = 4  # of a float32
+# What decides the time of an iteration.
+COST_FIELDS = ("generator", "generator_width", "crop_px", "batch_size", "discriminator_width")
+
+
+def describe(plan: Plan) -> str:
+    """Return the plan in words, one fact a line."""
+    pending = plan.pending()
+    lines = [
+        f"{plan.name} on {plan.base.dataset}, sweep {plan.sweep_key}",
+        f"trials:          {len(plan.trials)}",
+        f"training runs:   {len(plan.runs)} after merging readouts, instead of {len(plan.trials)}",
+        f"done already:    {len(plan.runs) - len(pending)}",
+        f"training time:   {_time_in_words(plan, pending)}",
+    ]
+    if pending:
+        largest = max(_state_bytes(run, plan) for run in pending)
+        disk = KEPT_CHECKPOINTS * sum(_state_bytes(run, plan) for run in pending)
+        lines += [
+            f"device memory:   {largest / 1e9:.3f} GB per training run for weights, optimizers and "
+            "averages; activations come on top",
+            f"disk:            {disk / 1e9:.3f} GB at most, in {plan.storage}",
+        ]
+    return "\n".join(lines)
+
+
+def _time_in_words(plan: Plan, pending: list[PlannedRun]) -> str:
+    if not pending:
+        return "none"
+    speeds = _measured_speeds(plan.storage)
+    total_s = 0.0
+    for run in pending:
+        config = run.spec.config
+        known = speeds.get(_cost_key(config))
+        if not known:
+            return f"not known: no run in {plan.storage} was like these"
+        total_s += config.iterations * config.batch_size * len(known) / sum(known)
+    clock = time.strftime("%H:%M:%S", time.gmtime(total_s % 86400))
+    days = f"{int(total_s // 86400)} d " if total_s >= 86400 else ""
+    return f"{days}{clock} in one slot, by the throughput of earlier runs"
+
+
+def _measured_speeds(storage: Path) -> dict[str, list[float]]:
+    """Return the images per second of the finished runs in a storage, by what they cost."""
+    speeds: dict[str, list[float]] = {}
+    for path in sorted(storage.glob("*/result.json")):
+        values = json.loads(path.with_name("config.json").read_bytes())["config"]
+        key = _cost_key(TrialConfig(**values))
+        speeds.setdefault(key, []).append(json.loads(path.read_bytes())["images_per_s"])
+    return speeds
+
+
+def _cost_key(config: TrialConfig) -> str:
+    values = [getattr(config, name) for name in COST_FIELDS]
+    return json.dumps([*values, config.adversarial if config.has_adversary else "none"])
+
+
+def _state_bytes(run: PlannedRun, plan: Plan) -> int:
+    """Return the size of a run's weights, momenta and averages."""
+    classes = len(plan.data.classes)
+    with torch.device("meta"):
+        generator = build_generator(run.spec.config, classes)
+        discriminator = build_discriminator(run.spec.config, classes)
+    # SGD keeps one momentum per weight, Adam two; each readout is one copy of the generator.
+    copies = 2 + len(run.spec.readouts)
+    numbers = copies * sum(weight.numel() for weight in generator.parameters())
+    if discriminator is not None:
+        numbers += 3 * sum(weight.numel() for weight in discriminator.parameters())
+    return BYTES * numbers

@@ -1,0 +1,164 @@
+"""Trials to training runs: merge what differs only in its readout, leave out what is done."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainable.config import Readout, TrialConfig
+from trainable.datasets import DataFacts
+from trainable.identity import RunSpec, code_version, key_of, training_key, trial_key
+from trainable.run_folder import RunFolder
+from trainable.training_run import outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One point of a sweep, in its one spelling, with its keys."""
+
+    config: TrialConfig
+    training_key: str
+    trial_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """A training run and the trials that it answers."""
+
+    spec: RunSpec
+    trials: tuple[Trial, ...]
+
+    def label(self, axes: Sequence[str]) -> str:
+        """Return the run in words: its values on the sweep's axes, and its seed."""
+        config = self.spec.config
+        named = [f"{axis}={getattr(config, axis):g}" for axis in axes]
+        return " ".join([*named, f"seed={config.seed}"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A sweep's trials, the training runs that answer them, and where their folders lie.
+
+    Attributes:
+        name: Of the sweep.
+        sweep_key: Alike for all commands that ask the same question with the same data and code,
+            however many seeds or points.
+        axes: The config fields that the sweep varies, besides the seed.
+        base: The config that the axes vary.
+        data: Fingerprint and classes of the data set.
+        storage: Folder of all run folders.
+        runs: In the order in which to train.
+    """
+
+    name: str
+    sweep_key: str
+    axes: tuple[str, ...]
+    base: TrialConfig
+    data: DataFacts
+    storage: Path
+    runs: tuple[PlannedRun, ...]
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, by training run."""
+        return [trial for run in self.runs for trial in run.trials]
+
+    def outcome(self, run: PlannedRun) -> tuple[str, dict[str, Any]] | None:
+        """Return the result or failure that the run's folder holds, None if it is to be trained."""
+        return outcome(RunFolder(self.storage, run.spec.training_key), run.spec)
+
+    def pending(self) -> list[PlannedRun]:
+        """Return the runs that are still to be trained."""
+        return [run for run in self.runs if self.outcome(run) is None]
+
+
+def make_plan(
+    name: str,
+    configs: Iterable[TrialConfig],
+    *,
+    base: TrialConfig,
+    axes: tuple[str, ...],
+    data: DataFacts,
+    storage: Path,
+    attempt: str = "",
+) -> Plan:
+    """Merge trials into training runs.
+
+    A run that lacks a readout is trained again with the ones it has besides: all numbers of a run
+    folder come from one trajectory.
+
+    Args:
+        name: Of the sweep.
+        configs: The trials; one that stands twice counts once.
+        base: The config that the axes vary.
+        axes: The fields varied, besides the seed.
+        data: Of the data set that all trials use.
+        storage: Folder of all run folders.
+        attempt: If not empty, results of other attempts do not count as done.
+    """
+    merged: dict[str, dict[str, Trial]] = {}
+    for config in configs:
+        canonical = config.canonical()
+        trial = Trial(
+            config=canonical,
+            training_key=training_key(canonical, data.fingerprint),
+            trial_key=trial_key(canonical, data.fingerprint),
+        )
+        merged.setdefault(trial.training_key, {})[trial.trial_key] = trial
+    runs = [
+        _planned_run(tuple(trials.values()), data.fingerprint, storage, attempt)
+        for trials in merged.values()
+    ]
+    # The longest first, so that the last slot to finish idles the others least.
+    runs.sort(key=lambda run: not run.spec.config.has_adversary)
+    return Plan(
+        name=name,
+        sweep_key=_sweep_key(name, base, axes, data.fingerprint),
+        axes=axes,
+        base=base,
+        data=data,
+        storage=storage,
+        runs=tuple(runs),
+    )
+
+
+def _planned_run(
+    trials: tuple[Trial, ...], data_fingerprint: str, storage: Path, attempt: str
+) -> PlannedRun:
+    spec = RunSpec(
+        config=trials[0].config,
+        readouts=_distinct(trial.config.readout for trial in trials),
+        data_fingerprint=data_fingerprint,
+        training_key=trials[0].training_key,
+        attempt=attempt,
+    )
+    folder = RunFolder(storage, spec.training_key)
+    earlier = folder.read("result")
+    if earlier is not None and outcome(folder, spec) is None:
+        known = (Readout(**entry["readout"]) for entry in earlier["readouts"].values())
+        spec = dataclasses.replace(spec, readouts=_distinct([*spec.readouts, *known]))
+    return PlannedRun(spec=spec, trials=trials)
+
+
+def _distinct(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
+    """Return the readouts in one order, each once, so that a restart carries the same ones."""
+    unique = {key_of(readout.identity()): readout for readout in readouts}
+    return tuple(unique[key] for key in sorted(unique))
+
+
+def _sweep_key(name: str, base: TrialConfig, axes: tuple[str, ...], data_fingerprint: str) -> str:
+    identity = base.training_identity() | base.readout.identity()
+    fixed: Mapping[str, Any] = {
+        field: value for field, value in identity.items() if field not in (*axes, "seed")
+    }
+    return key_of(
+        {
+            "name": name,
+            "fixed": fixed,
+            "data_fingerprint": data_fingerprint,
+            "code_version": code_version(),
+        }
+    )

@@ -1,0 +1,217 @@
+"""Train the pending runs of a plan with Ray Tune, as a stateless executor.
+
+Every execution is a fresh Tuner; what is done is judged from the run folders alone. Ray's own
+experiment state is thrown away: restored after a kill it reissues trials under new ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sweeps._plan import Plan, PlannedRun
+from sweeps._screen import Execution, Screen
+
+MAX_RETRIES = 2  # of a run whose worker died; it goes on from its last good checkpoint
+# Ray reads these at import: no stock output, loggers or telemetry; token authentication.
+RAY_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+}
+
+
+class ExecutorError(RuntimeError):
+    """Ray cannot do what was asked: no cluster there, or too few resources."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a training run may take, and where."""
+
+    address: str | None
+    cpus_per_trial: float
+    gpus_per_trial: float | None
+    max_concurrent: int | None
+    time_budget_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slots:
+    """How many training runs go on at a time, what each takes, and for how long."""
+
+    count: int
+    cpus: float
+    gpus: float
+    time_budget_s: float | None
+
+
+@contextmanager
+def ray_slots(resources: Resources, wanted: int) -> Iterator[Slots]:
+    """Start Ray, or join a cluster, and give it back at the end.
+
+    Args:
+        resources: What a training run may take, and where.
+        wanted: Training runs to do.
+
+    Raises:
+        ExecutorError: Ray cannot be reached or lacks the resources.
+    """
+    if resources.address is None:
+        # Asked before Ray starts: a refusal should not take seconds.
+        here = {"CPU": float(_cpus()), "GPU": float(torch.cuda.device_count())}
+        _slots(here, resources, wanted)
+    os.environ.update(RAY_SETTINGS)
+    import ray
+
+    try:
+        _start_ray(resources.address)
+        yield _slots(ray.cluster_resources(), resources, wanted)
+    finally:
+        ray.shutdown()
+
+
+def execute(
+    plan: Plan,
+    pending: list[PlannedRun],
+    slots: Slots,
+    screen: Screen,
+    on_outcome: Callable[[PlannedRun], None],
+) -> Execution:
+    """Train the pending runs; return when all ended, or the time budget did.
+
+    Args:
+        plan: The sweep.
+        pending: Those of its runs to train.
+        slots: Of the Ray that runs.
+        screen: Is told what happens.
+        on_outcome: Called for each run as soon as its folder holds a result or a failure.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM came; workers were stopped.
+    """
+    from ray import tune
+
+    from sweeps._report import Report
+    from trainable.ray_trainable import SegmentationTrainable
+
+    execution = Execution(slots=slots.count)
+    scratch = plan.storage / ".tune"
+    tuner = tune.Tuner(
+        tune.with_resources(SegmentationTrainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
+        param_space={
+            "spec": tune.grid_search([run.spec.to_primitives() for run in pending]),
+            "storage": str(plan.storage),
+            "threads": max(1, int(slots.cpus)),
+        },
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            max_concurrent_trials=slots.count,
+            time_budget_s=slots.time_budget_s,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=plan.sweep_key,
+            storage_path=str(scratch),
+            verbose=0,
+            callbacks=[Report(plan, pending, screen, execution, on_outcome)],
+            failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    started = time.monotonic()
+    try:
+        with _sigterm_interrupts():
+            tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    execution.wall_s = time.monotonic() - started
+    return execution
+
+
+def _start_ray(address: str | None) -> None:
+    import ray
+
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                num_cpus=_cpus(),
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = "on this machine" if address is None else f"at {address}"
+        raise ExecutorError(f"Ray does not start {where}: {str(error).splitlines()[0]}") from error
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists():
+        token.chmod(0o600)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+
+
+def _slots(found: dict[str, float], resources: Resources, wanted: int) -> Slots:
+    """Return what a training run takes and how many fit.
+
+    Raises:
+        ExecutorError: Not even one fits.
+    """
+    cpus, gpus = found.get("CPU", 0.0), found.get("GPU", 0.0)
+    gpus_per_trial = resources.gpus_per_trial
+    if gpus_per_trial is None:
+        gpus_per_trial = 1.0 if gpus else 0.0
+    fit = int(cpus / resources.cpus_per_trial)
+    if gpus_per_trial:
+        fit = min(fit, int(gpus / gpus_per_trial))
+    if fit < 1:
+        raise ExecutorError(
+            f"a training run needs {resources.cpus_per_trial:g} CPUs and {gpus_per_trial:g} GPUs, "
+            f"but there are {cpus:g} and {gpus:g}; lower --cpus-per-trial or --gpus-per-trial"
+        )
+    return Slots(
+        count=max(1, min(fit, wanted, resources.max_concurrent or fit)),
+        cpus=resources.cpus_per_trial,
+        gpus=gpus_per_trial,
+        time_budget_s=resources.time_budget_s,
+    )
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _trial_name(trial: Any) -> str:
+    key: str = trial.config["spec"]["training_key"]
+    return key
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end the sweep as SIGINT does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,224 @@
+"""A sweep from command line to figure: plan, train, record, draw."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sweeps._best import best_point
+from sweeps._cli import INTERRUPTED, OK, SOME_FAILED, refuse
+from sweeps._estimate import describe
+from sweeps._mlflow import Publisher
+from sweeps._plan import Plan, make_plan
+from sweeps._run import ExecutorError, Resources, execute, ray_slots
+from sweeps._screen import Execution, Screen
+from trainable import datasets
+from trainable.config import ConfigError, TrialConfig, load_config
+from trainable.run_folder import CRASH_LOG
+from trainable.training_run import pick_device
+
+Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a sweep script asks.
+
+    Attributes:
+        name: Of the sweep, also in the record.
+        axes: The config fields that it varies, besides the seed.
+        trials: From the base config, the seeds and the script's options to the trials.
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    trials: Trials
+
+
+def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
+    """Answer the question as the command line says, and return the exit code."""
+    options = parser.parse_args()
+    console = Console(stderr=options.json, highlight=False)
+    try:
+        plan = _plan(question, options)
+    except ConfigError as error:
+        refuse(str(error))
+    if options.plan:
+        _say(console, describe(plan))
+        if options.json:
+            print(json.dumps(_summary(plan, None, None, [])))
+        return OK
+    return _answer(plan, options, console)
+
+
+def _plan(question: Question, options: argparse.Namespace) -> Plan:
+    overrides = list(options.overrides)
+    if options.data_root is not None:
+        overrides.append(f"data_root={json.dumps(str(Path(options.data_root).resolve()))}")
+    base = load_config(preset=options.preset, file=options.config, overrides=overrides)
+    seeds = range(base.seed, base.seed + options.seeds)
+    trials = question.trials(base, seeds, options)
+    if options.address is None:
+        pick_device(base.device)
+    storage = Path(options.storage).resolve()
+    if storage.exists() and not storage.is_dir():
+        raise ConfigError(f"--storage must be a folder, but {options.storage} is a file")
+    return make_plan(
+        question.name,
+        trials,
+        base=base,
+        axes=question.axes,
+        data=datasets.inspect(base),
+        storage=storage,
+        attempt=uuid.uuid4().hex if options.no_reuse else "",
+    )
+
+
+def _answer(plan: Plan, options: argparse.Namespace, console: Console) -> int:
+    pending = plan.pending()
+    done = len(plan.runs) - len(pending)
+    head = f"{plan.name} on {plan.base.dataset}: {len(plan.trials)} trials"
+    counts = f"from {len(plan.runs)} training runs, {done} done"
+    left = f"{len(pending)} to train" if pending else "nothing to train"
+    _say(console, f"{head} {counts}, {left}")
+    publisher = Publisher(plan, options.tracking_uri, lambda text: _say(console, text))
+    execution = Execution()
+    try:
+        with ExitStack() as stack:
+            slots = None
+            if pending:
+                slots = stack.enter_context(ray_slots(_resources(options), len(pending)))
+            plan.storage.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(publisher)
+            for run in plan.runs:
+                if run not in pending:
+                    publisher.publish(run)
+            if slots is not None:
+                screen = Screen(
+                    console=console,
+                    title=f"{plan.name} on {plan.base.dataset}",
+                    total=len(plan.runs),
+                    done=done,
+                    slots=slots.count,
+                )
+                stack.enter_context(screen)
+                execution = execute(plan, pending, slots, screen, publisher.publish)
+    except ExecutorError as error:
+        refuse(str(error))
+    except KeyboardInterrupt:
+        command = shlex.join([Path(sys.executable).name, *sys.argv])
+        _say(console, f"interrupted; what was trained is kept, go on with: {command}")
+        return INTERRUPTED
+    if pending:
+        _say(
+            console,
+            f"trained {len(pending) - len(plan.pending())} runs in {execution.wall_s:.0f} s; "
+            f"slots busy {execution.utilisation:.2f}; largest worker {execution.rss_gb:.2f} GB",
+        )
+    return _conclude(plan, options, console, execution, publisher)
+
+
+def _conclude(
+    plan: Plan,
+    options: argparse.Namespace,
+    console: Console,
+    execution: Execution,
+    publisher: Publisher,
+) -> int:
+    """Say what came out, draw the figures, and return the exit code."""
+    failures = _failures(plan, execution)
+    for key, label, cause in failures:
+        _say(console, f"failed: {label}: {cause} (log: {plan.storage / key / CRASH_LOG})")
+    left = len(plan.pending()) - len(execution.causes)
+    if left:
+        _say(console, f"{left} training runs are left; the same command goes on with them")
+    best = best_point(plan)
+    if best is not None:
+        _say(console, _best_in_words(best))
+    figure = None
+    if not options.no_figures and publisher.reachable and best is not None:
+        figure = _draw(plan, options, console)
+    if options.json:
+        print(json.dumps(_summary(plan, best, figure, failures)))
+    return SOME_FAILED if failures else OK
+
+
+def _failures(plan: Plan, execution: Execution) -> list[tuple[str, str, str]]:
+    """Return key, label and cause of each training run that ended without numbers."""
+    failures = []
+    for run in plan.runs:
+        found = plan.outcome(run)
+        cause = execution.causes.get(run.spec.training_key) if found is None else None
+        if found is not None and found[0] == "failure":
+            cause = found[1]["cause"]
+        if cause is not None:
+            failures.append((run.spec.training_key, run.label(plan.axes), cause))
+    return failures
+
+
+def _draw(plan: Plan, options: argparse.Namespace, console: Console) -> str | None:
+    """Draw the figures in a process of their own; the path of the figure is printed last."""
+    command = [sys.executable, "-m", "analysis.make_figures"]
+    command += ["--tracking-uri", options.tracking_uri, "--out", options.out]
+    command += ["--sweep", plan.sweep_key]
+    drawn = subprocess.run(command, capture_output=True, text=True, check=False)
+    output = (drawn.stdout if drawn.returncode == 0 else drawn.stderr).strip().splitlines()
+    path = output[-1] if output else None
+    _say(console, path if drawn.returncode == 0 and path else f"no figure drawn: {path}")
+    return path if drawn.returncode == 0 else None
+
+
+def _resources(options: argparse.Namespace) -> Resources:
+    return Resources(
+        address=options.address,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+        max_concurrent=options.max_concurrent,
+        time_budget_s=options.time_budget,
+    )
+
+
+def _best_in_words(best: dict[str, Any]) -> str:
+    point = ", ".join(f"{axis}={value:g}" for axis, value in best["point"].items())
+    mean, low, high = (best[f"{name}/swa/miou"] for name in ("mean", "ci_low", "ci_high"))
+    interval = (
+        "no interval from one seed" if low is None else f"95 % interval {low:.4f} to {high:.4f}"
+    )
+    return f"best point: {point} with swa/miou {mean:.4f} ({interval}, {best['best/seeds']} seeds)"
+
+
+def _summary(
+    plan: Plan,
+    best: dict[str, Any] | None,
+    figure: str | None,
+    failures: list[tuple[str, str, str]],
+) -> dict[str, Any]:
+    pending = plan.pending()
+    return {
+        "sweep": plan.name,
+        "sweep_key": plan.sweep_key,
+        "dataset": plan.base.dataset,
+        "trials": len(plan.trials),
+        "training_runs": len(plan.runs),
+        "training_runs_done": len(plan.runs) - len(pending),
+        "failed": [
+            {"training_key": key, "run": label, "cause": cause} for key, label, cause in failures
+        ],
+        "best": best,
+        "figure": figure,
+    }
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False)

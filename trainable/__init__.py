@@ -1,0 +1,1 @@
+"""Train one trial of pixel-wise adversarial segmentation: plain PyTorch, no Ray, no MLflow."""

@@ -1,0 +1,81 @@
+"""Random scale, crop and mirror as one resampling of a whole batch on the training device.
+
+Shapes: N images, H x W the canvas, S the crop's side in pixels.
+    images uint8 [N, 3, H, W], labels uint8 [N, H, W] -> images float32 [N, 3, S, S] normalised,
+    labels int64 [N, S, S]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trainable.config import TrialConfig
+from trainable.losses import VOID
+
+MEAN_RGB = (0.485, 0.456, 0.406)  # ImageNet, scale 0 to 1
+STD_RGB = (0.229, 0.224, 0.225)
+SCALE_STEP = 0.1  # base code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crops:
+    """One random view per image: scale, mirroring, and the crop's corner in scaled pixels."""
+
+    scale: Tensor  # [N]
+    corner: Tensor  # [N, 2], row and column
+    mirror: Tensor  # bool [N]
+
+
+def draw_crops(config: TrialConfig, sizes: Tensor, generator: torch.Generator) -> Crops:
+    """Draw the views of a batch of images with these heights and widths, int64 [N, 2], on the CPU.
+
+    The crop lies inside the scaled image where that is larger, else at its corner with what is
+    missing left as void.
+    """
+    count = len(sizes)
+    steps = round((config.scale_max - config.scale_min) / SCALE_STEP)
+    drawn = torch.rand(count, 4, generator=generator)
+    step = (drawn[:, 0] * (steps + 1)).floor().clamp(max=steps)
+    scale = (config.scale_min + step * SCALE_STEP).clamp(max=config.scale_max)
+    room = (sizes * scale[:, None] - config.crop_px).clamp(min=0)
+    corner = (drawn[:, 1:3] * (room.floor() + 1)).floor().minimum(room)
+    mirror = (drawn[:, 3] < 0.5) & config.mirror
+    return Crops(scale=scale, corner=corner, mirror=mirror)
+
+
+def resample(images: Tensor, labels: Tensor, crops: Crops, crop_px: int) -> tuple[Tensor, Tensor]:
+    """Cut the views out of a batch: bilinear images, nearest labels, mean colour and void outside.
+
+    Args:
+        images: uint8 [N, 3, H, W].
+        labels: uint8 [N, H, W].
+        crops: The views, on the device of the images.
+        crop_px: S.
+
+    Returns:
+        Normalised images float32 [N, 3, S, S] and labels int64 [N, S, S].
+    """
+    height, width = labels.shape[-2:]
+    pixel = torch.arange(crop_px, device=images.device) + 0.5
+    columns = torch.where(crops.mirror[:, None], crop_px - pixel, pixel)
+    rows = (pixel + crops.corner[:, :1]) / crops.scale[:, None]
+    columns = (columns + crops.corner[:, 1:]) / crops.scale[:, None]
+    x = (2 * columns / width - 1)[:, None, :].expand(-1, crop_px, -1)
+    y = (2 * rows / height - 1)[:, :, None].expand(-1, -1, crop_px)
+    grid = torch.stack((x, y), dim=-1)
+    views = functional.grid_sample(normalise(images), grid, mode="bilinear", align_corners=False)
+    # grid_sample fills with 0 outside, so VOID travels as 0.
+    shifted = (VOID - labels.float()).unsqueeze(1)
+    nearest = functional.grid_sample(shifted, grid, mode="nearest", align_corners=False)
+    return views, VOID - nearest.squeeze(1).round().long()
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Return uint8 images as float32 with ImageNet's mean at 0 and its deviation at 1."""
+    mean = torch.tensor(MEAN_RGB, device=images.device)[:, None, None]
+    std = torch.tensor(STD_RGB, device=images.device)[:, None, None]
+    return (images.float() / 255 - mean) / std

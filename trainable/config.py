@@ -1,0 +1,366 @@
+"""The schema of one trial: every field, its default and its rule, checked once at construction.
+
+The defaults are the paper's Pascal VOC 2012 setting; a preset or a user's YAML file carries values
+only. Where the paper contradicts itself or its base code, the field's comment names both readings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PRESET_DIR = Path(__file__).parent / "presets"
+MAX_YAML_BYTES = 64 * 1024
+
+DATASETS = ("shapes", "voc2012", "segtrackv2")
+ADVERSARIAL = ("none", "standard", "pixelwise")
+SWA_RULES = ("eq7", "uniform", "ema")
+SWA_BATCH_NORMS = ("recompute", "average", "copy")
+# Smallest crop, in pixels: it leaves a generator 4 x 4 cells and a discriminator one.
+GENERATORS = {
+    "deeplab_small": 16,
+    "deeplabv2_resnet101": 32,
+}
+DISCRIMINATORS = {"encoder_decoder": 16}
+
+
+class ConfigError(ValueError):
+    """A setting breaks a rule; the message is one line: the rule, the value, the way out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readout:
+    """How a finished trajectory is read: the fields that change no weight of the training."""
+
+    swa_rule: str
+    swa_n: int
+    swa_threshold: float
+    swa_decay: float
+    swa_batch_norm: str
+    swa_batch_norm_batches: int
+
+    def start(self, iterations: int) -> int:
+        """Return the iteration from which `iterations` of training are averaged."""
+        return math.floor(self.swa_threshold * iterations)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this readout from others, without what its rule does not read."""
+        values = dataclasses.asdict(self)
+        if self.swa_rule != "ema":
+            del values["swa_decay"]
+        if self.swa_batch_norm != "recompute":
+            del values["swa_batch_norm_batches"]
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """One trial: a training run and the readout that is made of it.
+
+    Raises:
+        ConfigError: A value has the wrong type or breaks a rule.
+    """
+
+    # Data
+    dataset: str = "voc2012"  # one of DATASETS
+    data_root: str = ""  # folder that holds the real data set; the embedded one needs none
+    image_px: int = 48  # side of a generated image (shapes only)
+    train_images: int = 240  # generated training images (shapes only)
+    val_images: int = 96  # generated validation images (shapes only)
+    data_seed: int = 0  # what the generated data set, or a seeded split of a real one, follows from
+    segtrack_classes: str = "merged16"  # class table in presets/segtrack; the paper: "16 classes"
+    segtrack_split: str = "interleave"  # or `block`: none is published (section 4.4)
+    scale_min: float = 0.5  # random scaling; base code 0.5 to 1.5 in steps of 0.1
+    scale_max: float = 1.5
+    mirror: bool = True  # random left-right mirroring; base code
+    crop_px: int = 321  # side of a training crop; base code
+
+    # Networks
+    generator: str = "deeplabv2_resnet101"  # section 4.1
+    discriminator: str = "encoder_decoder"  # section 3.1 and Fig. 2
+    generator_width: int = 16  # channels of the first stage (deeplab_small only)
+    discriminator_width: int = 64  # channels of the first encoder layer; base code 64
+
+    # Losses
+    adversarial: str = "pixelwise"  # `none`, `standard` (section 5.1) or `pixelwise` (section 3.3)
+    lambda_adv: float = 0.01  # weight of the adversarial term; section 4.2, Fig. 4
+
+    # Optimisation
+    iterations: int = 20000  # section 4.3; SegTrack-v2 5,000
+    batch_size: int = 10  # text, twice, and base code; Algorithm 1 says m = 16
+    lr_generator: float = 2.5e-4  # section 4.2
+    lr_discriminator: float = 1e-4  # section 4.2 and base code; Algorithm 1 says 2.5e-4
+    lr_head_multiplier: float = 10.0  # head against trunk; base code
+    momentum: float = 0.9  # section 4.2
+    weight_decay: float = 5e-5  # section 4.2; base code 5e-4
+    adam_beta1: float = 0.9  # section 4.2
+    adam_beta2: float = 0.99  # section 4.2
+    poly_power: float = 0.9  # section 4.2
+    seed: int = 0  # decides initialisation, batches and crops, alike in paired trials
+
+    # Readout: changes no weight of the training run
+    swa_rule: str = "eq7"  # `eq7` as printed, `uniform` (Izmailov et al.), `ema`
+    swa_n: int = 100  # iterations between two averagings; Algorithm 1
+    swa_threshold: float = 0.0  # share of the iterations before averaging begins; section 4.3
+    swa_decay: float = 0.99  # weight kept at each averaging (ema only)
+    swa_batch_norm: str = "recompute"  # of the averaged weights: `recompute`, `average`, `copy`
+    swa_batch_norm_batches: int = 100  # training batches that `recompute` reads
+
+    # Reporting
+    eval_every: int = 1000  # iterations between two validations of the raw weights
+    log_every: int = 50  # iterations per recorded mean of the training losses
+
+    # Execution: changes neither weights nor metrics
+    checkpoint_every: int = 500  # iterations between two checkpoints
+    device: str = "auto"  # `auto` takes cuda when there is one, or `cpu`, `cuda`
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = _coerce(field.name, field.type, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+        for name, rule, holds in _RULES:
+            value = getattr(self, name)
+            if not holds(value):
+                raise ConfigError(f"`{rule}` must hold, but got {name}={value!r}")
+        self._check_names()
+        self._check_together()
+
+    def _check_names(self) -> None:
+        for name, known in (
+            ("dataset", DATASETS),
+            ("adversarial", ADVERSARIAL),
+            ("generator", GENERATORS),
+            ("discriminator", DISCRIMINATORS),
+            ("swa_rule", SWA_RULES),
+            ("swa_batch_norm", SWA_BATCH_NORMS),
+            ("segtrack_split", ("interleave", "block")),
+            ("segtrack_classes", ("merged16", "separate17")),
+            ("device", ("auto", "cpu", "cuda")),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise ConfigError(f"unknown {name} {value!r}; {_suggest(value, known)}")
+
+    def _check_together(self) -> None:
+        if self.scale_min > self.scale_max:
+            raise ConfigError(
+                "`scale_min <= scale_max` must hold, but got "
+                f"scale_min={self.scale_min}, scale_max={self.scale_max}"
+            )
+        least = GENERATORS[self.generator]
+        if self.has_adversary:
+            least = max(least, DISCRIMINATORS[self.discriminator])
+        if self.crop_px < least:
+            raise ConfigError(
+                f"`crop_px >= {least}` must hold for generator={self.generator}, "
+                f"but got crop_px={self.crop_px}"
+            )
+        if self.dataset == "shapes" and self.image_px < 16:
+            raise ConfigError(f"`image_px >= 16` must hold, but got image_px={self.image_px}")
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether a discriminator acts on the weights: with lambda 0 none does."""
+        return self.adversarial != "none" and self.lambda_adv > 0
+
+    @property
+    def readout(self) -> Readout:
+        """The part of the trial that only reads the trajectory."""
+        return Readout(**{name: getattr(self, name) for name in READOUT_FIELDS})
+
+    def canonical(self) -> TrialConfig:
+        """Return the config with one spelling for what is the same training.
+
+        With lambda 0 no gradient of the adversary reaches the generator, so such a trial is the
+        baseline; what only a discriminator reads then takes its default.
+        """
+        if self.has_adversary:
+            return self
+        unused = {name: _DEFAULTS[name] for name in ADVERSARY_FIELDS}
+        return dataclasses.replace(self, **unused | {"adversarial": "none", "lambda_adv": 0.0})
+
+    def training_identity(self) -> dict[str, Any]:
+        """Return the fields that decide the weights, in their one spelling."""
+        left_out = READOUT_FIELDS + EXECUTION_FIELDS
+        values = dataclasses.asdict(self.canonical())
+        return {name: value for name, value in values.items() if name not in left_out}
+
+
+READOUT_FIELDS = tuple(field.name for field in dataclasses.fields(Readout))
+DATA_FIELDS = (
+    "dataset",
+    "image_px",
+    "train_images",
+    "val_images",
+    "data_seed",
+    "segtrack_classes",
+    "segtrack_split",
+)
+EXECUTION_FIELDS = ("data_root", "checkpoint_every", "device")
+ADVERSARY_FIELDS = (
+    "discriminator",
+    "discriminator_width",
+    "lr_discriminator",
+    "adam_beta1",
+    "adam_beta2",
+)
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
+
+_RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("image_px", "image_px <= 4096", lambda v: v <= 4096),
+    ("train_images", "train_images >= 1", lambda v: v >= 1),
+    ("val_images", "val_images >= 1", lambda v: v >= 1),
+    ("data_seed", "data_seed >= 0", lambda v: v >= 0),
+    ("scale_min", "scale_min > 0", lambda v: v > 0),
+    ("generator_width", "generator_width >= 1", lambda v: v >= 1),
+    ("discriminator_width", "discriminator_width >= 1", lambda v: v >= 1),
+    ("lambda_adv", "lambda_adv >= 0", lambda v: v >= 0),
+    ("iterations", "iterations >= 1", lambda v: v >= 1),
+    ("batch_size", "batch_size >= 1", lambda v: v >= 1),
+    ("lr_generator", "lr_generator > 0", lambda v: v > 0),
+    ("lr_discriminator", "lr_discriminator > 0", lambda v: v > 0),
+    ("lr_head_multiplier", "lr_head_multiplier > 0", lambda v: v > 0),
+    ("momentum", "0 <= momentum < 1", lambda v: 0 <= v < 1),
+    ("weight_decay", "weight_decay >= 0", lambda v: v >= 0),
+    ("adam_beta1", "0 <= adam_beta1 < 1", lambda v: 0 <= v < 1),
+    ("adam_beta2", "0 <= adam_beta2 < 1", lambda v: 0 <= v < 1),
+    ("poly_power", "poly_power >= 0", lambda v: v >= 0),
+    ("seed", "0 <= seed < 2**31", lambda v: 0 <= v < 2**31),
+    ("swa_n", "swa_n >= 1", lambda v: v >= 1),
+    ("swa_threshold", "0 <= swa_threshold < 1", lambda v: 0 <= v < 1),
+    ("swa_decay", "0 < swa_decay < 1", lambda v: 0 < v < 1),
+    ("swa_batch_norm_batches", "swa_batch_norm_batches >= 1", lambda v: v >= 1),
+    ("eval_every", "eval_every >= 1", lambda v: v >= 1),
+    ("log_every", "log_every >= 1", lambda v: v >= 1),
+    ("checkpoint_every", "checkpoint_every >= 1", lambda v: v >= 1),
+)
+
+
+def presets() -> list[str]:
+    """Return the names of the presets that ship with the package."""
+    return sorted(path.stem for path in PRESET_DIR.glob("*.yaml"))
+
+
+def load_config(
+    *, preset: str = "demo", file: str | None = None, overrides: Iterable[str] = ()
+) -> TrialConfig:
+    """Read a preset or a YAML file, apply `key=value` overrides, and check the outcome.
+
+    Args:
+        preset: A name from `presets()`; not read when `file` is given.
+        file: Path of a YAML file with values for the fields of `TrialConfig`.
+        overrides: Texts `key=value`, later ones winning.
+
+    Raises:
+        ConfigError: The preset, the file, a key or a value is not usable.
+    """
+    if file is None and preset not in presets():
+        raise ConfigError(f"unknown preset {preset!r}; {_suggest(preset, presets())}")
+    values = read_yaml(PRESET_DIR / f"{preset}.yaml" if file is None else Path(file))
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"`--set key=value` must hold, but got {text!r}")
+        values[key.strip()] = _parse_scalar(key.strip(), value)
+    return config_from(values)
+
+
+def config_from(values: Mapping[str, Any]) -> TrialConfig:
+    """Build a config from a mapping, refusing keys that the schema does not have."""
+    for key in values:
+        if key not in _DEFAULTS:
+            raise ConfigError(f"unknown key {key!r}; {_suggest(str(key), _DEFAULTS)}")
+    return TrialConfig(**values)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one flat mapping from a YAML file.
+
+    Raises:
+        ConfigError: The file is missing, too large, not UTF-8, not YAML, not a mapping, holds an
+            alias, or names a key twice.
+    """
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} must be UTF-8, but byte {error.start} is not") from error
+    if len(raw) > MAX_YAML_BYTES:
+        raise ConfigError(f"{path} must be at most {MAX_YAML_BYTES} bytes, but has {len(raw)}")
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not usable YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold `key: value` lines, but holds {_kind(values)}")
+    return values
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """PyYAML's safe loader without aliases (no expansion bombs) and without duplicate keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases are not allowed{self.peek_event().start_mark}")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"key {key!r} stands twice{node.start_mark}")
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def _parse_scalar(key: str, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{key}={text!r} is not a value that YAML can read") from error
+
+
+def _coerce(name: str, kind: Any, value: Any) -> Any:
+    """Return `value` as the field's type; numbers that YAML 1.1 reads as text are numbers."""
+    number = value
+    if kind in ("int", "float") and isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    if kind == "float" and is_number:
+        if not math.isfinite(number):
+            raise ConfigError(f"{name} must be finite, but got {value!r}")
+        return float(number)
+    if kind == "int" and is_number and math.isfinite(number) and number == int(number):
+        return int(number)
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind == "str" and isinstance(value, str):
+        return value
+    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+    raise ConfigError(f"{name} must be {wanted[kind]}, but got {value!r} ({_kind(value)})")
+
+
+def _kind(value: Any) -> str:
+    names = {bool: "true or false", str: "text", list: "a list", dict: "a mapping"}
+    return names.get(type(value), "nothing" if value is None else type(value).__name__)
+
+
+def _suggest(value: str, known: Iterable[str]) -> str:
+    names = list(known)
+    nearest = difflib.get_close_matches(str(value), names, n=1)
+    listed = f"one of {', '.join(names)}" if len(names) <= 8 else "see trainable/config.py"
+    return f"did you mean {nearest[0]!r}?" if nearest else listed

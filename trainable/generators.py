@@ -1,0 +1,211 @@
+"""Generators: DeepLab segmentation networks on one residual trunk that dilates both block types.
+
+Shapes: N images, C classes, H and W pixels, h and w cells (H / output stride).
+    images [N, 3, H, W] -> trunk [N, 2048, h, w] -> head [N, C, h, w] -> logits [N, C, H, W]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainable.config import TrialConfig
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (ResNet-18 and -34), at any dilation."""
+
+    expansion = 1
+
+    def __init__(
+        self, channels_in: int, width: int, *, stride: int, dilation: int, stride_in_1x1: bool
+    ) -> None:
+        super().__init__()
+        self.conv1 = _conv3x3(channels_in, width, stride=stride, dilation=dilation)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3x3(width, width, stride=1, dilation=dilation)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = _shortcut(channels_in, width, stride=stride)
+
+    def forward(self, features: Tensor) -> Tensor:
+        shortcut = features if self.downsample is None else self.downsample(features)
+        inner = functional.relu(self.bn1(self.conv1(features)))
+        return functional.relu(self.bn2(self.conv2(inner)) + shortcut)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 convolutions and a shortcut (ResNet-50 and -101); torchvision's names.
+
+    `stride_in_1x1` puts the stride into the first convolution as the Caffe weights want it;
+    torchvision has it in the 3x3.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self, channels_in: int, width: int, *, stride: int, dilation: int, stride_in_1x1: bool
+    ) -> None:
+        super().__init__()
+        stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
+        self.conv1 = nn.Conv2d(channels_in, width, 1, stride=stride_1x1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3x3(width, width, stride=stride_3x3, dilation=dilation)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(4 * width)
+        self.downsample = _shortcut(channels_in, 4 * width, stride=stride)
+
+    def forward(self, features: Tensor) -> Tensor:
+        shortcut = features if self.downsample is None else self.downsample(features)
+        inner = functional.relu(self.bn1(self.conv1(features)))
+        inner = functional.relu(self.bn2(self.conv2(inner)))
+        return functional.relu(self.bn3(self.conv3(inner)) + shortcut)
+
+
+class Trunk(nn.Module):
+    """A residual network without its classifier, the strides of its last stages turned to dilation.
+
+    Parameters carry torchvision's names, so that torchvision's and the Caffe-derived weights load.
+    `stride_in_1x1` is the Caffe layout throughout: the stride in a bottleneck's first convolution,
+    a pooling that rounds up, and one dilation for a whole stage. Without it the first block of a
+    dilated stage keeps the dilation before it, as in torchvision.
+
+    Args:
+        block: `BasicBlock` or `Bottleneck`.
+        blocks: Number of blocks in each of the four stages.
+        width: Channels of the first stage; doubles from stage to stage.
+        dilations: Per stage, 1 for a stage with stride 2, else its dilation with stride 1.
+        stride_in_1x1: Caffe layout.
+        small_stem: A 3x3 convolution without pooling for small images: half the output stride.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        blocks: Sequence[int],
+        *,
+        width: int = 64,
+        dilations: Sequence[int] = (1, 1, 2, 4),
+        stride_in_1x1: bool = False,
+        small_stem: bool = False,
+    ) -> None:
+        super().__init__()
+        kernel = 3 if small_stem else 7
+        self.conv1 = nn.Conv2d(3, width, kernel, stride=2, padding=kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        pool = nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=stride_in_1x1)
+        self.maxpool = nn.Identity() if small_stem else pool
+        channels, dilation_before = width, 1
+        for stage, (count, dilation) in enumerate(zip(blocks, dilations, strict=True)):
+            stage_width = width * 2**stage
+            layers = nn.Sequential()
+            for index in range(count):
+                strided = index == 0 and stage > 0 and dilation == 1
+                keeps_dilation = index == 0 and not stride_in_1x1
+                layers.append(
+                    block(
+                        channels,
+                        stage_width,
+                        stride=2 if strided else 1,
+                        dilation=dilation_before if keeps_dilation else dilation,
+                        stride_in_1x1=stride_in_1x1,
+                    )
+                )
+                channels = stage_width * block.expansion
+            self.add_module(f"layer{stage + 1}", layers)
+            dilation_before = dilation
+        self.channels = channels
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.maxpool(functional.relu(self.bn1(self.conv1(images))))
+        for stage in ("layer1", "layer2", "layer3", "layer4"):
+            features = self.get_submodule(stage)(features)
+        return features
+
+
+class SummedASPP(nn.Module):
+    """Atrous spatial pyramid pooling of DeepLabv2: parallel dilated convolutions, summed.
+
+    Source: section 4.1 (the ASPP "substitutes the last classification layer"). The base code builds
+    rates 6, 12, 18, 24 but returns inside its loop, so that it really computes 6 and 12 alone.
+    """
+
+    def __init__(self, channels: int, classes: int, *, rates: Sequence[int]) -> None:
+        super().__init__()
+        self.conv2d_list = nn.ModuleList(
+            nn.Conv2d(channels, classes, 3, padding=rate, dilation=rate) for rate in rates
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        first, *others = [branch(features) for branch in self.conv2d_list]
+        logits: Tensor = sum(others, start=first)
+        return logits
+
+
+class DeepLab(nn.Module):
+    """The segmentation network of Fig. 1 (left): trunk, head, bilinear enlargement to the input.
+
+    Returns logits; the softmax that makes them the paper's probability maps is in the losses.
+    """
+
+    def __init__(self, trunk: Trunk, head: nn.Module, *, align_corners: bool) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+        self.align_corners = align_corners
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.head(self.trunk(images))
+        return functional.interpolate(
+            logits, size=images.shape[-2:], mode="bilinear", align_corners=self.align_corners
+        )
+
+
+def deeplab_small(classes: int, *, width: int = 16) -> DeepLab:
+    """Build the paper's shape in small: dilated residual trunk at output stride 4, summed ASPP."""
+    trunk = Trunk(BasicBlock, (1, 1, 1, 1), width=width, small_stem=True)
+    head = SummedASPP(trunk.channels, classes, rates=(1, 2, 4, 6))
+    return DeepLab(trunk, head, align_corners=False)
+
+
+def deeplabv2_resnet101(classes: int) -> DeepLab:
+    """Build the generator of section 4.1: ResNet-101 at output stride 8, ASPP 6, 12, 18, 24."""
+    trunk = Trunk(Bottleneck, (3, 4, 23, 3), stride_in_1x1=True)
+    head = SummedASPP(trunk.channels, classes, rates=(6, 12, 18, 24))
+    for name, parameter in head.named_parameters():
+        if name.endswith("weight"):
+            nn.init.normal_(parameter, std=0.01)  # base code
+    return DeepLab(trunk, head, align_corners=True)
+
+
+FULL_SIZE: dict[str, Callable[[int], DeepLab]] = {"deeplabv2_resnet101": deeplabv2_resnet101}
+
+
+def build_generator(config: TrialConfig, classes: int) -> DeepLab:
+    """Build the generator that `config` names, with logits for `classes` classes."""
+    if config.generator == "deeplab_small":
+        return deeplab_small(classes, width=config.generator_width)
+    return FULL_SIZE[config.generator](classes)
+
+
+def _conv3x3(channels_in: int, channels_out: int, *, stride: int, dilation: int) -> nn.Conv2d:
+    return nn.Conv2d(
+        channels_in,
+        channels_out,
+        3,
+        stride=stride,
+        padding=dilation,
+        dilation=dilation,
+        bias=False,
+    )
+
+
+def _shortcut(channels_in: int, channels_out: int, *, stride: int) -> nn.Sequential | None:
+    if stride == 1 and channels_in == channels_out:
+        return None
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False),
+        nn.BatchNorm2d(channels_out),
+    )

@@ -1,0 +1,100 @@
+"""The Ray Tune trainable: a thin shell round a training run. The only module here with Ray in it.
+
+Actors are reused: a trial after another in one process gives the bits of a fresh process, since
+every random number follows from seed and iteration and all state lives in the training run.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from trainable.identity import RunSpec
+from trainable.run_folder import CRASH_LOG, write_atomically
+from trainable.trainer import NonFiniteLossError
+from trainable.training_run import TrainingRun
+
+REPORT_S = 1.0  # least time between two reports to the driver
+
+
+class SegmentationTrainable(tune.Trainable):
+    """Trains one `RunSpec` in its run folder, which alone holds the truth; Ray keeps no checkpoint.
+
+    A retry is a fresh start that goes on from the run folder's last good checkpoint. The config
+    has `spec`, a RunSpec in primitives, `storage`, the folder of run folders, and `threads`.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Remember what to train; it is opened at the first step, where a fault is retried."""
+        self._spec = RunSpec.from_primitives(config["spec"])
+        self._run_storage = Path(config["storage"])
+        self._threads: int = config["threads"]
+        self._run: TrainingRun | None = None
+        self._busy_s = 0.0
+        self._diverged = False
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Let go of the run at hand and take the next: what makes an actor reusable."""
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for about a second, or to the end of the training run.
+
+        A diverged run is an outcome, not a fault: it is recorded and not tried again.
+        """
+        started = time.perf_counter()
+        try:
+            if self._run is None:
+                torch.set_num_threads(self._threads)
+                self._run = TrainingRun(self._spec, self._run_storage)
+            self._run.advance(at_least_s=REPORT_S)
+        except NonFiniteLossError as error:
+            assert self._run is not None
+            self._run.fail(str(error))
+            self._diverged = True
+        except Exception:
+            folder = self._run_storage / self._spec.training_key
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / CRASH_LOG, traceback.format_exc().encode())
+            raise
+        self._busy_s += time.perf_counter() - started
+        trainer = self._run.trainer
+        done = self._diverged or trainer.finished
+        if done:
+            self.cleanup()
+        return {
+            "run_iteration": trainer.iteration,
+            "val/miou": trainer.last_miou,
+            "busy_s": self._busy_s,
+            "rss_gb": _peak_rss_gb(),
+            "done": done,
+        }
+
+    def cleanup(self) -> None:
+        """Give the run folder and the device's memory back; a run stopped half-way is saved."""
+        if self._run is not None:
+            if not self._diverged:
+                self._run.save()
+            self._run.close()
+            self._run = None
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Save nothing: the run folder has the checkpoints."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Load nothing: the run folder has the checkpoints."""
+
+
+def _peak_rss_gb() -> float:
+    """Return the largest resident memory this process had, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -1,0 +1,252 @@
+"""Algorithm 1: the training of generator and discriminator, with any number of averages.
+
+The trainer takes built objects and returns numbers; it neither logs nor reads or writes files.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainable.adversary import Adversary
+from trainable.augmentation import normalise
+from trainable.averaging import Average
+from trainable.batches import Batches, stream_seed
+from trainable.config import Readout, TrialConfig
+from trainable.datasets import DataSet, Split
+from trainable.discriminators import build_discriminator
+from trainable.generators import DeepLab, build_generator
+from trainable.losses import counted, label_maps, loss_mce, probability_maps
+from trainable.metrics import confusion_matrix, segmentation_metrics
+
+EVAL_BATCH = 32  # images of equal size that are validated at once
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A training loss became NaN or infinite; the message names it and the iterations."""
+
+
+class Trainer:
+    """One training run, to be advanced step by step.
+
+    Args:
+        config: The trial; its readout is not read.
+        data: Training and validation images.
+        readouts: The averages to carry.
+        generator: The segmentation network, on its device.
+        optimizer: Of the generator; the first rates of its groups are in `initial_lr`.
+        adversary: What judges the generator's maps, or None for the baseline.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: DataSet,
+        readouts: Sequence[Readout],
+        *,
+        generator: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        adversary: Adversary | None,
+    ) -> None:
+        self.config = config
+        self.data = data
+        self.generator = generator
+        self.optimizer = optimizer
+        self.adversary = adversary
+        self.averages = [Average(readout, config.iterations, generator) for readout in readouts]
+        self.device = next(generator.parameters()).device
+        self.batches = Batches(data.train, config, self.device)
+        self.iteration = 0
+        self.train_s = 0.0
+        self.history: list[dict[str, float]] = []
+        self._sums: dict[str, Tensor] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether all iterations are done."""
+        return self.iteration >= self.config.iterations
+
+    @property
+    def last_miou(self) -> float | None:
+        """The newest validation mIoU of the raw weights, None before the first."""
+        rows = (row["val/miou"] for row in reversed(self.history) if "val/miou" in row)
+        return next(rows, None)
+
+    def step(self) -> dict[str, Tensor]:
+        """Do one iteration of Algorithm 1 and return its losses, still on the device."""
+        i = self.iteration
+        self._decay_learning_rates(i)
+        self.generator.train()
+        images, labels = self.batches.draw(i)
+        mask = counted(labels)
+
+        # Train generator G: Eq. 2.
+        logits = self.generator(images)
+        losses = {"train/loss_mce": loss_mce(logits, labels)}
+        loss_gen = losses["train/loss_mce"]
+        if self.adversary is not None:
+            fake = probability_maps(logits, mask)
+            losses["train/loss_adv"] = self.adversary.loss_adv(fake, mask)
+            loss_gen = loss_gen + self.adversary.lambda_adv * losses["train/loss_adv"]
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss_gen)
+        self.optimizer.step()
+        for average in self.averages:
+            average.update(i, self.generator)
+
+        # Train discriminator D: Eq. 5, with the prediction of the generator's step.
+        if self.adversary is not None:
+            real = label_maps(labels, len(self.data.classes), mask)
+            losses |= self.adversary.step(fake.detach(), real, mask)
+        self.iteration = i + 1
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def advance(self) -> None:
+        """Train to the next recorded iteration and append what was measured to the history.
+
+        Raises:
+            NonFiniteLossError: A loss of these iterations is not finite.
+        """
+        config, started = self.config, time.perf_counter()
+        while True:
+            for name, loss in self.step().items():
+                self._sums[name] = self._sums.get(name, 0) + loss
+            logs = self.iteration % config.log_every == 0 or self.finished
+            evaluates = self.iteration % config.eval_every == 0 or self.finished
+            if logs or evaluates:
+                break
+        row: dict[str, float] = {"iteration": self.iteration}
+        if logs:
+            row |= self._mean_losses()
+        self.train_s += time.perf_counter() - started
+        if evaluates:
+            row["val/miou"] = self.evaluate(self.generator)["miou"]
+        self.history.append(row | {"time": time.time()})
+
+    def _mean_losses(self) -> dict[str, float]:
+        count = (self.iteration - 1) % self.config.log_every + 1
+        means = {name: total.item() / count for name, total in self._sums.items()}
+        self._sums = {}
+        for name, value in means.items():
+            if not math.isfinite(value):
+                raise NonFiniteLossError(
+                    f"{name} must stay finite, but is {value} within iterations "
+                    f"{self.iteration - count + 1} to {self.iteration}; "
+                    "lower the learning rates or lambda_adv"
+                )
+        return means
+
+    def _decay_learning_rates(self, iteration: int) -> None:
+        """Set lr = lr0 * (1 - k / max_iter) ** p in both optimizers (section 4.2)."""
+        decay = (1 - iteration / self.config.iterations) ** self.config.poly_power
+        optimizers = [self.optimizer]
+        if self.adversary is not None:
+            optimizers.append(self.adversary.optimizer)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * decay
+
+    @torch.no_grad()
+    def evaluate(self, network: nn.Module) -> dict[str, Any]:
+        """Validate a network at each image's own size; see `segmentation_metrics`."""
+        network.eval()
+        classes = len(self.data.classes)
+        matrix = torch.zeros(classes, classes, dtype=torch.int64, device=self.device)
+        for images, labels in _batches_of_equal_size(self.data.val):
+            predicted = network(normalise(images.to(self.device))).argmax(dim=1)
+            matrix += confusion_matrix(predicted, labels.to(self.device).long(), classes)
+        return segmentation_metrics(matrix.cpu())
+
+    def read(self, average: Average) -> dict[str, Any]:
+        """Validate an average, its batch norm treated as its readout says."""
+        count = average.readout.swa_batch_norm_batches
+        batches = (self.batches.draw(i)[0] for i in range(count))
+        return self.evaluate(average.averaged_network(self.generator, batches))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything needed to go on, tensors and primitives only."""
+        return {
+            "iteration": self.iteration,
+            "train_s": self.train_s,
+            "history": self.history,
+            "sums": self._sums,
+            "generator": self.generator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "adversary": None if self.adversary is None else self.adversary.state_dict(),
+            "averages": [average.state_dict() for average in self.averages],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict` of a trainer with the same config and readouts."""
+        self.iteration = state["iteration"]
+        self.train_s = state["train_s"]
+        self.history = list(state["history"])
+        self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self.generator.load_state_dict(state["generator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.adversary is not None:
+            self.adversary.load_state_dict(state["adversary"])
+        for average, saved in zip(self.averages, state["averages"], strict=True):
+            average.load_state_dict(saved)
+
+
+def build_trainer(
+    config: TrialConfig, data: DataSet, readouts: Sequence[Readout], device: torch.device
+) -> Trainer:
+    """Build networks, optimizers and adversary as `config` says, all from its seed."""
+    classes = len(data.classes)
+    torch.manual_seed(stream_seed(config.seed, "generator"))
+    generator = build_generator(config, classes).to(device)
+    torch.manual_seed(stream_seed(config.seed, "discriminator"))
+    discriminator = build_discriminator(config, classes)
+    adversary = None
+    if discriminator is not None:
+        discriminator.to(device)
+        adam = torch.optim.Adam(
+            [_group(discriminator, config.lr_discriminator)],
+            betas=(config.adam_beta1, config.adam_beta2),
+        )
+        adversary = Adversary(discriminator, adam, lambda_adv=config.lambda_adv)
+    return Trainer(
+        config,
+        data,
+        readouts,
+        generator=generator,
+        optimizer=_sgd(generator, config),
+        adversary=adversary,
+    )
+
+
+def _sgd(generator: DeepLab, config: TrialConfig) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        [
+            _group(generator.trunk, config.lr_generator),
+            _group(generator.head, config.lr_generator * config.lr_head_multiplier),
+        ],
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+    )
+
+
+def _group(module: nn.Module, lr: float) -> dict[str, Any]:
+    return {"params": list(module.parameters()), "lr": lr, "initial_lr": lr}
+
+
+def _batches_of_equal_size(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield images and labels, in order, in groups of neighbours that share their size."""
+    start = 0
+    sizes = split.sizes.tolist()
+    for end in range(1, len(split) + 1):
+        full = end - start == EVAL_BATCH
+        if full or end == len(split) or sizes[end] != sizes[start]:
+            height, width = sizes[start]
+            yield (
+                split.images[start:end, :, :height, :width],
+                split.labels[start:end, :height, :width],
+            )
+            start = end
