@@ -41,7 +41,11 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
         help="set a field of the config; may stand several times",
     )
     parser.add_argument(
-        "--seeds", type=_whole(1), default=3, metavar="N", help="seeds per setting (default: 3)"
+        "--seeds",
+        type=_whole(most=10_000),
+        default=3,
+        metavar="N",
+        help="seeds per setting (default: 3)",
     )
     parser.add_argument(
         "--plan", action="store_true", help="print what would be trained, and train nothing"
@@ -58,7 +62,7 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
     parser.add_argument(
-        "--max-concurrent", type=_whole(1), metavar="N", help="training runs at a time"
+        "--max-concurrent", type=_whole(), metavar="N", help="training runs at a time"
     )
     parser.add_argument(
         "--cpus-per-trial",
@@ -101,11 +105,12 @@ def _tracking_uri(text: str) -> str:
     return text
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _whole(most: int = 1_000_000) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or int(text) < least:
+        digits = text.isascii() and text.isdigit() and len(text) < 10
+        if not digits or not 1 <= int(text) <= most:
             raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {least}, but got {text!r}"
+                f"must be a whole number from 1 to {most}, but got {text!r}"
             )
         return int(text)
 

@@ -51,7 +51,7 @@ def _time_in_words(plan: Plan, pending: list[PlannedRun]) -> str:
         if not known:
             return f"not known: no run in {plan.storage} was like these"
         total_s += config.iterations * config.batch_size * len(known) / sum(known)
-    clock = time.strftime("%H:%M:%S", time.gmtime(total_s % 86400))
+    clock = time.strftime("%H:%M:%S", time.gmtime(total_s))
     days = f"{int(total_s // 86400)} d " if total_s >= 86400 else ""
     return f"{days}{clock} in one slot, by the throughput of earlier runs"
 
@@ -60,9 +60,13 @@ def _measured_speeds(storage: Path) -> dict[str, list[float]]:
     """Return the images per second of the finished runs in a storage, by what they cost."""
     speeds: dict[str, list[float]] = {}
     for path in sorted(storage.glob("*/result.json")):
-        values = json.loads(path.with_name("config.json").read_bytes())["config"]
-        key = _cost_key(TrialConfig(**values))
-        speeds.setdefault(key, []).append(json.loads(path.read_bytes())["images_per_s"])
+        try:
+            values = json.loads(path.with_name("config.json").read_bytes())["config"]
+            key = _cost_key(TrialConfig(**values))
+            speed = json.loads(path.read_bytes())["images_per_s"]
+        except (OSError, ValueError, TypeError, KeyError):
+            continue  # of another version, or moved away: it has nothing to say here
+        speeds.setdefault(key, []).append(speed)
     return speeds
 
 

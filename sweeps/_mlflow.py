@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import os
 import queue
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sweeps._best import best_point
-from sweeps._plan import Plan, PlannedRun, Trial
+from sweeps._plan import Plan, PlannedRun, Trial, in_words
 from trainable.config import EXECUTION_FIELDS
 from trainable.identity import code_version, key_of, readout_key
 from trainable.run_folder import RunFolder
@@ -96,6 +97,7 @@ class Record:
         if run is None:
             run = self._create_trial(trial, _milliseconds(history[0]["time"]) if history else None)
         run_id = run.info.run_id
+        self._log_params(run, _params(dataclasses.asdict(trial.config)))
         points = list(_points(history))
         if kind == "result":
             final = summary(dict(content), trial.config.readout)
@@ -105,6 +107,8 @@ class Record:
                 for name, value in final.items()
             ]
             self.client.log_dict(run_id, _detail(trial, content, history), DETAIL_FILE)
+            if "cause" in run.data.tags:
+                self.client.delete_tag(run_id, "cause")
         else:
             finished_at = history[-1]["time"] if history else None
             self.client.set_tag(run_id, "cause", content["cause"])
@@ -120,13 +124,16 @@ class Record:
     def summarise(self, best: Mapping[str, Any] | None, *, complete: bool) -> None:
         """Write mean and interval of the best point onto the parent run, and end it.
 
+        A command that asks for fewer points than are recorded leaves the numbers as they are.
+
         Args:
             best: What `best_point` returned.
             complete: Whether every trial of the sweep has an outcome.
         """
+        asked_for_all = self.children.keys() <= {trial.trial_key for trial in self.plan.trials}
         ends = [run.info.end_time for run in self.children.values() if run.info.end_time]
         when = max(ends, default=None)
-        if best is not None and when is not None:
+        if best is not None and when is not None and asked_for_all:
             step = len(self.children)
             numbers = {f"best/{axis}": value for axis, value in best["point"].items()}
             numbers |= {name: value for name, value in best.items() if name != "point"}
@@ -150,15 +157,16 @@ class Record:
     def _parent(self) -> Run:
         found = self._search(f"tags.sweep_key = '{self.plan.sweep_key}' and tags.kind = 'sweep'")
         if found:
-            self.client.update_run(found[0].info.run_id, "RUNNING")
-            return found[0]
-        parent = self.client.create_run(
-            self.experiment_id,
-            run_name=self.plan.name,
-            tags=self._common_tags() | {"kind": "sweep"},
-        )
+            parent = found[0]
+            self.client.update_run(parent.info.run_id, "RUNNING")
+        else:
+            parent = self.client.create_run(
+                self.experiment_id,
+                run_name=self.plan.name,
+                tags=self._common_tags() | {"kind": "sweep"},
+            )
         fixed = _params(dataclasses.asdict(self.plan.base), without=(*self.plan.axes, "seed"))
-        self._log_params(parent.info.run_id, fixed)
+        self._log_params(parent, fixed)
         return parent
 
     def _tag_total(self) -> None:
@@ -169,11 +177,10 @@ class Record:
             self.client.set_tag(self.parent.info.run_id, "trials_total", total)
 
     def _create_trial(self, trial: Trial, start_time: int | None) -> Run:
-        label = " ".join(f"{axis}={getattr(trial.config, axis):g}" for axis in self.plan.axes)
         run = self.client.create_run(
             self.experiment_id,
             start_time=start_time,
-            run_name=f"{label} seed={trial.config.seed}",
+            run_name=in_words(trial.config, (*self.plan.axes, "seed")),
             tags=self._common_tags()
             | {
                 "kind": "trial",
@@ -182,7 +189,6 @@ class Record:
                 "trial_key": trial.trial_key,
             },
         )
-        self._log_params(run.info.run_id, _params(dataclasses.asdict(trial.config)))
         return run
 
     def _common_tags(self) -> dict[str, str]:
@@ -196,10 +202,13 @@ class Record:
             "git_commit": git_commit(),
         }
 
-    def _log_params(self, run_id: str, params: Mapping[str, str]) -> None:
+    def _log_params(self, run: Run, params: Mapping[str, str]) -> None:
+        """Log the parameters that a run lacks: all of a new one, the rest of an unfinished one."""
         from mlflow.entities import Param
 
-        self.client.log_batch(run_id, params=[Param(*item) for item in params.items()])
+        missing = [Param(*item) for item in params.items() if item[0] not in run.data.params]
+        if missing:
+            self.client.log_batch(run.info.run_id, params=missing)
 
     def _search(self, condition: str) -> list[Run]:
         found: list[Run] = []
@@ -259,17 +268,19 @@ class Publisher:
         for name, value in MLFLOW_SETTINGS.items():
             os.environ.setdefault(name, value)
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             record = Record(self.plan, self.tracking_uri)
             for run in iter(self._queue.get, None):
                 record.publish(run)
             record.summarise(best_point(self.plan), complete=not self.plan.pending())
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
             self.reachable = False
             self.warn(
-                f"warning: the MLflow store {self.tracking_uri} cannot be written "
-                f"({_first_line(error)}); training goes on, run the same command again to catch up"
+                f"warning: the MLflow store {without_password(self.tracking_uri)} cannot be "
+                f"written ({_first_line(error)}); training goes on, run the same command again "
+                "to catch up"
             )
 
 
@@ -325,6 +336,11 @@ def _detail(
     }
 
 
+def without_password(text: str) -> str:
+    """Return a text with what stands before the host of any URI in it left out."""
+    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
+
+
 def _first_line(error: Exception) -> str:
-    lines = str(error).splitlines()
+    lines = without_password(str(error)).splitlines()
     return lines[0][:200] if lines else type(error).__name__

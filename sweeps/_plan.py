@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainable.config import Readout, TrialConfig
+from trainable.config import EXECUTION_FIELDS, READOUT_FIELDS, Readout, TrialConfig
 from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, code_version, key_of, training_key, trial_key
 from trainable.run_folder import RunFolder
@@ -33,9 +33,7 @@ class PlannedRun:
 
     def label(self, axes: Sequence[str]) -> str:
         """Return the run in words: its values on the sweep's axes, and its seed."""
-        config = self.spec.config
-        named = [f"{axis}={getattr(config, axis):g}" for axis in axes]
-        return " ".join([*named, f"seed={config.seed}"])
+        return in_words(self.spec.config, (*axes, "seed"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +71,15 @@ class Plan:
     def pending(self) -> list[PlannedRun]:
         """Return the runs that are still to be trained."""
         return [run for run in self.runs if self.outcome(run) is None]
+
+
+def in_words(config: TrialConfig, fields: Iterable[str]) -> str:
+    """Return the values of some fields as `name=value`, numbers without needless digits."""
+    values = {field: getattr(config, field) for field in fields}
+    return " ".join(
+        f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"
+        for field, value in values.items()
+    )
 
 
 def make_plan(
@@ -138,9 +145,16 @@ def _planned_run(
     folder = RunFolder(storage, spec.training_key)
     earlier = folder.read("result")
     if earlier is not None and outcome(folder, spec) is None:
-        known = (Readout(**entry["readout"]) for entry in earlier["readouts"].values())
+        known = _readouts_of(earlier)
         spec = dataclasses.replace(spec, readouts=_distinct([*spec.readouts, *known]))
     return PlannedRun(spec=spec, trials=trials)
+
+
+def _readouts_of(result: Mapping[str, Any]) -> list[Readout]:
+    """Return the readouts of a result, less those that an earlier version had other fields for."""
+    fields = set(READOUT_FIELDS)
+    found = [entry["readout"] for entry in result["readouts"].values()]
+    return [Readout(**values) for values in found if values.keys() == fields]
 
 
 def _distinct(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
@@ -150,10 +164,10 @@ def _distinct(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
 
 
 def _sweep_key(name: str, base: TrialConfig, axes: tuple[str, ...], data_fingerprint: str) -> str:
-    identity = base.training_identity() | base.readout.identity()
-    fixed: Mapping[str, Any] = {
-        field: value for field, value in identity.items() if field not in (*axes, "seed")
-    }
+    left_out = (*READOUT_FIELDS, *EXECUTION_FIELDS)
+    values = {k: v for k, v in dataclasses.asdict(base).items() if k not in left_out}
+    values |= base.readout.identity()
+    fixed = {field: value for field, value in values.items() if field not in (*axes, "seed")}
     return key_of(
         {
             "name": name,

@@ -61,6 +61,17 @@ class Slots:
     time_budget_s: float | None
 
 
+def check_resources(resources: Resources) -> None:
+    """Refuse at once what this machine cannot give; a cluster is asked when it is joined.
+
+    Raises:
+        ExecutorError: Not even one training run fits.
+    """
+    if resources.address is None:
+        here = {"CPU": float(_cpus()), "GPU": float(torch.cuda.device_count())}
+        _slots(here, resources, wanted=1)
+
+
 @contextmanager
 def ray_slots(resources: Resources, wanted: int) -> Iterator[Slots]:
     """Start Ray, or join a cluster, and give it back at the end.
@@ -72,10 +83,6 @@ def ray_slots(resources: Resources, wanted: int) -> Iterator[Slots]:
     Raises:
         ExecutorError: Ray cannot be reached or lacks the resources.
     """
-    if resources.address is None:
-        # Asked before Ray starts: a refusal should not take seconds.
-        here = {"CPU": float(_cpus()), "GPU": float(torch.cuda.device_count())}
-        _slots(here, resources, wanted)
     os.environ.update(RAY_SETTINGS)
     import ray
 

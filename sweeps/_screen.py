@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -149,4 +148,5 @@ class Screen:
         begun = sum(run.iteration / run.iterations for run in self.running.values())
         left_runs = self.total - self.done - begun
         left_s = left_runs * sum(self._run_s) / len(self._run_s) / self.slots
-        return f"  about {time.strftime('%H:%M:%S', time.gmtime(max(0.0, left_s)))} left"
+        minutes, seconds = divmod(round(max(0.0, left_s)), 60)
+        return f"  about {minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d} left"

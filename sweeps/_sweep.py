@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from sweeps._cli import INTERRUPTED, OK, SOME_FAILED, refuse
 from sweeps._estimate import describe
 from sweeps._mlflow import Publisher
 from sweeps._plan import Plan, make_plan
-from sweeps._run import ExecutorError, Resources, execute, ray_slots
+from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
 from trainable import datasets
 from trainable.config import ConfigError, TrialConfig, load_config
@@ -52,7 +53,8 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
     console = Console(stderr=options.json, highlight=False)
     try:
         plan = _plan(question, options)
-    except ConfigError as error:
+        check_resources(_resources(options))
+    except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     if options.plan:
         _say(console, describe(plan))
@@ -72,8 +74,15 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
     if options.address is None:
         pick_device(base.device)
     storage = Path(options.storage).resolve()
-    if storage.exists() and not storage.is_dir():
-        raise ConfigError(f"--storage must be a folder, but {options.storage} is a file")
+    _check_writable("--storage", storage)
+    if options.tracking_uri.startswith("sqlite:///"):
+        database = Path(options.tracking_uri.removeprefix("sqlite:///")).resolve()
+        if not database.parent.exists():
+            raise ConfigError(
+                "--tracking-uri must lie in a folder that exists, but "
+                f"{database.parent} does not; make it first"
+            )
+        _check_writable("--tracking-uri", database.parent)
     return make_plan(
         question.name,
         trials,
@@ -83,6 +92,15 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
         storage=storage,
         attempt=uuid.uuid4().hex if options.no_reuse else "",
     )
+
+
+def _check_writable(option: str, folder: Path) -> None:
+    """Refuse a folder that is not there and cannot be made."""
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{option} must lie in a folder, but {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{option} must be writable, but {there} is not; give another folder")
 
 
 def _answer(plan: Plan, options: argparse.Namespace, console: Console) -> int:
@@ -190,7 +208,7 @@ def _resources(options: argparse.Namespace) -> Resources:
 
 
 def _best_in_words(best: dict[str, Any]) -> str:
-    point = ", ".join(f"{axis}={value:g}" for axis, value in best["point"].items())
+    point = ", ".join(f"{axis}={value}" for axis, value in best["point"].items())
     mean, low, high = (best[f"{name}/swa/miou"] for name in ("mean", "ci_low", "ci_high"))
     interval = (
         "no interval from one seed" if low is None else f"95 % interval {low:.4f} to {high:.4f}"

@@ -217,10 +217,10 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("image_px", "image_px <= 4096", lambda v: v <= 4096),
     ("train_images", "train_images >= 1", lambda v: v >= 1),
     ("val_images", "val_images >= 1", lambda v: v >= 1),
-    ("data_seed", "data_seed >= 0", lambda v: v >= 0),
+    ("data_seed", "0 <= data_seed < 2**31", lambda v: 0 <= v < 2**31),
     ("scale_min", "scale_min > 0", lambda v: v > 0),
-    ("generator_width", "generator_width >= 1", lambda v: v >= 1),
-    ("discriminator_width", "discriminator_width >= 1", lambda v: v >= 1),
+    ("generator_width", "1 <= generator_width <= 4096", lambda v: 1 <= v <= 4096),
+    ("discriminator_width", "1 <= discriminator_width <= 4096", lambda v: 1 <= v <= 4096),
     ("lambda_adv", "lambda_adv >= 0", lambda v: v >= 0),
     ("iterations", "iterations >= 1", lambda v: v >= 1),
     ("batch_size", "batch_size >= 1", lambda v: v >= 1),
@@ -298,7 +298,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} must be at most {MAX_YAML_BYTES} bytes, but has {len(raw)}")
     try:
         values = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise ConfigError(f"{path} is not usable YAML: {' '.join(str(error).split())}") from error
     if values is None:
         return {}
@@ -307,10 +307,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+# Besides its own error PyYAML lets through what a date such as 2020-13-45, a number of more than
+# 4,300 digits, and nesting without end raise.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
+
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader without aliases (no expansion bombs) and without duplicate keys."""
+    """PyYAML's safe loader without aliases (no expansion bombs), tags and duplicate keys."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        if getattr(self.peek_event(), "tag", None) is not None:
+            raise yaml.YAMLError(f"tags are not allowed{self.peek_event().start_mark}")
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"aliases are not allowed{self.peek_event().start_mark}")
         return super().compose_node(parent, index)
@@ -327,7 +334,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 def _parse_scalar(key: str, text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         raise ConfigError(f"{key}={text!r} is not a value that YAML can read") from error
 
 
@@ -339,6 +346,8 @@ def _coerce(name: str, kind: Any, value: Any) -> Any:
             number = float(value)
         except ValueError:
             number = None
+    if isinstance(number, int) and abs(number) >= 2**63:
+        raise ConfigError(f"{name} must lie within 64 bits, but has {number.bit_length()}")
     is_number = isinstance(number, int | float) and not isinstance(number, bool)
     if kind == "float" and is_number:
         if not math.isfinite(number):

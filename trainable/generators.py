@@ -20,10 +20,17 @@ class BasicBlock(nn.Module):
     expansion = 1
 
     def __init__(
-        self, channels_in: int, width: int, *, stride: int, dilation: int, stride_in_1x1: bool
+        self,
+        channels_in: int,
+        width: int,
+        *,
+        stride: int,
+        first_dilation: int,
+        dilation: int,
+        stride_in_1x1: bool,
     ) -> None:
         super().__init__()
-        self.conv1 = _conv3x3(channels_in, width, stride=stride, dilation=dilation)
+        self.conv1 = _conv3x3(channels_in, width, stride=stride, dilation=first_dilation)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _conv3x3(width, width, stride=1, dilation=dilation)
         self.bn2 = nn.BatchNorm2d(width)
@@ -45,13 +52,20 @@ class Bottleneck(nn.Module):
     expansion = 4
 
     def __init__(
-        self, channels_in: int, width: int, *, stride: int, dilation: int, stride_in_1x1: bool
+        self,
+        channels_in: int,
+        width: int,
+        *,
+        stride: int,
+        first_dilation: int,
+        dilation: int,
+        stride_in_1x1: bool,
     ) -> None:
         super().__init__()
         stride_1x1, stride_3x3 = (stride, 1) if stride_in_1x1 else (1, stride)
         self.conv1 = nn.Conv2d(channels_in, width, 1, stride=stride_1x1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv3x3(width, width, stride=stride_3x3, dilation=dilation)
+        self.conv2 = _conv3x3(width, width, stride=stride_3x3, dilation=first_dilation)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, 4 * width, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(4 * width)
@@ -109,7 +123,8 @@ class Trunk(nn.Module):
                         channels,
                         stage_width,
                         stride=2 if strided else 1,
-                        dilation=dilation_before if keeps_dilation else dilation,
+                        first_dilation=dilation_before if keeps_dilation else dilation,
+                        dilation=dilation,
                         stride_in_1x1=stride_in_1x1,
                     )
                 )

@@ -1,0 +1,239 @@
+"""Averages along a trajectory: closed forms, schedule, batch norm, and none disturbs another."""
+
+from __future__ import annotations
+
+import copy
+import io
+import random
+from itertools import product
+from typing import Any
+
+import pytest
+import torch
+from small import small_config
+from torch import Tensor, nn
+
+from trainable import datasets
+from trainable.averaging import Average, recompute_batch_norm
+from trainable.config import SWA_BATCH_NORMS, SWA_RULES, Readout
+from trainable.trainer import Trainer, build_trainer
+
+
+def readout(**values: Any) -> Readout:
+    return small_config(**values).readout
+
+
+def scalar(value: float = 0.0) -> nn.Linear:
+    """Return a network of one float64 weight, for closed forms without rounding."""
+    network = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    return at(network, value)
+
+
+def at(network: nn.Linear, value: float) -> nn.Linear:
+    nn.init.constant_(network.weight, value)
+    return network
+
+
+def averaged(rule: Readout, start: float, weights: list[float]) -> tuple[float, list[int]]:
+    """Return the average of a trajectory, and the iterations at which it was updated."""
+    network = scalar(start)
+    average = Average(rule, len(weights), network)
+    taken = []
+    for iteration, weight in enumerate(weights):
+        before = average.averaged
+        average.update(iteration, at(network, weight))
+        taken += [iteration] * (average.averaged - before)
+    return average.weights["weight"].item(), taken
+
+
+@pytest.mark.parametrize(
+    ("n", "iterations", "share"),
+    [
+        (100, 20000, 0.137),
+        (100, 5000, 0.608),
+        (10, 20000, 0.0),
+        (50, 20000, 0.0004),
+        (200, 20000, 0.607),
+        (500, 20000, 0.923),
+    ],
+)
+def test_eq7_keeps_the_share_of_its_start_that_the_method_states(
+    n: int, iterations: int, share: float
+) -> None:
+    left, taken = averaged(readout(swa_rule="eq7", swa_n=n), 1.0, [0.0] * iterations)
+    assert len(taken) == iterations // n
+    assert left == pytest.approx((n / (n + 1)) ** (iterations // n))
+    assert left == pytest.approx(share, abs=5e-4)
+
+
+@pytest.mark.parametrize("n", [1, 3, 5])
+@pytest.mark.parametrize("threshold", [0, 0.5])
+def test_each_rule_is_its_formula_over_the_averaging_points(n: int, threshold: float) -> None:
+    torch.manual_seed(0)
+    weights = torch.randn(20, dtype=torch.float64).tolist()
+    first = int(threshold * 20)
+    start = weights[first - 1] if first else 7.0  # theta_gen at the threshold
+    points = weights[first::n]
+
+    def found(rule: str) -> float:
+        values = readout(swa_rule=rule, swa_n=n, swa_threshold=threshold, swa_decay=0.75)
+        return averaged(values, 7.0, weights)[0]
+
+    assert found("uniform") == pytest.approx(sum(points) / len(points))
+    eq7 = ema = start
+    for weight in points:
+        eq7 = (eq7 * n + weight) / (n + 1)
+        ema = 0.75 * ema + 0.25 * weight
+    assert found("eq7") == pytest.approx(eq7)
+    assert found("ema") == pytest.approx(ema)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "taken"),
+    [(0, [0, 4, 8]), (0.1, [1, 5, 9]), (0.55, [5, 9]), (0.99, [9])],  # 0: Algorithm 1, mod(i, n)
+)
+@pytest.mark.parametrize("rule", SWA_RULES)
+def test_averaging_points_are_every_nth_iteration_from_the_threshold_on(
+    threshold: float, taken: list[int], rule: str
+) -> None:
+    values = readout(swa_rule=rule, swa_n=4, swa_threshold=threshold)
+    assert averaged(values, 0.0, [0.0] * 10)[1] == taken
+
+
+@pytest.mark.parametrize("rule", SWA_RULES)
+@pytest.mark.parametrize("iterations", [1, 7, 20000])
+def test_at_least_one_update_is_made_however_late_averaging_begins(
+    rule: str, iterations: int
+) -> None:
+    values = readout(swa_rule=rule, swa_n=10**6, swa_threshold=1 - 2**-53)
+    assert averaged(values, 0.0, [1.0] * iterations)[1] == [iterations - 1]
+
+
+class Normed(nn.Module):
+    """A weight and a batch norm whose input it scales."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 1, bias=False)
+        self.bn = nn.BatchNorm2d(1, momentum=0.3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        output: Tensor = self.bn(self.conv(images))
+        return output
+
+
+BATCHES = [torch.tensor(values).view(2, 1, 1, 2) for values in ([1.0, 2, 3, 6], [0.0, 4, 4, 8])]
+MEANS, VARIANCES = (3.0, 4.0), (14 / 3, 32 / 3)  # of the two batches, variances unbiased
+
+
+@pytest.mark.parametrize(
+    ("policy", "mean", "var"),
+    [
+        ("recompute", 2 * sum(MEANS) / 2, 4 * sum(VARIANCES) / 2),  # the averaged weight is 2
+        ("average", (10 + 30) / 2, (1 + 5) / 2),
+        ("copy", 30.0, 5.0),
+    ],
+)
+def test_batch_norm_of_the_averaged_network_follows_its_policy(
+    policy: str, mean: float, var: float
+) -> None:
+    network = Normed()
+    average = Average(readout(swa_rule="uniform", swa_n=1, swa_batch_norm=policy), 2, network)
+    for iteration, values in enumerate([(1.0, 10.0, 1.0), (3.0, 30.0, 5.0)]):
+        names = ("conv.weight", "bn.running_mean", "bn.running_var")
+        for name, value in zip(names, values, strict=True):
+            network.state_dict()[name].fill_(value)
+        average.update(iteration, network)
+    before = copy.deepcopy(network.state_dict())
+
+    other = average.averaged_network(network, BATCHES)
+    found = other.state_dict()
+    assert found["conv.weight"].item() == pytest.approx(2.0)
+    assert found["bn.running_mean"].item() == pytest.approx(mean)
+    assert found["bn.running_var"].item() == pytest.approx(var)
+    assert not any(module.training for module in other.modules())
+    # The generator is left as it was, in training.
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_batch_norm_is_recomputed_as_the_mean_over_batches() -> None:
+    network = Normed()
+    nn.init.constant_(network.conv.weight, 1.0)
+    network(100 * BATCHES[0])  # what stood there before does not count
+    recompute_batch_norm(network.eval(), BATCHES)
+    assert network.bn.running_mean is not None
+    assert network.bn.running_var is not None
+    assert network.bn.running_mean.item() == pytest.approx(sum(MEANS) / 2)
+    assert network.bn.running_var.item() == pytest.approx(sum(VARIANCES) / 2)
+    assert network.bn.momentum == 0.3
+
+
+def test_a_network_without_batch_norm_reads_no_batches() -> None:
+    recompute_batch_norm(scalar(), (pytest.fail("a batch was drawn") for _ in range(1)))
+
+
+@pytest.mark.parametrize("rule", SWA_RULES)
+@pytest.mark.parametrize("saved_at", [2, 8])  # before and after averaging begins
+def test_an_average_that_was_saved_and_loaded_goes_on_with_the_same_bits(
+    rule: str, saved_at: int
+) -> None:
+    torch.manual_seed(0)
+    weights = torch.randn(12).tolist()
+    values = readout(swa_rule=rule, swa_n=2, swa_threshold=0.5)
+    network = scalar()
+    straight, first = (Average(values, 12, network) for _ in range(2))
+    resumed = Average(values, 12, scalar(9.0))
+    for iteration, weight in enumerate(weights):
+        at(network, weight)
+        straight.update(iteration, network)
+        if iteration < saved_at:
+            first.update(iteration, network)
+            continue
+        if iteration == saved_at:
+            file = io.BytesIO()
+            torch.save(first.state_dict(), file)
+            file.seek(0)
+            state = torch.load(file, weights_only=True)
+            resumed.load_state_dict(state)
+            kept = {name: value.clone() for name, value in state["weights"].items()}
+        resumed.update(iteration, network)
+    assert torch.equal(resumed.weights["weight"], straight.weights["weight"])
+    assert resumed.averaged == straight.averaged == 3
+    assert state["weights"] == kept  # going on does not write into the saved state
+
+
+def trained(*readouts: Readout) -> Trainer:
+    config = small_config()
+    trainer = build_trainer(config, datasets.load(config), readouts, torch.device("cpu"))
+    for _ in range(config.iterations):
+        trainer.step()
+    return trainer
+
+
+def test_averages_carried_together_equal_each_carried_alone_bit_for_bit() -> None:
+    draw = random.Random(0)
+    readouts = [
+        readout(
+            swa_rule=rule,
+            swa_batch_norm=policy,
+            swa_n=draw.randint(1, 5),
+            swa_threshold=draw.choice([0, 0.25, 0.5, 0.9]),
+            swa_decay=draw.uniform(0.1, 0.99),
+        )
+        for rule, policy in product(SWA_RULES, SWA_BATCH_NORMS)
+    ]
+    together = trained(*readouts)
+    for average in together.averages:
+        alone = trained(average.readout)
+        for one, two in (
+            (together.generator, alone.generator),
+            (network_of(together, average), network_of(alone, alone.averages[0])),
+        ):
+            states = one.state_dict(), two.state_dict()
+            assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def network_of(trainer: Trainer, average: Average) -> nn.Module:
+    images = (trainer.batches.draw(i)[0] for i in range(2))
+    return average.averaged_network(trainer.generator, images)

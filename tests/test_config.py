@@ -1,0 +1,314 @@
+"""Presets, what a config refuses, and which of its fields name a training run and a trial."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trainable
+from trainable import config as schema
+from trainable import identity
+from trainable.config import ConfigError, TrialConfig, load_config, presets
+from trainable.identity import training_key, trial_key
+
+FIELDS = {field.name: str(field.type) for field in dataclasses.fields(TrialConfig)}
+NUMBERS = [name for name, kind in FIELDS.items() if kind in ("int", "float")]
+READOUT = [name for name in FIELDS if name.startswith("swa_")]
+EXECUTION = ["data_root", "checkpoint_every", "device"]
+NOT_ZERO = (
+    "image_px", "train_images", "val_images", "scale_min", "crop_px", "generator_width",
+    "discriminator_width", "iterations", "batch_size", "lr_generator", "lr_discriminator",
+    "lr_head_multiplier", "swa_n", "swa_decay", "swa_batch_norm_batches", "eval_every",
+    "log_every", "checkpoint_every",
+)  # fmt: skip
+BELOW_ONE = ("momentum", "adam_beta1", "adam_beta2", "swa_threshold", "swa_decay")
+ANOTHER_NAME = {
+    "dataset": "segtrackv2",
+    "data_root": "elsewhere",
+    "segtrack_classes": "separate17",
+    "segtrack_split": "block",
+    "generator": "deeplab_small",
+    "discriminator": "another",
+    "adversarial": "standard",
+    "swa_rule": "uniform",
+    "swa_batch_norm": "average",
+    "device": "cpu",
+}
+
+
+def changed(config: TrialConfig, name: str) -> TrialConfig:
+    """Return the config with another value in the field `name`."""
+    value = getattr(config, name)
+    if isinstance(value, bool):
+        another: Any = not value
+    elif isinstance(value, int):
+        another = value + 1
+    else:
+        another = (value / 2 or 0.5) if isinstance(value, float) else ANOTHER_NAME[name]
+    return dataclasses.replace(config, **{name: another})
+
+
+def refusal(*overrides: str, file: Path | None = None) -> str:
+    """Return the message with which the values are refused, one line."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(file=None if file is None else str(file), overrides=overrides)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@pytest.fixture
+def another_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(schema.DISCRIMINATORS, "another", 16)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_loads_and_names_its_data_set(name: str) -> None:
+    assert load_config(preset=name).dataset == {"demo": "shapes"}.get(name, name)
+
+
+@pytest.mark.parametrize(("name", "iterations"), [("voc2012", 20000), ("segtrackv2", 5000)])
+def test_presets_of_the_paper_hold_its_section_4(name: str, iterations: int) -> None:
+    config = load_config(preset=name)
+    paper = {
+        "generator": "deeplabv2_resnet101",
+        "adversarial": "pixelwise",
+        "lambda_adv": 0.01,
+        "iterations": iterations,
+        "batch_size": 10,
+        "crop_px": 321,
+        "lr_generator": 2.5e-4,
+        "lr_discriminator": 1e-4,
+        "momentum": 0.9,
+        "weight_decay": 5e-5,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.99,
+        "poly_power": 0.9,
+        "swa_rule": "eq7",
+        "swa_n": 100,
+        "swa_threshold": 0.0,
+    }
+    assert {field: getattr(config, field) for field in paper} == paper
+    assert (config == TrialConfig()) == (name == "voc2012")
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("lr_generator: 1e-3", 0.001),  # YAML 1.1 reads 1e-3, which has no point, as text
+        ("iterations: 2e4", 20000),
+        ("lambda_adv: 0", 0.0),
+        ("swa_threshold: 0", 0.0),
+        ("mirror: no", False),
+    ],
+)
+def test_values_of_a_file_get_the_type_of_their_field(
+    tmp_path: Path, line: str, value: object
+) -> None:
+    file = tmp_path / "trial.yaml"
+    file.write_text(line)
+    found = getattr(load_config(file=str(file)), line.partition(":")[0])
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_a_file_changes_the_defaults_and_overrides_change_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "trial.yaml"
+    file.write_text("seed: 3\nswa_n: 7\n")
+    config = load_config(file=str(file), overrides=["swa_n=8", "swa_n=9", "data_root=a=b"])
+    assert config == TrialConfig(seed=3, swa_n=9, data_root="a=b")
+    file.write_bytes(b"#" * 64 * 1024)  # the largest file that is read
+    assert load_config(file=str(file)) == TrialConfig()
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_list_is_no_value_of_any_field(name: str) -> None:
+    message = refusal(f"{name}=[1]")
+    assert message.startswith(f"{name} must be ")
+    assert message.endswith("but got [1] (a list)")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [".nan", ".inf", "-.inf", "nan", "1e999"])
+def test_no_number_may_be_nan_or_infinite(name: str, value: str) -> None:
+    rule = "must be finite" if FIELDS[name] == "float" else "must be a whole number"
+    assert refusal(f"{name}={value}").startswith(f"{name} {rule}, but got ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, "-1") for name in NUMBERS]
+    + [(name, "0") for name in NOT_ZERO]
+    + [(name, "1") for name in BELOW_ONE]
+    + [("seed", str(2**31)), ("image_px", "15"), ("image_px", "4097")],
+)
+def test_a_number_out_of_its_range_is_refused_with_the_rule(name: str, value: str) -> None:
+    message = refusal(f"{name}={value}")
+    assert "` must hold" in message
+    assert f"{name}={float(value) if FIELDS[name] == 'float' else value}" in message
+
+
+@pytest.mark.parametrize("name", sorted({*NUMBERS} - {*NOT_ZERO, "scale_max"}))
+def test_zero_is_allowed_where_nothing_forbids_it(name: str) -> None:
+    assert getattr(load_config(overrides=[f"{name}=0"]), name) == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("swa_threshold=1.0", "`0 <= swa_threshold < 1` must hold, but got swa_threshold=1.0"),
+        ("swa_threshold=-0.1", "`0 <= swa_threshold < 1` must hold, but got swa_threshold=-0.1"),
+        ("scale_min=2", "`scale_min <= scale_max` must hold, but got scale_min=2.0, scale_max=1.2"),
+        ("iterations=2.5", "iterations must be a whole number, but got 2.5"),
+        ("iterations=true", "iterations must be a whole number, but got True (true or false)"),
+        ("lr_generator=fast", "lr_generator must be a number, but got 'fast' (text)"),
+        ("mirror=1", "mirror must be true or false, but got 1"),
+        ("dataset=1", "dataset must be text, but got 1"),
+        ("seed=", "seed must be a whole number, but got None (nothing)"),
+        ("seed=1" + "0" * 400, "seed must lie within 64 bits, but has 1329"),
+        ("swa_n", "`--set key=value` must hold, but got 'swa_n'"),
+        ("swa_n=[1", "swa_n='[1' is not a value that YAML can read"),
+        ("lamda_adv=0", "unknown key 'lamda_adv'; did you mean 'lambda_adv'?"),
+        ("generator=deeplab_smal", "unknown generator 'deeplab_smal'; did you mean 'deeplab_sm"),
+        ("swa_rule=mean", "unknown swa_rule 'mean'; one of eq7, uniform, ema"),
+    ],
+)
+def test_a_refusal_names_the_rule_and_the_value(override: str, message: str) -> None:
+    assert refusal(override).startswith(message)
+    with pytest.raises(ConfigError, match=r"^unknown preset 'voc'; did you mean 'voc2012'\?$"):
+        load_config(preset="voc")
+
+
+@pytest.mark.parametrize(
+    ("name", "adversarial", "least"),
+    [
+        ("deeplab_small", "none", 16),
+        ("deeplabv2_resnet101", "none", 32),
+        ("deeplab_small", "standard", 24),
+        ("deeplabv2_resnet101", "pixelwise", 32),
+    ],
+)
+def test_a_crop_holds_what_generator_and_discriminator_need(
+    monkeypatch: pytest.MonkeyPatch, name: str, adversarial: str, least: int
+) -> None:
+    monkeypatch.setitem(schema.DISCRIMINATORS, "encoder_decoder", 24)
+    values = [f"generator={name}", f"adversarial={adversarial}"]
+    assert load_config(overrides=[*values, f"crop_px={least}"]).crop_px == least
+    message = refusal(*values, f"crop_px={least - 1}")
+    assert message.startswith(f"`crop_px >= {least}` must hold")
+    assert message.endswith(f"but got crop_px={least - 1}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"seed: 1\nswa_n: 2\nseed: 1\n", "key 'seed' stands twice"),
+        (b"swa_n: &n 5\nseed: *n\n", "aliases are not allowed"),
+        (b"data_root: \xff\n", "must be UTF-8, but byte 11 is not"),
+        (b"#" * (64 * 1024 + 1), "must be at most 65536 bytes, but has 65537"),
+        (b"- seed\n- 1\n", "must hold `key: value` lines, but holds a list"),
+        (b"seed\n", "must hold `key: value` lines, but holds text"),
+        (b"seed: [1\n", "is not usable YAML"),
+        (b"seed: !!python/name:os.system\n", "is not usable YAML"),
+        (b"seed: !!bool maybe\n", "tags are not allowed"),
+        (b"seed: 2020-13-45\n", "is not usable YAML"),
+        (b"seed: 1" + b"0" * 5000, "is not usable YAML"),
+        (b"seed: " + b"[" * 20000, "is not usable YAML"),
+        (None, "cannot read"),
+    ],
+)
+def test_an_unusable_file_is_refused_by_name(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    file = tmp_path / "trial.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    said = refusal(file=file)
+    assert message in said
+    assert str(file) in said
+
+
+@pytest.mark.usefixtures("another_discriminator")
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in READOUT + EXECUTION])
+def test_a_field_of_the_training_changes_its_key(name: str) -> None:
+    config = TrialConfig()
+    assert training_key(changed(config, name), "data") != training_key(config, "data")
+
+
+@pytest.mark.parametrize("name", READOUT + EXECUTION)
+def test_readout_and_execution_leave_the_training_as_it_is(name: str) -> None:
+    config, other = TrialConfig(), changed(TrialConfig(), name)
+    assert other != config
+    assert other.training_identity() == config.training_identity()
+    assert training_key(other, "data") == training_key(config, "data")
+    if name in EXECUTION:
+        assert trial_key(other, "data") == trial_key(config, "data")
+
+
+@pytest.mark.parametrize("name", READOUT)
+@pytest.mark.parametrize(
+    ("rule", "batch_norm", "unread"),
+    [
+        ("ema", "recompute", ()),
+        ("eq7", "recompute", ("swa_decay",)),
+        ("ema", "copy", ("swa_batch_norm_batches",)),
+    ],
+)
+def test_a_trial_is_named_by_its_readout_less_what_its_rule_does_not_read(
+    name: str, rule: str, batch_norm: str, unread: tuple[str, ...]
+) -> None:
+    config = TrialConfig(swa_rule=rule, swa_batch_norm=batch_norm)
+    same = trial_key(changed(config, name), "data") == trial_key(config, "data")
+    assert same == (name in unread)
+
+
+def test_keys_depend_on_data_and_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TrialConfig()
+    here = training_key(config, "data"), trial_key(config, "data")
+    there = training_key(config, "other"), trial_key(config, "other")
+    monkeypatch.setattr(identity, "code_version", lambda: "later")
+    later = training_key(config, "data"), trial_key(config, "data")
+    assert len({*here, *there, *later}) == 6
+
+
+@pytest.mark.usefixtures("another_discriminator")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "adversarial",
+        "discriminator",
+        "discriminator_width",
+        "lr_discriminator",
+        "adam_beta1",
+        "adam_beta2",
+    ],
+)
+def test_lambda_zero_is_the_baseline_whatever_its_discriminator(name: str) -> None:
+    none = TrialConfig(adversarial="none")
+    zero = changed(TrialConfig(lambda_adv=0), name)
+    assert zero.training_identity() == none.training_identity()
+    assert zero.canonical() == none.canonical()
+    adversarial = changed(TrialConfig(), name)
+    assert adversarial.canonical() == adversarial
+
+
+def test_the_code_version_covers_every_module_that_training_reaches() -> None:
+    # By imports from `trainer` and `datasets`; the values of `config` and the content of `shapes`
+    # are in the key themselves.
+    folder = Path(trainable.__file__).parent
+    reached, left = set[str](), ["trainer", "datasets"]
+    while left:
+        name = left.pop()
+        if name in reached or not (folder / f"{name}.py").exists():
+            continue
+        reached.add(name)
+        for node in ast.walk(ast.parse((folder / f"{name}.py").read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            left += [name.split(".")[1] for name in names if name.startswith("trainable.")]
+    assert reached - {"config", "shapes"} == set(identity.TRAINING_MODULES)

@@ -1,0 +1,99 @@
+"""The Tune trainable: a reused actor gives the bits of a fresh process; faults are recorded."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import small_config, spec_of
+from test_run_folder import numbers, train
+
+from trainable.identity import RunSpec
+from trainable.ray_trainable import SegmentationTrainable
+from trainable.run_folder import CRASH_LOG, RunFolder
+
+FRESH = """
+import json, sys
+from pathlib import Path
+from trainable.identity import RunSpec
+from trainable.training_run import TrainingRun
+import torch
+torch.set_num_threads(1)
+run = TrainingRun(RunSpec.from_primitives(json.loads(sys.argv[1])), Path(sys.argv[2]))
+while not run.finished:
+    run.advance()
+run.close()
+"""
+
+
+def tune_config(spec: RunSpec, storage: Path) -> dict[str, Any]:
+    return {"spec": spec.to_primitives(), "storage": str(storage), "threads": 1}
+
+
+def run_to_end(trainable: SegmentationTrainable) -> dict[str, Any]:
+    while True:
+        report = trainable.step()
+        if report["done"]:
+            return report
+
+
+def test_a_reused_actor_gives_the_bits_of_a_fresh_process(tmp_path: Path) -> None:
+    before = spec_of(small_config(adversarial="standard", lambda_adv=1, seed=5))
+    spec = spec_of(small_config())
+    actor = SegmentationTrainable(tune_config(before, tmp_path / "reused"))
+    run_to_end(actor)
+    assert actor.reset_config(tune_config(spec, tmp_path / "reused"))
+    run_to_end(actor)
+    actor.cleanup()
+    values = json.dumps(spec.to_primitives())
+    subprocess.run([sys.executable, "-c", FRESH, values, str(tmp_path / "fresh")], check=True)
+    assert numbers(spec, tmp_path / "reused") == numbers(spec, tmp_path / "fresh")
+
+
+def test_a_report_says_how_far_the_run_is(tmp_path: Path) -> None:
+    config = small_config()
+    actor = SegmentationTrainable(tune_config(spec_of(config), tmp_path))
+    report = run_to_end(actor)
+    assert report["run_iteration"] == config.iterations
+    assert 0 <= report["val/miou"] <= 1
+    assert report["busy_s"] > 0
+    assert 0.05 < report["rss_gb"] < 20
+
+
+def test_an_actor_stopped_half_way_saves_what_it_did_and_frees_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainable.ray_trainable.REPORT_S", 0.0)
+    config = small_config(checkpoint_every=1000)
+    spec = spec_of(config)
+    straight = train(spec, tmp_path / "straight")
+    actor = SegmentationTrainable(tune_config(spec, tmp_path / "stopped"))
+    actor.step()
+    actor.cleanup()
+    state = RunFolder(tmp_path / "stopped", spec.training_key).load_checkpoint()
+    assert state is not None
+    assert state["iteration"] == 3
+    assert train(spec, tmp_path / "stopped") == straight
+
+
+def test_a_diverged_run_is_done_with_its_cause_and_not_tried_again(tmp_path: Path) -> None:
+    spec = spec_of(small_config(lr_generator=1e30))
+    actor = SegmentationTrainable(tune_config(spec, tmp_path))
+    assert run_to_end(actor)["done"]
+    failure = RunFolder(tmp_path, spec.training_key).read("failure")
+    assert failure is not None
+    assert "must stay finite" in failure["cause"]
+
+
+def test_a_fault_leaves_its_traceback_in_the_run_folder_and_is_raised(tmp_path: Path) -> None:
+    values = spec_of(small_config()).to_primitives() | {"data_fingerprint": "0" * 16}
+    spec = RunSpec.from_primitives(values)
+    actor = SegmentationTrainable(tune_config(spec, tmp_path))
+    with pytest.raises(ValueError, match="must have fingerprint"):
+        actor.step()
+    log = tmp_path / spec.training_key / CRASH_LOG
+    assert "must have fingerprint" in log.read_text().splitlines()[-1]

@@ -1,0 +1,205 @@
+"""Run folders: whole or not at all, one writer, and a kill that loses nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import small_config, spec_of
+
+from trainable import run_folder
+from trainable.config import ConfigError
+from trainable.identity import RunSpec, readout_key
+from trainable.run_folder import RunFolder, RunFolderLockedError
+from trainable.training_run import TrainingRun, outcome
+
+CLOCKS = ("time", "finished_at", "images_per_s", "train_s")
+
+
+def train(spec: RunSpec, storage: Path) -> dict[str, Any]:
+    run = TrainingRun(spec, storage)
+    while not run.finished:
+        run.advance()
+    run.close()
+    return numbers(spec, storage)
+
+
+def numbers(spec: RunSpec, storage: Path) -> dict[str, Any]:
+    """Return all that a finished folder says, without what a clock said."""
+    folder = RunFolder(storage, spec.training_key)
+    result, metrics = folder.read("result"), folder.read("metrics")
+    assert result is not None
+    assert metrics is not None
+    history = [{k: v for k, v in row.items() if k not in CLOCKS} for row in metrics["history"]]
+    return {k: v for k, v in result.items() if k not in CLOCKS} | {"history": history}
+
+
+def weights(spec: RunSpec, storage: Path) -> dict[str, torch.Tensor]:
+    state = RunFolder(storage, spec.training_key).load_checkpoint()
+    assert state is not None
+    generator: dict[str, torch.Tensor] = state["generator"]
+    return generator
+
+
+def test_a_finished_folder_holds_config_metrics_result_and_two_checkpoints(tmp_path: Path) -> None:
+    spec = spec_of(small_config())
+    result = train(spec, tmp_path)
+    names = {path.name for path in (tmp_path / spec.training_key).iterdir()}
+    assert names == {
+        "config.json",
+        "metrics.json",
+        "result.json",
+        "lock",
+        *(f"checkpoint-00000{n}.{kind}" for n in ("08", "12") for kind in ("pt", "sha256")),
+    }
+    config = RunFolder(tmp_path, spec.training_key).read("config")
+    assert config is not None
+    assert RunSpec.from_primitives({k: config[k] for k in spec.to_primitives()}) == spec
+    assert set(result["readouts"]) == {readout_key(spec.config.readout)}
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 5])
+def test_a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
+    tmp_path: Path, stop_after: int
+) -> None:
+    spec = spec_of(small_config(), small_config(swa_rule="uniform", swa_threshold=0.5))
+    straight = train(spec, tmp_path / "straight")
+    # No close, no save: what a killed process leaves behind is what `advance` wrote.
+    stopped = TrainingRun(spec, tmp_path / "stopped")
+    for _ in range(stop_after):
+        stopped.advance()
+    stopped.folder.__exit__(None, None, None)
+    assert train(spec, tmp_path / "stopped") == straight
+    one, two = weights(spec, tmp_path / "straight"), weights(spec, tmp_path / "stopped")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_started_again_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
+    spec = spec_of(small_config())
+    run = TrainingRun(spec, tmp_path)
+    for _ in range(4):  # records at 3, 4, 6, 8; checkpoints at 4 and 8
+        run.advance()
+    run.close()
+    again = TrainingRun(spec, tmp_path)
+    assert again.trainer.iteration == 8
+    again.close()
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _flip_a_bit,
+        lambda path: path.write_bytes(path.read_bytes()[:100]),
+        lambda path: path.with_suffix(".sha256").unlink(),
+    ],
+    ids=["flipped bit", "cut short", "no checksum"],
+)
+def test_a_bad_checkpoint_is_set_aside_for_the_one_before(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    spec = spec_of(small_config())
+    straight = train(spec, tmp_path / "straight")
+    run = TrainingRun(spec, tmp_path)
+    for _ in range(4):
+        run.advance()
+    run.close()
+    spoil(run.folder.checkpoints()[-1])
+    again = TrainingRun(spec, tmp_path)
+    assert again.trainer.iteration == 4
+    assert len(list(run.folder.path.glob("*.bad"))) == 1
+    again.close()
+    assert train(spec, tmp_path) == straight
+
+
+def test_a_checkpoint_with_other_readouts_is_not_continued(tmp_path: Path) -> None:
+    config = small_config()
+    run = TrainingRun(spec_of(config), tmp_path)
+    for _ in range(4):
+        run.advance()
+    run.close()
+    other = TrainingRun(spec_of(config, small_config(swa_n=3)), tmp_path)
+    assert other.trainer.iteration == 0
+    other.close()
+
+
+def test_averages_carried_together_equal_averages_trained_alone(tmp_path: Path) -> None:
+    configs = [
+        small_config(swa_rule=rule, swa_n=n, swa_threshold=threshold, swa_batch_norm=norm)
+        for rule, n, threshold, norm in (
+            ("eq7", 1, 0.0, "recompute"),
+            ("uniform", 3, 0.5, "average"),
+            ("ema", 2, 0.9, "copy"),
+            ("uniform", 100, 0.25, "recompute"),
+        )
+    ]
+    together = train(spec_of(configs[0], *configs[1:]), tmp_path / "together")["readouts"]
+    for number, config in enumerate(configs):
+        key = readout_key(config.readout)
+        alone = train(spec_of(config), tmp_path / str(number))["readouts"]
+        assert alone == {key: together[key]}
+
+
+def test_outcome_wants_every_readout_and_the_attempt(tmp_path: Path) -> None:
+    config = small_config()
+    spec = spec_of(config)
+    folder = RunFolder(tmp_path, spec.training_key)
+    assert outcome(folder, spec) is None
+    train(spec, tmp_path)
+    assert outcome(folder, spec) is not None
+    assert outcome(folder, spec_of(config, small_config(swa_n=3))) is None
+    values = spec.to_primitives()
+    assert outcome(folder, RunSpec.from_primitives(values | {"attempt": "x"})) is None
+
+
+def test_other_data_than_planned_are_refused(tmp_path: Path) -> None:
+    values = spec_of(small_config()).to_primitives() | {"data_fingerprint": "0" * 16}
+    with pytest.raises(ConfigError, match=r"must have fingerprint 0{16}, but has"):
+        TrainingRun(RunSpec.from_primitives(values), tmp_path)
+
+
+def _hold(storage: Path, held: Any, release: Any) -> None:
+    with RunFolder(storage, "key"):
+        held.set()
+        release.wait(60)
+
+
+def test_a_folder_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_folder, "LOCK_WAIT_S", 0.3)
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path, held, release))
+    holder.start()
+    assert held.wait(60)
+    with pytest.raises(RunFolderLockedError, match="being written by another process"):
+        RunFolder(tmp_path, "key").__enter__()
+    # SIGKILL gives no chance to clean up, and the lock must be free all the same.
+    holder.kill()
+    holder.join()
+    with RunFolder(tmp_path, "key"):
+        pass
+
+
+def test_a_write_that_fails_leaves_the_file_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path, "key")
+    with folder:
+        folder.write("result", {"miou": 0.5})
+        monkeypatch.setattr("os.fsync", _disk_full)
+        with pytest.raises(OSError, match="no space"):
+            folder.write("result", {"miou": 0.6})
+    assert folder.read("result") == {"miou": 0.5}
+
+
+def _disk_full(descriptor: int) -> None:
+    raise OSError(f"no space for {descriptor}")

@@ -1,0 +1,240 @@
+"""Whole sweeps, as a person runs them: Ray, run folders, MLflow, figure; every way to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import SMALL
+from test_run_folder import CLOCKS
+from trees import write_voc_tree
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = Path(__file__).parents[1] / "sweeps" / "lambda_grid.py"
+DEADLINE_S = 240
+
+
+def command(*options: str, settings: tuple[str, ...] = SMALL) -> list[str]:
+    sets = [part for setting in settings for part in ("--set", setting)]
+    return [sys.executable, str(SCRIPT), "--seeds", "2", "--lambdas", "0", "0.01", *sets, *options]
+
+
+def sweep(folder: Path, *options: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*options, **settings),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Return what the run folders hold, without what a clock said."""
+    return {
+        path.parent.name: {k: v for k, v in json.loads(path.read_text()).items() if k not in CLOCKS}
+        for path in folder.glob("runs/*/result.json")
+    }
+
+
+def finished_trials(folder: Path) -> dict[str, dict[str, float]]:
+    """Return the metrics in the record by trial key; a key that stands twice is an error."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("pixelwise-adversarial")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.kind = 'trial'")
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    metrics = {
+        run.data.tags["trial_key"]: {
+            name: value for name, value in run.data.metrics.items() if name not in CLOCKS
+        }
+        for run in runs
+    }
+    assert len(metrics) == len(runs)
+    return metrics
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    done = sweep(folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+def test_one_command_ends_with_the_path_of_its_figure(uninterrupted: Path) -> None:
+    lines = (uninterrupted / "stdout").read_text().splitlines()
+    assert lines[-1] == "figures/fig4.png"
+    assert {path.name for path in (uninterrupted / "figures").iterdir()} == {
+        "fig4.pdf", "fig4.png", "fig4.csv", "manifest.json",
+    }  # fmt: skip
+    assert len(results(uninterrupted)) == len(finished_trials(uninterrupted)) == 4
+
+
+def test_a_sweep_is_quiet(uninterrupted: Path) -> None:
+    # A headline, a line per run, what it cost, the best point, the figure: and nothing of Ray's.
+    lines = (uninterrupted / "stdout").read_text().splitlines()
+    assert len(lines) == 1 + 4 + 3
+    assert [line[:6] for line in lines[1:5]] == ["[1/4] ", "[2/4] ", "[3/4] ", "[4/4] "]
+    assert (uninterrupted / "stderr").read_text() == ""
+
+
+def test_the_same_command_again_trains_nothing_and_more_seeds_only_the_new(
+    uninterrupted: Path,
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.glob("runs/*/*")}
+    record = finished_trials(uninterrupted)
+    again = sweep(uninterrupted)
+    assert again.returncode == 0
+    assert "4 done, nothing to train" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in uninterrupted.glob("runs/*/*")} == before
+    assert finished_trials(uninterrupted) == record
+
+    more = sweep(uninterrupted, "--seeds", "3")
+    assert more.returncode == 0, more.stderr
+    assert "4 done, 2 to train" in more.stdout
+    assert all(path.stat().st_mtime_ns == mtime for path, mtime in before.items())
+    assert len(finished_trials(uninterrupted)) == 6
+
+
+LONG = (*SMALL, "iterations=240", "eval_every=60", "log_every=20", "checkpoint_every=20")
+
+
+def start_and_wait_for_a_checkpoint(folder: Path) -> subprocess.Popen[bytes]:
+    with (folder / "stdout").open("w") as stdout, (folder / "stderr").open("w") as stderr:
+        driver = subprocess.Popen(command(settings=LONG), cwd=folder, stdout=stdout, stderr=stderr)
+    deadline = time.monotonic() + DEADLINE_S
+    while not list(folder.glob("runs/*/checkpoint-*.pt")):
+        assert time.monotonic() < deadline
+        assert driver.poll() is None
+        time.sleep(0.05)
+    return driver
+
+
+@pytest.fixture(scope="module")
+def long_uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("long")
+    assert sweep(folder, "--no-figures", settings=LONG).returncode == 0
+    return {"results": results(folder), "record": finished_trials(folder)}
+
+
+def test_after_kill_9_of_the_driver_the_same_command_ends_with_the_same_numbers(
+    tmp_path: Path, long_uninterrupted: dict[str, Any]
+) -> None:
+    driver = start_and_wait_for_a_checkpoint(tmp_path)
+    driver.kill()
+    driver.wait()
+    assert len(results(tmp_path)) < 4
+    again = sweep(tmp_path, settings=LONG)
+    assert again.returncode == 0, again.stderr
+    assert results(tmp_path) == long_uninterrupted["results"]
+    record = finished_trials(tmp_path)
+    for key, metrics in long_uninterrupted["record"].items():
+        assert {k: v for k, v in metrics.items() if k != "images_per_s"} == {
+            k: v for k, v in record[key].items() if k != "images_per_s"
+        }
+    assert record.keys() == long_uninterrupted["record"].keys()
+
+
+def test_a_worker_that_is_killed_is_replaced_and_the_numbers_stay(
+    tmp_path: Path, long_uninterrupted: dict[str, Any]
+) -> None:
+    driver = start_and_wait_for_a_checkpoint(tmp_path)
+    workers = [pid for pid in _descendants(driver.pid) if "Trainable" in _title(pid)]
+    assert workers
+    os.kill(workers[0], signal.SIGKILL)
+    assert driver.wait(DEADLINE_S) == 0, (tmp_path / "stderr").read_text()
+    assert results(tmp_path) == long_uninterrupted["results"]
+
+
+def test_an_interrupt_exits_with_130_and_the_command_that_goes_on(tmp_path: Path) -> None:
+    driver = start_and_wait_for_a_checkpoint(tmp_path)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(DEADLINE_S) == 130
+    assert "go on with: python" in (tmp_path / "stdout").read_text().splitlines()[-1]
+    assert (tmp_path / "stderr").read_text() == ""
+
+
+def test_a_diverged_trial_is_named_with_cause_and_log_and_the_others_count(tmp_path: Path) -> None:
+    settings = (*SMALL, "lr_discriminator=1e30")
+    done = sweep(tmp_path, "--json", settings=settings)
+    assert done.returncode == 1
+    answer = json.loads(done.stdout)
+    assert answer["training_runs_done"] == 4
+    assert [one["run"] for one in answer["failed"]] == [
+        "lambda_adv=0.01 seed=0",
+        "lambda_adv=0.01 seed=1",
+    ]
+    assert "must stay finite" in answer["failed"][0]["cause"]
+    assert "failed: lambda_adv=0.01 seed=0: train/loss_" in done.stderr
+    assert answer["best"]["point"] == {"lambda_adv": 0.0}
+
+
+def test_a_time_budget_ends_the_sweep_cleanly_and_the_same_command_goes_on(
+    tmp_path: Path, long_uninterrupted: dict[str, Any]
+) -> None:
+    settings = (*LONG, "train_images=20")
+    done = sweep(tmp_path, "--time-budget", "1", settings=settings)
+    assert done.returncode == 0, done.stderr
+    assert "training runs are left; the same command goes on with them" in done.stdout
+    again = sweep(tmp_path, "--no-figures", settings=settings)
+    assert again.returncode == 0, again.stderr
+    assert results(tmp_path) == long_uninterrupted["results"]
+
+
+def test_no_reuse_trains_again_to_the_same_numbers(uninterrupted: Path) -> None:
+    before = results(uninterrupted)
+    again = sweep(uninterrupted, "--no-reuse", "--no-figures")
+    assert again.returncode == 0, again.stderr
+    assert "0 done, 4 to train" in again.stdout
+    after = results(uninterrupted)
+    assert {key: value | {"attempt": ""} for key, value in after.items()} == before
+    assert len({value["attempt"] for value in after.values()} - {""}) == 1
+
+
+def test_the_voc_preset_reads_a_tree_in_its_layout(tmp_path: Path) -> None:
+    write_voc_tree(tmp_path / "data")
+    settings = (
+        "generator=deeplab_small",
+        "generator_width=4",
+        "discriminator_width=4",
+        "crop_px=64",
+        "iterations=4",
+        "batch_size=2",
+        "swa_batch_norm_batches=2",
+    )
+    done = sweep(
+        tmp_path, "--preset", "voc2012", "--data-root", "data", "--seeds", "1", settings=settings
+    )
+    assert done.returncode == 0, done.stderr
+    trials = finished_trials(tmp_path)
+    assert len(trials) == 2
+    assert all(0 <= metrics["swa/miou"] <= 1 for metrics in trials.values())
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob(f"{pid}/task/*/children"):
+        for child in path.read_text().split():
+            found += [int(child), *_descendants(int(child))]
+    return found
+
+
+def _title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
