@@ -119,8 +119,9 @@ def _answer(plan: Plan, options: argparse.Namespace, console: Console) -> int:
                 slots = stack.enter_context(ray_slots(_resources(options), len(pending)))
             plan.storage.mkdir(parents=True, exist_ok=True)
             stack.enter_context(publisher)
+            to_train = {run.spec.training_key for run in pending}
             for run in plan.runs:
-                if run not in pending:
+                if run.spec.training_key not in to_train:
                     publisher.publish(run)
             if slots is not None:
                 screen = Screen(
@@ -213,7 +214,11 @@ def _best_in_words(best: dict[str, Any]) -> str:
     interval = (
         "no interval from one seed" if low is None else f"95 % interval {low:.4f} to {high:.4f}"
     )
-    return f"best point: {point} with swa/miou {mean:.4f} ({interval}, {best['best/seeds']} seeds)"
+    words = f"best point: {point} with swa/miou {mean:.4f} ({interval}, {best['best/seeds']} seeds)"
+    if best["best/others"]:
+        alike, others = best["best/not_distinguishable"], best["best/others"]
+        words += f"; {alike} of {others} other settings are not distinguishable from it"
+    return words
 
 
 def _summary(

@@ -195,7 +195,7 @@ def test_an_average_that_was_saved_and_loaded_goes_on_with_the_same_bits(
             torch.save(first.state_dict(), file)
             file.seek(0)
             state = torch.load(file, weights_only=True)
-            resumed.load_state_dict(state)
+            resumed.load_state_dict(state, torch.device("cpu"))
             kept = {name: value.clone() for name, value in state["weights"].items()}
         resumed.update(iteration, network)
     assert torch.equal(resumed.weights["weight"], straight.weights["weight"])

@@ -231,6 +231,23 @@ def test_two_seeds_are_enough_for_an_interval(tmp_path: Path) -> None:
     assert best["ci_low/swa/miou"] == pytest.approx(0.65 - 12.7062 * 0.05, rel=1e-4)
 
 
+def test_best_point_says_how_many_others_paired_seeds_do_not_tell_from_it(tmp_path: Path) -> None:
+    best = best_point(
+        finished(
+            tmp_path,
+            {
+                **{(0.01, 0): 0.60, (0.01, 1): 0.70},
+                # Always lower by 0.1, though the means' own intervals overlap by far.
+                **{(0.1, 0): 0.50, (0.1, 1): 0.60},
+                **{(1.0, 0): 0.65, (1.0, 1): 0.60},
+            },
+        )
+    )
+    assert best is not None
+    assert best["point"] == {"lambda_adv": 0.01}
+    assert (best["best/others"], best["best/not_distinguishable"]) == (2, 1)
+
+
 def test_best_point_leaves_out_what_has_no_numbers(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, grid([0.0, 0.01, 0.1]))
     assert best_point(plan) is None

@@ -207,3 +207,10 @@ def _numbers(trainer: Trainer) -> list[dict[str, float]]:
     rows = [{k: v for k, v in row.items() if k != "time"} for row in trainer.history]
     assert all(math.isfinite(value) for row in rows for value in row.values())
     return rows
+
+
+def test_a_loaded_average_lies_on_the_generators_device() -> None:
+    trainer = trainer_of(small_config())
+    average = trainer.averages[0]
+    average.load_state_dict(average.state_dict(), torch.device("meta"))
+    assert {weight.device.type for weight in average.weights.values()} == {"meta"}

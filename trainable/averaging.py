@@ -88,9 +88,11 @@ class Average:
         """Return what `load_state_dict` needs to go on, tensors and primitives only."""
         return {"weights": self.weights, "averaged": self.averaged}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`; tensors go to the device of the weights at hand."""
-        self.weights = {name: value.clone() for name, value in state["weights"].items()}
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from a `state_dict`, with copies of its tensors on the generator's device."""
+        self.weights = {
+            name: value.to(device, copy=True) for name, value in state["weights"].items()
+        }
         self.averaged = state["averaged"]
 
 

@@ -192,7 +192,7 @@ class Trainer:
         if self.adversary is not None:
             self.adversary.load_state_dict(state["adversary"])
         for average, saved in zip(self.averages, state["averages"], strict=True):
-            average.load_state_dict(saved)
+            average.load_state_dict(saved, self.device)
 
 
 def build_trainer(
