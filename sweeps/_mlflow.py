@@ -72,12 +72,17 @@ class Record:
         }
         self._tag_total()
 
-    def publish(self, run: PlannedRun) -> None:
-        """Bring the trials of a training run up to date with its folder."""
+    def publish(self, run: PlannedRun, cause: str | None = None) -> None:
+        """Bring the trials of a training run up to date with its folder.
+
+        Args:
+            run: One of the plan's.
+            cause: Why its worker failed, where the folder holds no outcome.
+        """
         found = self.plan.outcome(run)
-        if found is None:
+        if found is None and cause is None:
             return
-        kind, content = found
+        kind, content = found or ("failure", {"cause": cause})
         metrics = RunFolder(self.plan.storage, run.spec.training_key).read("metrics")
         history = metrics["history"] if metrics else []
         for trial in run.trials:
@@ -240,12 +245,12 @@ class Publisher:
         self.tracking_uri = tracking_uri
         self.warn = warn
         self.reachable = True
-        self._queue: queue.Queue[PlannedRun | None] = queue.Queue()
+        self._queue: queue.Queue[tuple[PlannedRun, str | None] | None] = queue.Queue()
         self._done: Future[None] | None = None
 
-    def publish(self, run: PlannedRun) -> None:
-        """Let the trials of a training run be published soon."""
-        self._queue.put(run)
+    def publish(self, run: PlannedRun, cause: str | None = None) -> None:
+        """Let the trials of a training run be published soon; see `Record.publish`."""
+        self._queue.put((run, cause))
 
     def __enter__(self) -> Self:
         executor = ThreadPoolExecutor(1, thread_name_prefix="publisher")
@@ -272,8 +277,8 @@ class Publisher:
 
         try:
             record = Record(self.plan, self.tracking_uri)
-            for run in iter(self._queue.get, None):
-                record.publish(run)
+            for run, cause in iter(self._queue.get, None):
+                record.publish(run, cause)
             record.summarise(best_point(self.plan), complete=not self.plan.pending())
         except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
             self.reachable = False

@@ -21,7 +21,7 @@ class Report(tune.Callback):
         pending: The runs under way.
         screen: Is told what happens.
         execution: Is given causes of failures, seconds and memory.
-        on_outcome: Called for each run whose folder holds a result or a failure.
+        on_outcome: Called for each run that ended, with the cause if its worker failed.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Report(tune.Callback):
         pending: Sequence[PlannedRun],
         screen: Screen,
         execution: Execution,
-        on_outcome: Callable[[PlannedRun], None],
+        on_outcome: Callable[[PlannedRun, str | None], None],
     ) -> None:
         self.plan = plan
         self.runs = {run.spec.training_key: run for run in pending}
@@ -69,13 +69,14 @@ class Report(tune.Callback):
             self.screen.finished(str(trial), metrics["val/miou"], metrics["swa/miou"], busy_s)
         else:
             self.screen.ended_without_numbers(str(trial), content["cause"])
-        self.on_outcome(run)
+        self.on_outcome(run, None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Show a run whose worker failed more often than it is retried."""
         cause = _last_line(trial.error_file)
         self.execution.causes[str(trial)] = cause
         self.screen.ended_without_numbers(str(trial), cause)
+        self.on_outcome(self.runs[str(trial)], cause)
 
 
 def _last_line(error_file: str | None) -> str:

@@ -98,7 +98,7 @@ def execute(
     pending: list[PlannedRun],
     slots: Slots,
     screen: Screen,
-    on_outcome: Callable[[PlannedRun], None],
+    on_outcome: Callable[[PlannedRun, str | None], None],
 ) -> Execution:
     """Train the pending runs; return when all ended, or the time budget did.
 
@@ -107,7 +107,7 @@ def execute(
         pending: Those of its runs to train.
         slots: Of the Ray that runs.
         screen: Is told what happens.
-        on_outcome: Called for each run as soon as its folder holds a result or a failure.
+        on_outcome: Called for each run that ended, with the cause if its worker failed.
 
     Raises:
         KeyboardInterrupt: SIGINT or SIGTERM came; workers were stopped.

@@ -243,6 +243,19 @@ def test_a_run_that_failed_before_it_finished_has_no_cause(tmp_path: Path, uri: 
     assert not child.data.tags.get("cause")
 
 
+def test_a_run_whose_worker_died_is_failed_until_it_finishes(tmp_path: Path, uri: str) -> None:
+    plan = plan_of(tmp_path / "runs", grid([0.01]))
+    with Publisher(plan, uri, pytest.fail) as publisher:
+        publisher.publish(plan.runs[0], "its worker died")
+    (child,) = children_of(uri)
+    assert (child.info.status, child.data.tags["cause"]) == ("FAILED", "its worker died")
+    finish(plan, plan.runs[0])
+    publish(plan, uri)
+    (again,) = children_of(uri)
+    assert (again.info.run_id, again.info.status) == (child.info.run_id, "FINISHED")
+    assert "cause" not in again.data.tags
+
+
 def test_a_sweep_with_runs_left_is_not_finished(tmp_path: Path, uri: str) -> None:
     plan = plan_of(tmp_path / "runs", grid())
     finish(plan, plan.runs[0])
@@ -467,7 +480,8 @@ def test_a_slow_store_does_not_hold_up_the_sweep(
         def __init__(self, *_: object) -> None:
             assert answers.wait(30)
 
-        def publish(self, run: object) -> None:
+        def publish(self, run: object, cause: str | None) -> None:
+            assert cause is None
             published.append(run)
 
         def summarise(self, *_: object, complete: bool) -> None:

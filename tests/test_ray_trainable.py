@@ -80,6 +80,24 @@ def test_an_actor_stopped_half_way_saves_what_it_did_and_frees_the_folder(
     assert train(spec, tmp_path / "stopped") == straight
 
 
+def test_a_fault_in_the_midst_of_an_iteration_saves_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(small_config())
+    straight = train(spec, tmp_path / "straight")
+    actor = SegmentationTrainable(tune_config(spec, tmp_path / "faulty"))
+    with monkeypatch.context() as patch:
+        patch.setattr("trainable.trainer.label_maps", _out_of_memory)
+        with pytest.raises(MemoryError):
+            actor.step()
+        actor.cleanup()
+    assert train(spec, tmp_path / "faulty") == straight
+
+
+def _out_of_memory(*_: Any) -> None:
+    raise MemoryError
+
+
 def test_a_diverged_run_is_done_with_its_cause_and_not_tried_again(tmp_path: Path) -> None:
     spec = spec_of(small_config(lr_generator=1e30))
     actor = SegmentationTrainable(tune_config(spec, tmp_path))

@@ -37,7 +37,7 @@ class SegmentationTrainable(tune.Trainable):
         self._threads: int = config["threads"]
         self._run: TrainingRun | None = None
         self._busy_s = 0.0
-        self._diverged = False
+        self._whole = True  # whether the run stands between two iterations, fit to be saved
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Let go of the run at hand and take the next: what makes an actor reusable."""
@@ -51,6 +51,7 @@ class SegmentationTrainable(tune.Trainable):
         A diverged run is an outcome, not a fault: it is recorded and not tried again.
         """
         started = time.perf_counter()
+        diverged = False
         try:
             if self._run is None:
                 torch.set_num_threads(self._threads)
@@ -59,15 +60,16 @@ class SegmentationTrainable(tune.Trainable):
         except NonFiniteLossError as error:
             assert self._run is not None
             self._run.fail(str(error))
-            self._diverged = True
+            self._whole, diverged = False, True
         except Exception:
+            self._whole = False
             folder = self._run_storage / self._spec.training_key
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / CRASH_LOG, traceback.format_exc().encode())
             raise
         self._busy_s += time.perf_counter() - started
         trainer = self._run.trainer
-        done = self._diverged or trainer.finished
+        done = diverged or trainer.finished
         if done:
             self.cleanup()
         return {
@@ -81,7 +83,7 @@ class SegmentationTrainable(tune.Trainable):
     def cleanup(self) -> None:
         """Give the run folder and the device's memory back; a run stopped half-way is saved."""
         if self._run is not None:
-            if not self._diverged:
+            if self._whole:
                 self._run.save()
             self._run.close()
             self._run = None
