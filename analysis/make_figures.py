@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -40,8 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse with one line per error, the form that every other bad input has."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SystemExit(_refuse(f"{message}; see `{self.prog} --help`"))
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="make_figures.py", description="Draw the paper's figures from the MLflow record."
     )
     parser.add_argument("--tracking-uri", metavar="URI", default="sqlite:///mlflow.db")

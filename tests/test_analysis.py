@@ -451,7 +451,9 @@ def test_a_write_that_fails_leaves_the_old_files(
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("fig4.csv", b"old")]
 
 
-def test_wrong_usage_ends_with_code_2() -> None:
+def test_wrong_usage_is_one_line_and_ends_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
-        make_figures.main(["--nonsense"])
+        make_figures.main(["--no-such-option"])
     assert raised.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: unrecognized arguments: --no-such-option")
