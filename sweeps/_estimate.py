@@ -16,7 +16,14 @@ from trainable.run_folder import KEPT_CHECKPOINTS
 
 BYTES = 4  # of a float32
 # What decides the time of an iteration.
-COST_FIELDS = ("generator", "generator_width", "crop_px", "batch_size", "discriminator_width")
+COST_FIELDS = (
+    "generator",
+    "generator_width",
+    "output_stride",
+    "crop_px",
+    "batch_size",
+    "discriminator_width",
+)
 
 
 def describe(plan: Plan) -> str:

@@ -21,7 +21,8 @@ READOUT = [name for name in FIELDS if name.startswith("swa_")]
 EXECUTION = ["data_root", "checkpoint_every", "device"]
 NOT_ZERO = (
     "image_px", "train_images", "val_images", "scale_min", "crop_px", "generator_width",
-    "discriminator_width", "iterations", "batch_size", "lr_generator", "lr_discriminator",
+    "output_stride", "discriminator_width",
+    "iterations", "batch_size", "lr_generator", "lr_discriminator",
     "lr_head_multiplier", "swa_n", "swa_decay", "swa_batch_norm_batches", "eval_every",
     "log_every", "checkpoint_every",
 )  # fmt: skip
@@ -46,7 +47,7 @@ def changed(config: TrialConfig, name: str) -> TrialConfig:
     if isinstance(value, bool):
         another: Any = not value
     elif isinstance(value, int):
-        another = value + 1
+        another = 16 if name == "output_stride" else value + 1
     else:
         another = (value / 2 or 0.5) if isinstance(value, float) else ANOTHER_NAME[name]
     return dataclasses.replace(config, **{name: another})
@@ -312,3 +313,8 @@ def test_the_code_version_covers_every_module_that_training_reaches() -> None:
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
             left += [name.split(".")[1] for name in names if name.startswith("trainable.")]
     assert reached - {"config", "shapes"} == set(identity.TRAINING_MODULES)
+
+
+def test_a_generator_that_pools_a_whole_image_wants_two_images_in_a_batch() -> None:
+    message = refusal("generator=deeplabv3_resnet18", "crop_px=32", "batch_size=1")
+    assert message.startswith("`batch_size >= 2` must hold for generator=deeplabv3_resnet18")

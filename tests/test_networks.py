@@ -10,20 +10,17 @@ from torch import Tensor, nn
 from trainable.config import DISCRIMINATORS, GENERATORS, TrialConfig
 from trainable.discriminators import build_discriminator
 from trainable.generators import (
+    RESNETS,
     BasicBlock,
     Bottleneck,
     Trunk,
     build_generator,
     deeplab_small,
     deeplabv2_resnet101,
+    deeplabv3,
 )
 
 META = torch.device("meta")  # shapes without arithmetic
-RESNETS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
-    "resnet101": (Bottleneck, (3, 4, 23, 3)),
-}
 
 
 def settle(network: nn.Module) -> None:
@@ -127,11 +124,12 @@ def test_the_head_sums_its_branches() -> None:
 @pytest.mark.parametrize("extra", [0, 5, 18])
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_generator_gives_logits_at_the_size_of_its_input(name: str, extra: int) -> None:
-    # In training, with one image: from the least crop on, batch norm must have values to norm.
-    side = GENERATORS[name] + extra
+    # In training: from the least crop on, batch norm must have values to norm. One image is enough,
+    # except after a pooling over the whole image.
+    side, least = GENERATORS[name] + extra, 2 if name.startswith("deeplabv3_") else 1
     with META:
         network = build_generator(TrialConfig(generator=name), 7).train()
-        assert network(torch.empty(1, 3, side, side)).shape == (1, 7, side, side)
+        assert network(torch.empty(least, 3, side, side)).shape == (least, 7, side, side)
         assert network(torch.empty(2, 3, side, side + 9)).shape == (2, 7, side, side + 9)
 
 
@@ -186,3 +184,32 @@ def test_a_map_is_judged_alike_alone_and_among_others(name: str, adversarial: st
     both = network(torch.cat((one, other)))
     torch.testing.assert_close(both[:1], network(one))
     assert not torch.allclose(both[0], both[1])
+
+
+@pytest.mark.parametrize("resnet", ["resnet50", "resnet101"])
+def test_deeplabv3_is_torchvisions_from_the_same_weights(resnet: str) -> None:
+    torch.manual_seed(0)
+    reference = getattr(torchvision.models.segmentation, f"deeplabv3_{resnet}")(
+        weights=None, weights_backbone=None, num_classes=5
+    )
+    settle(reference)
+    ours = deeplabv3(resnet, 5).eval()
+    theirs = {
+        name.replace("backbone.", "trunk.").replace("classifier.", "head."): value
+        for name, value in reference.state_dict().items()
+    }
+    ours.load_state_dict(theirs)
+    images = torch.randn(1, 3, 65, 49)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), reference(images)["out"])
+
+
+@pytest.mark.parametrize(("output_stride", "cells"), [(8, 41), (16, 21)])
+@pytest.mark.parametrize("resnet", RESNETS)
+def test_deeplabv3_has_the_output_stride_asked_for(
+    resnet: str, output_stride: int, cells: int
+) -> None:
+    with META:
+        network = deeplabv3(resnet, 21, output_stride=output_stride)
+        features = network.trunk(torch.empty(2, 3, 321, 321))
+    assert features.shape[-2:] == (cells, cells)

@@ -214,3 +214,18 @@ def test_a_loaded_average_lies_on_the_generators_device() -> None:
     average = trainer.averages[0]
     average.load_state_dict(average.state_dict(), torch.device("meta"))
     assert {weight.device.type for weight in average.weights.values()} == {"meta"}
+
+
+def test_dropout_draws_the_same_after_a_resume_and_beside_other_work() -> None:
+    config = small_config(
+        generator="deeplabv3_resnet18", crop_px=32, image_px=32, batch_size=2, lambda_adv=0
+    )
+    straight = trainer_of(config)
+    losses = [straight.step()["train/loss_mce"].item() for _ in range(4)]
+    stopped = trainer_of(config)
+    for _ in range(2):
+        stopped.step()
+    resumed = trainer_of(config)
+    resumed.load_state_dict(stopped.state_dict())
+    torch.rand(7)
+    assert [resumed.step()["train/loss_mce"].item() for _ in range(2)] == losses[2:]

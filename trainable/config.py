@@ -27,6 +27,10 @@ SWA_BATCH_NORMS = ("recompute", "average", "copy")
 GENERATORS = {
     "deeplab_small": 16,
     "deeplabv2_resnet101": 32,
+    "deeplabv3_resnet18": 32,
+    "deeplabv3_resnet34": 32,
+    "deeplabv3_resnet50": 32,
+    "deeplabv3_resnet101": 32,
 }
 DISCRIMINATORS = {"encoder_decoder": 16}
 
@@ -85,6 +89,7 @@ class TrialConfig:
     # Networks
     generator: str = "deeplabv2_resnet101"  # section 4.1
     discriminator: str = "encoder_decoder"  # section 3.1 and Fig. 2
+    output_stride: int = 8  # pixels per cell, 8 (section 4.1) or 16 (deeplabv3_* only)
     generator_width: int = 16  # channels of the first stage (deeplab_small only)
     discriminator_width: int = 64  # channels of the first encoder layer; base code 64
 
@@ -162,6 +167,12 @@ class TrialConfig:
                 f"`crop_px >= {least}` must hold for generator={self.generator}, "
                 f"but got crop_px={self.crop_px}"
             )
+        if self.generator.startswith("deeplabv3_") and self.batch_size < 2:
+            # After pooling a whole image, batch norm has one value per image and channel.
+            raise ConfigError(
+                f"`batch_size >= 2` must hold for generator={self.generator}, "
+                f"but got batch_size={self.batch_size}"
+            )
         if self.dataset == "shapes" and self.image_px < 16:
             raise ConfigError(f"`image_px >= 16` must hold, but got image_px={self.image_px}")
 
@@ -219,6 +230,7 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("val_images", "val_images >= 1", lambda v: v >= 1),
     ("data_seed", "0 <= data_seed < 2**31", lambda v: 0 <= v < 2**31),
     ("scale_min", "scale_min > 0", lambda v: v > 0),
+    ("output_stride", "output_stride in (8, 16)", lambda v: v in (8, 16)),
     ("generator_width", "1 <= generator_width <= 4096", lambda v: 1 <= v <= 4096),
     ("discriminator_width", "1 <= discriminator_width <= 4096", lambda v: 1 <= v <= 4096),
     ("lambda_adv", "lambda_adv >= 0", lambda v: v >= 0),

@@ -6,8 +6,9 @@ Shapes: N images, C classes, H and W pixels, h and w cells (H / output stride).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -159,6 +160,54 @@ class SummedASPP(nn.Module):
         return logits
 
 
+class PooledASPP(nn.Sequential):
+    """The head of DeepLabv3: atrous pyramid with image-level pooling and batch norm, two layers.
+
+    Parameters carry the names of torchvision's `DeepLabHead`.
+
+    Source: section 5.2; Chen et al. (2017), section 3.3.
+    """
+
+    def __init__(self, channels: int, classes: int, *, rates: Sequence[int]) -> None:
+        super().__init__(
+            _PooledPyramid(channels, rates),
+            _conv3x3(_PooledPyramid.WIDTH, _PooledPyramid.WIDTH, stride=1, dilation=1),
+            nn.BatchNorm2d(_PooledPyramid.WIDTH),
+            nn.ReLU(),
+            nn.Conv2d(_PooledPyramid.WIDTH, classes, 1),
+        )
+
+
+class _PooledPyramid(nn.Module):
+    """A 1x1 branch, one branch per rate and one that sees the whole image, joined by a 1x1."""
+
+    WIDTH = 256
+
+    def __init__(self, channels: int, rates: Sequence[int]) -> None:
+        super().__init__()
+        width = self.WIDTH
+        self.convs = nn.ModuleList([_normed(nn.Conv2d(channels, width, 1, bias=False))])
+        for rate in rates:
+            self.convs.append(_normed(_conv3x3(channels, width, stride=1, dilation=rate)))
+        pooled = _normed(nn.Conv2d(channels, width, 1, bias=False))
+        self.convs.append(nn.Sequential(nn.AdaptiveAvgPool2d(1), *pooled))
+        joined = nn.Conv2d(len(self.convs) * width, width, 1, bias=False)
+        self.project = nn.Sequential(*_normed(joined), nn.Dropout(0.5))
+
+    def forward(self, features: Tensor) -> Tensor:
+        size = features.shape[-2:]
+        branches = [
+            functional.interpolate(branch(features), size=size, mode="bilinear")
+            for branch in self.convs
+        ]
+        joined: Tensor = self.project(torch.cat(branches, dim=1))
+        return joined
+
+
+def _normed(convolution: nn.Conv2d) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU())
+
+
 class DeepLab(nn.Module):
     """The segmentation network of Fig. 1 (left): trunk, head, bilinear enlargement to the input.
 
@@ -187,7 +236,7 @@ def deeplab_small(classes: int, *, width: int = 16) -> DeepLab:
 
 def deeplabv2_resnet101(classes: int) -> DeepLab:
     """Build the generator of section 4.1: ResNet-101 at output stride 8, ASPP 6, 12, 18, 24."""
-    trunk = Trunk(Bottleneck, (3, 4, 23, 3), stride_in_1x1=True)
+    trunk = Trunk(*RESNETS["resnet101"], stride_in_1x1=True)
     head = SummedASPP(trunk.channels, classes, rates=(6, 12, 18, 24))
     for name, parameter in head.named_parameters():
         if name.endswith("weight"):
@@ -195,14 +244,38 @@ def deeplabv2_resnet101(classes: int) -> DeepLab:
     return DeepLab(trunk, head, align_corners=True)
 
 
-FULL_SIZE: dict[str, Callable[[int], DeepLab]] = {"deeplabv2_resnet101": deeplabv2_resnet101}
+def deeplabv3(resnet: str, classes: int, *, output_stride: int = 8) -> DeepLab:
+    """Build the generators of section 5.2 and Fig. 8: DeepLabv3 on a ResNet.
+
+    Args:
+        resnet: A name from RESNETS.
+        classes: C.
+        output_stride: 8, with rates 12, 24, 36, or 16, with half of them.
+    """
+    block, blocks = RESNETS[resnet]
+    dilations = (1, 1, 2, 4) if output_stride == 8 else (1, 1, 1, 2)
+    trunk = Trunk(block, blocks, dilations=dilations)
+    rates = [96 // output_stride * multiple for multiple in (1, 2, 3)]
+    return DeepLab(trunk, PooledASPP(trunk.channels, classes, rates=rates), align_corners=False)
+
+
+# Block and number of blocks in each stage: He et al. (2016), Table 1.
+RESNETS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+}
 
 
 def build_generator(config: TrialConfig, classes: int) -> DeepLab:
     """Build the generator that `config` names, with logits for `classes` classes."""
     if config.generator == "deeplab_small":
         return deeplab_small(classes, width=config.generator_width)
-    return FULL_SIZE[config.generator](classes)
+    if config.generator == "deeplabv2_resnet101":
+        return deeplabv2_resnet101(classes)
+    resnet = config.generator.removeprefix("deeplabv3_")
+    return deeplabv3(resnet, classes, output_stride=config.output_stride)
 
 
 def _conv3x3(channels_in: int, channels_out: int, *, stride: int, dilation: int) -> nn.Conv2d:

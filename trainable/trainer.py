@@ -81,6 +81,7 @@ class Trainer:
         """Do one iteration of Algorithm 1 and return its losses, still on the device."""
         i = self.iteration
         self._decay_learning_rates(i)
+        torch.manual_seed(stream_seed(self.config.seed, "dropout", i))
         self.generator.train()
         images, labels = self.batches.draw(i)
         mask = counted(labels)
