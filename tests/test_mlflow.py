@@ -147,7 +147,7 @@ def test_a_sweep_is_one_parent_with_one_flat_child_per_trial(tmp_path: Path, uri
 
 
 def test_params_metrics_and_tags_are_spelled_as_designed(tmp_path: Path, uri: str) -> None:
-    plan = finished(tmp_path / "runs", lambdas=[0.01], data_root="/home/someone")
+    plan = finished(tmp_path / "runs", lambdas=[0.01], data_root="/elsewhere")
     publish(plan, uri)
     (child,), parent = children_of(uri), parent_of(uri)
     assert child.data.params.keys() >= PARAMS
