@@ -182,7 +182,7 @@ class Record:
             self.client.set_tag(self.parent.info.run_id, "trials_total", total)
 
     def _create_trial(self, trial: Trial, start_time: int | None) -> Run:
-        run = self.client.create_run(
+        return self.client.create_run(
             self.experiment_id,
             start_time=start_time,
             run_name=in_words(trial.config, (*self.plan.axes, "seed")),
@@ -194,7 +194,6 @@ class Record:
                 "trial_key": trial.trial_key,
             },
         )
-        return run
 
     def _common_tags(self) -> dict[str, str]:
         return {

@@ -65,6 +65,15 @@ def finished(storage: Path, **of_grid: Any) -> Plan:
     return plan
 
 
+def with_one_failure(storage: Path) -> Plan:
+    """A plan of two seeds whose first run failed and whose others have a result."""
+    plan = plan_of(storage, grid(seeds=(0, 1)))
+    for run in plan.runs[1:]:
+        finish(plan, run)
+    fail(plan, plan.runs[0], "nan")
+    return plan
+
+
 def publish(plan: Plan, uri: str) -> list[str]:
     """Publish all runs of a plan and return the warnings."""
     warnings: list[str] = []
@@ -271,10 +280,7 @@ def test_a_sweep_with_runs_left_is_not_finished(tmp_path: Path, uri: str) -> Non
 
 
 def test_publishing_twice_changes_nothing(tmp_path: Path, uri: str) -> None:
-    plan = plan_of(tmp_path / "runs", grid(seeds=(0, 1)))
-    for run in plan.runs[1:]:
-        finish(plan, run)
-    fail(plan, plan.runs[0], "nan")
+    plan = with_one_failure(tmp_path / "runs")
     publish(plan, uri)
     before, ids = record_of(uri), {run.info.run_id for run in runs_of(uri)}
     publish(plan_of(tmp_path / "runs", grid(seeds=(0, 1))), uri)
@@ -501,10 +507,7 @@ def test_a_slow_store_does_not_hold_up_the_sweep(
 
 
 def test_analysis_reads_what_was_written(tmp_path: Path, uri: str) -> None:
-    plan = plan_of(tmp_path / "runs", grid(seeds=(0, 1)))
-    for run in plan.runs[1:]:
-        finish(plan, run)
-    fail(plan, plan.runs[0], "nan")
+    plan = with_one_failure(tmp_path / "runs")
     publish(plan, uri)
     frame = load_trials(uri)
     assert frame.attrs == {

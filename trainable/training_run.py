@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,11 @@ class TrainingRun:
     def __init__(self, spec: RunSpec, storage: Path) -> None:
         self.spec = spec
         self.folder = RunFolder(storage, spec.training_key)
-        self.folder.__enter__()
         self._saved_at = -1
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(self.folder)
             self.trainer = self._build()
-        except BaseException:
-            self.close()
-            raise
+            self._held = stack.pop_all()
 
     def _build(self) -> Trainer:
         config = self.spec.config
@@ -143,7 +142,7 @@ class TrainingRun:
 
     def close(self) -> None:
         """Give the run folder back."""
-        self.folder.__exit__(None, None, None)
+        self._held.close()
 
 
 def outcome(folder: RunFolder, spec: RunSpec) -> tuple[str, dict[str, Any]] | None:
