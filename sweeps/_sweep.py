@@ -25,7 +25,8 @@ from sweeps._plan import Plan, make_plan
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
 from trainable import datasets
-from trainable.config import ConfigError, TrialConfig, load_config
+from trainable.config import ConfigError, TrialConfig
+from trainable.config_files import load_config
 from trainable.run_folder import CRASH_LOG
 from trainable.training_run import pick_device
 

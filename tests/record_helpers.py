@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeps._plan import Plan, PlannedRun, make_plan
-from trainable.config import Readout, TrialConfig, load_config
+from trainable.config import Readout, TrialConfig
+from trainable.config_files import load_config
 from trainable.datasets import DataFacts
 from trainable.identity import code_version, readout_key
 from trainable.run_folder import RunFolder

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trainable import datasets
-from trainable.config import TrialConfig, load_config
+from trainable.config import TrialConfig
+from trainable.config_files import load_config
 from trainable.identity import RunSpec, training_key
 
 SMALL = (

@@ -12,18 +12,22 @@ import pytest
 import trainable
 from trainable import config as schema
 from trainable import identity
-from trainable.config import ConfigError, TrialConfig, load_config, presets
+from trainable.config import ConfigError, TrialConfig
+from trainable.config_files import load_config, presets
 from trainable.identity import training_key, trial_key
 
 FIELDS = {field.name: str(field.type) for field in dataclasses.fields(TrialConfig)}
 NUMBERS = [name for name, kind in FIELDS.items() if kind in ("int", "float")]
 READOUT = [name for name in FIELDS if name.startswith("swa_")]
-EXECUTION = ["data_root", "checkpoint_every", "device"]
+EXECUTION = [
+    "data_root", "weights", "checkpoint_every", "device", "data_device", "averages_on", "cache_dir",
+]  # fmt: skip
 NOT_ZERO = (
     "image_px", "train_images", "val_images", "scale_min", "crop_px", "generator_width",
     "output_stride", "discriminator_width",
     "iterations", "batch_size", "lr_generator", "lr_discriminator",
-    "lr_head_multiplier", "swa_n", "swa_decay", "swa_batch_norm_batches", "eval_every",
+    "lr_trunk_multiplier", "lr_head_multiplier", "loss_disc_weight", "aspp_branches",
+    "swa_n", "swa_decay", "swa_batch_norm_batches", "eval_every",
     "log_every", "checkpoint_every",
 )  # fmt: skip
 BELOW_ONE = ("momentum", "adam_beta1", "adam_beta2", "swa_threshold", "swa_decay")
@@ -38,7 +42,19 @@ ANOTHER_NAME = {
     "swa_rule": "uniform",
     "swa_batch_norm": "average",
     "device": "cpu",
+    "voc_train": "train",
+    "weights": "weights.pth",
+    "weights_sha256": "0" * 64,
+    "trunk_layout": "torchvision",
+    "trunk_batch_norm": "train",
+    "precision": "fp32",
+    "memory_format": "channels_last",
+    "optimizer_kernels": "fused",
+    "data_device": "host",
+    "averages_on": "host",
+    "cache_dir": "elsewhere",
 }
+LESS = {"output_stride": 16, "aspp_branches": 2}  # the defaults are the largest or the smallest
 
 
 def changed(config: TrialConfig, name: str) -> TrialConfig:
@@ -47,10 +63,13 @@ def changed(config: TrialConfig, name: str) -> TrialConfig:
     if isinstance(value, bool):
         another: Any = not value
     elif isinstance(value, int):
-        another = 16 if name == "output_stride" else value + 1
+        another = LESS.get(name, value + 1)
     else:
         another = (value / 2 or 0.5) if isinstance(value, float) else ANOTHER_NAME[name]
-    return dataclasses.replace(config, **{name: another})
+    changes: dict[str, Any] = {name: another}
+    if name == "weights_sha256":
+        changes["weights"] = "weights.pth"
+    return dataclasses.replace(config, **changes)
 
 
 def refusal(*overrides: str, file: Path | None = None) -> str:
@@ -283,6 +302,7 @@ def test_keys_depend_on_data_and_code(monkeypatch: pytest.MonkeyPatch) -> None:
         "adversarial",
         "discriminator",
         "discriminator_width",
+        "loss_disc_weight",
         "lr_discriminator",
         "adam_beta1",
         "adam_beta2",
@@ -293,7 +313,7 @@ def test_lambda_zero_is_the_baseline_whatever_its_discriminator(name: str) -> No
     zero = changed(TrialConfig(lambda_adv=0), name)
     assert zero.training_identity() == none.training_identity()
     assert zero.canonical() == none.canonical()
-    adversarial = changed(TrialConfig(), name)
+    adversarial = changed(TrialConfig(trunk_layout="caffe"), name)
     assert adversarial.canonical() == adversarial
 
 
@@ -312,9 +332,25 @@ def test_the_code_version_covers_every_module_that_training_reaches() -> None:
             if isinstance(node, ast.ImportFrom):
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
             left += [name.split(".")[1] for name in names if name.startswith("trainable.")]
-    assert reached - {"config", "shapes"} == set(identity.TRAINING_MODULES)
+    assert reached - {"config", "config_files", "shapes"} == set(identity.TRAINING_MODULES)
 
 
 def test_a_generator_that_pools_a_whole_image_wants_two_images_in_a_batch() -> None:
     message = refusal("generator=deeplabv3_resnet18", "crop_px=32", "batch_size=1")
     assert message.startswith("`batch_size >= 2` must hold for generator=deeplabv3_resnet18")
+
+
+def test_a_trunk_is_laid_out_as_its_weights_want_it() -> None:
+    assert TrialConfig().is_caffe
+    assert TrialConfig(weights="resnet101COCO.pth").is_caffe
+    assert not TrialConfig(weights="torchvision").is_caffe
+    assert not TrialConfig(generator="deeplabv3_resnet101").is_caffe
+    assert TrialConfig(generator="deeplabv3_resnet101", trunk_layout="caffe").is_caffe
+    # The same bytes, read through the cache or from a file of one's own, in two layouts.
+    one, other = (TrialConfig(weights=name, weights_sha256="0") for name in ("torchvision", "a"))
+    assert training_key(one, "data") != training_key(other, "data")
+
+
+def test_frozen_statistics_and_checksums_want_weights() -> None:
+    assert refusal("trunk_batch_norm=frozen").startswith("trunk_batch_norm=frozen needs")
+    assert refusal("weights_sha256=abc").startswith("`weights` must name a file")

@@ -15,7 +15,8 @@ from PIL import Image
 from trees import VOC_SIZES, Pixels, object_mask, write_segtrack_tree, write_voc_tree
 
 from trainable import files, segtrack, voc
-from trainable.config import ConfigError, TrialConfig, read_yaml
+from trainable.config import ConfigError, TrialConfig
+from trainable.config_files import read_yaml
 
 VOC = "VOCdevkit/VOC2012"
 LISTS = f"{VOC}/ImageSets/Segmentation"

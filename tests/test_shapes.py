@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trainable import shapes
-from trainable.config import TrialConfig, load_config
+from trainable.config import TrialConfig
+from trainable.config_files import load_config
 from trainable.losses import VOID
 
 

@@ -9,17 +9,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-PRESET_DIR = Path(__file__).parent / "presets"
-MAX_YAML_BYTES = 64 * 1024
-
-DATASETS = ("shapes", "voc2012", "segtrackv2")
+DATASETS = ("shapes", "voc2012", "sbd", "segtrackv2")
 ADVERSARIAL = ("none", "standard", "pixelwise")
 SWA_RULES = ("eq7", "uniform", "ema")
 SWA_BATCH_NORMS = ("recompute", "average", "copy")
@@ -32,7 +26,7 @@ GENERATORS = {
     "deeplabv3_resnet50": 32,
     "deeplabv3_resnet101": 32,
 }
-DISCRIMINATORS = {"encoder_decoder": 16}
+DISCRIMINATORS = {"encoder_decoder": 16, "fully_convolutional": 32, "encoder_decoder_skips": 16}
 
 
 class ConfigError(ValueError):
@@ -79,6 +73,8 @@ class TrialConfig:
     train_images: int = 240  # generated training images (shapes only)
     val_images: int = 96  # generated validation images (shapes only)
     data_seed: int = 0  # what the generated data set, or a seeded split of a real one, follows from
+    voc_train: str = "train_aug"  # or `train`, VOC's own 1,464; the paper: SBD added (section 4)
+    skip_bad_images: bool = False  # train without the images that cannot be decoded
     segtrack_classes: str = "merged16"  # class table in presets/segtrack; the paper: "16 classes"
     segtrack_split: str = "interleave"  # or `block`: none is published (section 4.4)
     scale_min: float = 0.5  # random scaling; base code 0.5 to 1.5 in steps of 0.1
@@ -88,6 +84,15 @@ class TrialConfig:
 
     # Networks
     generator: str = "deeplabv2_resnet101"  # section 4.1
+    weights: str = ""  # file with pretrained weights, or `torchvision`; empty: random
+    weights_sha256: str = ""  # what the content of that file must be; filled in when it is read
+    # Where a bottleneck strides, how pooling rounds, order and mean of the input: `caffe`
+    # (BGR) or `torchvision` (RGB); `auto`: caffe for deeplabv2_resnet101, torchvision for others
+    # and for torchvision's weights
+    trunk_layout: str = "auto"
+    # `affine_frozen` (base code: gamma and beta fixed, batch statistics), `frozen` or `train`
+    trunk_batch_norm: str = "affine_frozen"
+    aspp_branches: int = 4  # summed, rates 6, 12, 18, 24; base code really computes the first 2
     discriminator: str = "encoder_decoder"  # section 3.1 and Fig. 2
     output_stride: int = 8  # pixels per cell, 8 (section 4.1) or 16 (deeplabv3_* only)
     generator_width: int = 16  # channels of the first stage (deeplab_small only)
@@ -96,19 +101,28 @@ class TrialConfig:
     # Losses
     adversarial: str = "pixelwise"  # `none`, `standard` (section 5.1) or `pixelwise` (section 3.3)
     lambda_adv: float = 0.01  # weight of the adversarial term; section 4.2, Fig. 4
+    loss_disc_weight: float = 1.0  # of Eq. 5's sum of fake and real; base code 0.5
 
     # Optimisation
     iterations: int = 20000  # section 4.3; SegTrack-v2 5,000
     batch_size: int = 10  # text, twice, and base code; Algorithm 1 says m = 16
     lr_generator: float = 2.5e-4  # section 4.2
     lr_discriminator: float = 1e-4  # section 4.2 and base code; Algorithm 1 says 2.5e-4
-    lr_head_multiplier: float = 10.0  # head against trunk; base code
+    lr_trunk_multiplier: float = 1.0  # base code in effect 3: it lists block convolutions thrice
+    lr_head_multiplier: float = 10.0  # base code
     momentum: float = 0.9  # section 4.2
     weight_decay: float = 5e-5  # section 4.2; base code 5e-4
     adam_beta1: float = 0.9  # section 4.2
     adam_beta2: float = 0.99  # section 4.2
     poly_power: float = 0.9  # section 4.2
     seed: int = 0  # decides initialisation, batches and crops, alike in paired trials
+
+    # Numerics: each changes the rounding, so each is part of what identifies a training run
+    precision: str = "auto"  # `fp32`, or `bf16` autocast; auto: bf16 on a GPU that has it
+    memory_format: str = "auto"  # `contiguous` or `channels_last`; auto: channels_last on a GPU
+    optimizer_kernels: str = "auto"  # `foreach` or `fused`; auto: fused on a GPU
+    compile: bool = False  # torch.compile for both networks
+    deterministic: bool = False  # the same bits on a GPU, too, with slower kernels
 
     # Readout: changes no weight of the training run
     swa_rule: str = "eq7"  # `eq7` as printed, `uniform` (Izmailov et al.), `ema`
@@ -125,6 +139,9 @@ class TrialConfig:
     # Execution: changes neither weights nor metrics
     checkpoint_every: int = 500  # iterations between two checkpoints
     device: str = "auto"  # `auto` takes cuda when there is one, or `cpu`, `cuda`
+    data_device: str = "auto"  # where the data set lies: `host`, `device`; auto: device if it fits
+    averages_on: str = "device"  # where carried averages lie: `device` or `host`
+    cache_dir: str = ""  # folder of decoded data sets; empty: one in the user's cache folder
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -145,13 +162,21 @@ class TrialConfig:
             ("discriminator", DISCRIMINATORS),
             ("swa_rule", SWA_RULES),
             ("swa_batch_norm", SWA_BATCH_NORMS),
+            ("voc_train", ("train", "train_aug")),
             ("segtrack_split", ("interleave", "block")),
             ("segtrack_classes", ("merged16", "separate17")),
+            ("trunk_layout", ("auto", "caffe", "torchvision")),
+            ("trunk_batch_norm", ("affine_frozen", "frozen", "train")),
+            ("precision", ("auto", "fp32", "bf16")),
+            ("memory_format", ("auto", "contiguous", "channels_last")),
+            ("optimizer_kernels", ("auto", "foreach", "fused")),
             ("device", ("auto", "cpu", "cuda")),
+            ("data_device", ("auto", "device", "host")),
+            ("averages_on", ("device", "host")),
         ):
             value = getattr(self, name)
             if value not in known:
-                raise ConfigError(f"unknown {name} {value!r}; {_suggest(value, known)}")
+                raise ConfigError(f"unknown {name} {value!r}; {suggest(value, known)}")
 
     def _check_together(self) -> None:
         if self.scale_min > self.scale_max:
@@ -175,11 +200,28 @@ class TrialConfig:
             )
         if self.dataset == "shapes" and self.image_px < 16:
             raise ConfigError(f"`image_px >= 16` must hold, but got image_px={self.image_px}")
+        if self.weights_sha256 and not self.weights:
+            raise ConfigError(
+                "`weights` must name a file where weights_sha256 is set, but is empty; "
+                "set weights=FILE, or leave weights_sha256 out"
+            )
+        if self.trunk_batch_norm == "frozen" and not self.weights:
+            raise ConfigError(
+                "trunk_batch_norm=frozen needs the statistics of pretrained weights, but weights "
+                "is empty; set weights=FILE or trunk_batch_norm=train"
+            )
 
     @property
     def has_adversary(self) -> bool:
         """Whether a discriminator acts on the weights: with lambda 0 none does."""
         return self.adversarial != "none" and self.lambda_adv > 0
+
+    @property
+    def is_caffe(self) -> bool:
+        """Whether trunk and input are laid out as Caffe's weights want them (`trunk_layout`)."""
+        if self.trunk_layout != "auto":
+            return self.trunk_layout == "caffe"
+        return self.generator == "deeplabv2_resnet101" and self.weights != "torchvision"
 
     @property
     def readout(self) -> Readout:
@@ -192,10 +234,11 @@ class TrialConfig:
         With lambda 0 no gradient of the adversary reaches the generator, so such a trial is the
         baseline; what only a discriminator reads then takes its default.
         """
-        if self.has_adversary:
-            return self
-        unused = {name: _DEFAULTS[name] for name in ADVERSARY_FIELDS}
-        return dataclasses.replace(self, **unused | {"adversarial": "none", "lambda_adv": 0.0})
+        spelled: dict[str, Any] = {"trunk_layout": "caffe" if self.is_caffe else "torchvision"}
+        if not self.has_adversary:
+            spelled |= {name: DEFAULTS[name] for name in ADVERSARY_FIELDS}
+            spelled |= {"adversarial": "none", "lambda_adv": 0.0}
+        return dataclasses.replace(self, **spelled)
 
     def training_identity(self) -> dict[str, Any]:
         """Return the fields that decide the weights, in their one spelling."""
@@ -213,16 +256,27 @@ DATA_FIELDS = (
     "data_seed",
     "segtrack_classes",
     "segtrack_split",
+    "voc_train",
+    "skip_bad_images",
 )
-EXECUTION_FIELDS = ("data_root", "checkpoint_every", "device")
+EXECUTION_FIELDS = (
+    "data_root",
+    "weights",
+    "checkpoint_every",
+    "device",
+    "data_device",
+    "averages_on",
+    "cache_dir",
+)
 ADVERSARY_FIELDS = (
     "discriminator",
     "discriminator_width",
+    "loss_disc_weight",
     "lr_discriminator",
     "adam_beta1",
     "adam_beta2",
 )
-_DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
 
 _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("image_px", "image_px <= 4096", lambda v: v <= 4096),
@@ -238,7 +292,10 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("batch_size", "batch_size >= 1", lambda v: v >= 1),
     ("lr_generator", "lr_generator > 0", lambda v: v > 0),
     ("lr_discriminator", "lr_discriminator > 0", lambda v: v > 0),
+    ("lr_trunk_multiplier", "lr_trunk_multiplier > 0", lambda v: v > 0),
     ("lr_head_multiplier", "lr_head_multiplier > 0", lambda v: v > 0),
+    ("aspp_branches", "1 <= aspp_branches <= 4", lambda v: 1 <= v <= 4),
+    ("loss_disc_weight", "loss_disc_weight > 0", lambda v: v > 0),
     ("momentum", "0 <= momentum < 1", lambda v: 0 <= v < 1),
     ("weight_decay", "weight_decay >= 0", lambda v: v >= 0),
     ("adam_beta1", "0 <= adam_beta1 < 1", lambda v: 0 <= v < 1),
@@ -253,101 +310,6 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("log_every", "log_every >= 1", lambda v: v >= 1),
     ("checkpoint_every", "checkpoint_every >= 1", lambda v: v >= 1),
 )
-
-
-def presets() -> list[str]:
-    """Return the names of the presets that ship with the package."""
-    return sorted(path.stem for path in PRESET_DIR.glob("*.yaml"))
-
-
-def load_config(
-    *, preset: str = "demo", file: str | None = None, overrides: Iterable[str] = ()
-) -> TrialConfig:
-    """Read a preset or a YAML file, apply `key=value` overrides, and check the outcome.
-
-    Args:
-        preset: A name from `presets()`; not read when `file` is given.
-        file: Path of a YAML file with values for the fields of `TrialConfig`.
-        overrides: Texts `key=value`, later ones winning.
-
-    Raises:
-        ConfigError: The preset, the file, a key or a value is not usable.
-    """
-    if file is None and preset not in presets():
-        raise ConfigError(f"unknown preset {preset!r}; {_suggest(preset, presets())}")
-    values = read_yaml(PRESET_DIR / f"{preset}.yaml" if file is None else Path(file))
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"`--set key=value` must hold, but got {text!r}")
-        values[key.strip()] = _parse_scalar(key.strip(), value)
-    return config_from(values)
-
-
-def config_from(values: Mapping[str, Any]) -> TrialConfig:
-    """Build a config from a mapping, refusing keys that the schema does not have."""
-    for key in values:
-        if key not in _DEFAULTS:
-            raise ConfigError(f"unknown key {key!r}; {_suggest(str(key), _DEFAULTS)}")
-    return TrialConfig(**values)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one flat mapping from a YAML file.
-
-    Raises:
-        ConfigError: The file is missing, too large, not UTF-8, not YAML, not a mapping, holds an
-            alias, or names a key twice.
-    """
-    try:
-        raw = path.read_bytes()
-        text = raw.decode("utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} must be UTF-8, but byte {error.start} is not") from error
-    if len(raw) > MAX_YAML_BYTES:
-        raise ConfigError(f"{path} must be at most {MAX_YAML_BYTES} bytes, but has {len(raw)}")
-    try:
-        values = yaml.load(text, Loader=_Loader)
-    except _NOT_YAML as error:
-        raise ConfigError(f"{path} is not usable YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold `key: value` lines, but holds {_kind(values)}")
-    return values
-
-
-# Besides its own error PyYAML lets through what a date such as 2020-13-45, a number of more than
-# 4,300 digits, and nesting without end raise.
-_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader without aliases (no expansion bombs), tags and duplicate keys."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if getattr(self.peek_event(), "tag", None) is not None:
-            raise yaml.YAMLError(f"tags are not allowed{self.peek_event().start_mark}")
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"aliases are not allowed{self.peek_event().start_mark}")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} stands twice{node.start_mark}")
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
-
-
-def _parse_scalar(key: str, text: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except _NOT_YAML as error:
-        raise ConfigError(f"{key}={text!r} is not a value that YAML can read") from error
 
 
 def _coerce(name: str, kind: Any, value: Any) -> Any:
@@ -372,15 +334,17 @@ def _coerce(name: str, kind: Any, value: Any) -> Any:
     if kind == "str" and isinstance(value, str):
         return value
     wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
-    raise ConfigError(f"{name} must be {wanted[kind]}, but got {value!r} ({_kind(value)})")
+    raise ConfigError(f"{name} must be {wanted[kind]}, but got {value!r} ({kind_of(value)})")
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Return what YAML would call a value, for a message."""
     names = {bool: "true or false", str: "text", list: "a list", dict: "a mapping"}
     return names.get(type(value), "nothing" if value is None else type(value).__name__)
 
 
-def _suggest(value: str, known: Iterable[str]) -> str:
+def suggest(value: str, known: Iterable[str]) -> str:
+    """Return the hint that ends a message about an unknown name."""
     names = list(known)
     nearest = difflib.get_close_matches(str(value), names, n=1)
     listed = f"one of {', '.join(names)}" if len(names) <= 8 else "see trainable/config.py"

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable import files
-from trainable.config import PRESET_DIR, ConfigError, TrialConfig, read_yaml
+from trainable.config import ConfigError, TrialConfig
+from trainable.config_files import PRESET_DIR, read_yaml
 from trainable.losses import VOID
 
 TABLE_DIR = PRESET_DIR / "segtrack"

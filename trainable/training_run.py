@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from trainable import datasets
-from trainable.config import DATA_FIELDS, ConfigError, Readout, TrialConfig, config_from
+from trainable.config import DATA_FIELDS, ConfigError, Readout, TrialConfig
+from trainable.config_files import config_from
 from trainable.datasets import DataSet
 from trainable.identity import RunSpec, code_version, readout_key
 from trainable.metrics import METRICS
