@@ -1,45 +1,20 @@
-"""The options that every sweep script has, and the way it refuses bad input."""
+"""The options that every sweep script has."""
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable
-from typing import NoReturn
+
+from trainable.command_line import Parser, add_config_options
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
-OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse with one line per error, the form that every other bad input has."""
-
-    def error(self, message: str) -> NoReturn:
-        refuse(f"{message}; see `{self.prog} --help`")
-
-
-def refuse(message: str) -> NoReturn:
-    """Say in one line on standard error why the input is not usable, and exit with 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(BAD_INPUT)
 
 
 def sweep_parser(description: str) -> argparse.ArgumentParser:
     """Return the parser of a sweep script; the script adds the options of its own axes."""
-    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--preset", default="demo", metavar="NAME", help="default: demo")
-    source.add_argument("--config", metavar="FILE", help="YAML file instead of a preset")
-    parser.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set a field of the config; may stand several times",
-    )
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config_options(parser)
     parser.add_argument(
         "--seeds",
         type=_whole(most=10_000),

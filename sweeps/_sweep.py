@@ -18,15 +18,14 @@ from typing import Any
 from rich.console import Console
 
 from sweeps._best import best_point
-from sweeps._cli import INTERRUPTED, OK, SOME_FAILED, refuse
 from sweeps._estimate import describe
 from sweeps._mlflow import Publisher
 from sweeps._plan import Plan, make_plan
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
 from trainable import datasets
+from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, config_of, refuse
 from trainable.config import ConfigError, TrialConfig
-from trainable.config_files import load_config
 from trainable.run_folder import CRASH_LOG
 from trainable.training_run import pick_device
 
@@ -66,10 +65,7 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
 
 
 def _plan(question: Question, options: argparse.Namespace) -> Plan:
-    overrides = list(options.overrides)
-    if options.data_root is not None:
-        overrides.append(f"data_root={json.dumps(str(Path(options.data_root).resolve()))}")
-    base = load_config(preset=options.preset, file=options.config, overrides=overrides)
+    base = config_of(options)
     seeds = range(base.seed, base.seed + options.seeds)
     trials = question.trials(base, seeds, options)
     if options.address is None:

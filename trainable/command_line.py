@@ -1,0 +1,55 @@
+"""What every command shares: the options that name a config, and the way bad input is refused."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from trainable.config import TrialConfig
+from trainable.config_files import load_config
+
+OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line per error, the form that every other bad input has."""
+
+    def error(self, message: str) -> NoReturn:
+        refuse(f"{message}; see `{self.prog} --help`")
+
+
+def refuse(message: str) -> NoReturn:
+    """Say in one line on standard error why the input is not usable, and exit with 2."""
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT)
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `config_of` reads."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--preset", default="demo", metavar="NAME", help="default: demo")
+    source.add_argument("--config", metavar="FILE", help="YAML file instead of a preset")
+    parser.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a field of the config; may stand several times",
+    )
+
+
+def config_of(options: argparse.Namespace) -> TrialConfig:
+    """Return the config that the options name.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    overrides = list(options.overrides)
+    if options.data_root is not None:
+        overrides.append(f"data_root={json.dumps(str(Path(options.data_root).resolve()))}")
+    return load_config(preset=options.preset, file=options.config, overrides=overrides)
