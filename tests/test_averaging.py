@@ -14,7 +14,7 @@ from small import small_config
 from torch import Tensor, nn
 
 from trainable import datasets
-from trainable.averaging import Average, recompute_batch_norm
+from trainable.averaging import Average, Averages, recompute_batch_norm
 from trainable.config import SWA_BATCH_NORMS, SWA_RULES, Readout
 from trainable.trainer import Trainer, build_trainer
 
@@ -37,13 +37,14 @@ def at(network: nn.Linear, value: float) -> nn.Linear:
 def averaged(rule: Readout, start: float, weights: list[float]) -> tuple[float, list[int]]:
     """Return the average of a trajectory, and the iterations at which it was updated."""
     network = scalar(start)
-    average = Average(rule, len(weights), network)
+    averages = Averages([rule], len(weights), network)
+    (average,) = averages.each
     taken = []
     for iteration, weight in enumerate(weights):
         before = average.averaged
-        average.update(iteration, at(network, weight))
+        averages.update(iteration, at(network, weight))
         taken += [iteration] * (average.averaged - before)
-    return average.weights["weight"].item(), taken
+    return averages.named(average, network)["weight"].item(), taken
 
 
 @pytest.mark.parametrize(
@@ -138,15 +139,16 @@ def test_batch_norm_of_the_averaged_network_follows_its_policy(
     policy: str, mean: float, var: float
 ) -> None:
     network = Normed()
-    average = Average(readout(swa_rule="uniform", swa_n=1, swa_batch_norm=policy), 2, network)
+    rule = readout(swa_rule="uniform", swa_n=1, swa_batch_norm=policy)
+    averages = Averages([rule], 2, network)
     for iteration, values in enumerate([(1.0, 10.0, 1.0), (3.0, 30.0, 5.0)]):
         names = ("conv.weight", "bn.running_mean", "bn.running_var")
         for name, value in zip(names, values, strict=True):
             network.state_dict()[name].fill_(value)
-        average.update(iteration, network)
+        averages.update(iteration, network)
     before = copy.deepcopy(network.state_dict())
 
-    other = average.averaged_network(network, BATCHES)
+    other = averages.network(averages.each[0], network, BATCHES)
     found = other.state_dict()
     assert found["conv.weight"].item() == pytest.approx(2.0)
     assert found["bn.running_mean"].item() == pytest.approx(mean)
@@ -182,8 +184,8 @@ def test_an_average_that_was_saved_and_loaded_goes_on_with_the_same_bits(
     weights = torch.randn(12).tolist()
     values = readout(swa_rule=rule, swa_n=2, swa_threshold=0.5)
     network = scalar()
-    straight, first = (Average(values, 12, network) for _ in range(2))
-    resumed = Average(values, 12, scalar(9.0))
+    straight, first = (Averages([values], 12, network) for _ in range(2))
+    resumed = Averages([values], 12, scalar(9.0))
     for iteration, weight in enumerate(weights):
         at(network, weight)
         straight.update(iteration, network)
@@ -195,12 +197,13 @@ def test_an_average_that_was_saved_and_loaded_goes_on_with_the_same_bits(
             torch.save(first.state_dict(), file)
             file.seek(0)
             state = torch.load(file, weights_only=True)
-            resumed.load_state_dict(state, torch.device("cpu"))
-            kept = {name: value.clone() for name, value in state["weights"].items()}
+            resumed.load_state_dict(state)
+            kept = {name: value.clone() for name, value in state[0]["values"].items()}
         resumed.update(iteration, network)
-    assert torch.equal(resumed.weights["weight"], straight.weights["weight"])
-    assert resumed.averaged == straight.averaged == 3
-    assert state["weights"] == kept  # going on does not write into the saved state
+    (one,), (two,) = resumed.each, straight.each
+    assert torch.equal(one.values["weights"], two.values["weights"])
+    assert one.averaged == two.averaged == 3
+    assert state[0]["values"] == kept  # going on does not write into the saved state
 
 
 def trained(*readouts: Readout) -> Trainer:
@@ -224,11 +227,11 @@ def test_averages_carried_together_equal_each_carried_alone_bit_for_bit() -> Non
         for rule, policy in product(SWA_RULES, SWA_BATCH_NORMS)
     ]
     together = trained(*readouts)
-    for average in together.averages:
+    for average in together.averages.each:
         alone = trained(average.readout)
         for one, two in (
             (together.generator, alone.generator),
-            (network_of(together, average), network_of(alone, alone.averages[0])),
+            (network_of(together, average), network_of(alone, alone.averages.each[0])),
         ):
             states = one.state_dict(), two.state_dict()
             assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -236,4 +239,4 @@ def test_averages_carried_together_equal_each_carried_alone_bit_for_bit() -> Non
 
 def network_of(trainer: Trainer, average: Average) -> nn.Module:
     images = (trainer.batches.draw(i)[0] for i in range(2))
-    return average.averaged_network(trainer.generator, images)
+    return trainer.averages.network(average, trainer.generator, images)

@@ -49,7 +49,7 @@ ANOTHER_NAME = {
     "trunk_batch_norm": "train",
     "precision": "fp32",
     "memory_format": "channels_last",
-    "optimizer_kernels": "fused",
+    "optimizer_kernels": "plain",
     "data_device": "host",
     "averages_on": "host",
     "cache_dir": "elsewhere",

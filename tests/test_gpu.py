@@ -41,4 +41,4 @@ def test_a_checkpoint_of_the_cpu_goes_on_there(cuda: torch.device) -> None:
     gpu.load_state_dict(cpu.state_dict())
     while not gpu.finished:
         gpu.advance()
-    assert 0 <= gpu.read(gpu.averages[0])["miou"] <= 1
+    assert 0 <= gpu.evaluate(gpu.averaged(gpu.averages.each[0]))["miou"] <= 1

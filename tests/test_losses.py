@@ -182,7 +182,7 @@ def test_the_pull_of_the_adversary_on_the_generator_is_proportional_to_lambda() 
         config = small_config(lambda_adv=lambda_adv)
         trainer = build_trainer(config, datasets.load(config), [], torch.device("cpu"))
         if trainer.adversary is not None:
-            trainer.adversary.discriminator = Judge(1.0)
+            trainer.adversary.judge = Judge(1.0)
         trainer.step()
         return torch.cat([weight.flatten() for weight in trainer.generator.parameters()])
 

@@ -14,7 +14,7 @@ from small import small_config, spec_of
 from trainable import run_folder
 from trainable.config import ConfigError
 from trainable.identity import RunSpec, readout_key
-from trainable.run_folder import RunFolder, RunFolderLockedError
+from trainable.run_folder import RunFolder, RunFolderLockedError, load_tensors, save_tensors
 from trainable.training_run import TrainingRun, outcome
 
 CLOCKS = ("time", "finished_at", "images_per_s", "train_s")
@@ -39,13 +39,15 @@ def numbers(spec: RunSpec, storage: Path) -> dict[str, Any]:
 
 
 def weights(spec: RunSpec, storage: Path) -> dict[str, torch.Tensor]:
-    state = RunFolder(storage, spec.training_key).load_checkpoint()
-    assert state is not None
-    generator: dict[str, torch.Tensor] = state["generator"]
-    return generator
+    """Return the tensors of a finished folder: the generator's, and each average's by its key."""
+    model = load_tensors(storage / spec.training_key / "model.pt")
+    tensors: dict[str, torch.Tensor] = dict(model["generator"])
+    for key, average in model["averages"].items():
+        tensors |= {f"{key}/{name}": value for name, value in average["state"].items()}
+    return tensors
 
 
-def test_a_finished_folder_holds_config_metrics_result_and_two_checkpoints(tmp_path: Path) -> None:
+def test_a_finished_folder_holds_config_metrics_result_and_model(tmp_path: Path) -> None:
     spec = spec_of(small_config())
     result = train(spec, tmp_path)
     names = {path.name for path in (tmp_path / spec.training_key).iterdir()}
@@ -54,7 +56,8 @@ def test_a_finished_folder_holds_config_metrics_result_and_two_checkpoints(tmp_p
         "metrics.json",
         "result.json",
         "lock",
-        *(f"checkpoint-00000{n}.{kind}" for n in ("08", "12") for kind in ("pt", "sha256")),
+        "model.pt",
+        "model.sha256",
     }
     config = RunFolder(tmp_path, spec.training_key).read("config")
     assert config is not None
@@ -75,7 +78,17 @@ def test_a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
     stopped.folder.__exit__(None, None, None)
     assert train(spec, tmp_path / "stopped") == straight
     one, two = weights(spec, tmp_path / "straight"), weights(spec, tmp_path / "stopped")
+    assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_an_unfinished_folder_keeps_its_two_newest_checkpoints(tmp_path: Path) -> None:
+    run = TrainingRun(spec_of(small_config(checkpoint_every=1)), tmp_path)
+    for _ in range(4):  # records at 3, 4, 6, 8
+        run.advance()
+    kept = sorted(path.name for path in run.folder.path.glob("checkpoint-*"))
+    assert kept == [f"checkpoint-000000{n}.{kind}" for n in (6, 8) for kind in ("pt", "sha256")]
+    run.close()
 
 
 def test_a_run_started_again_goes_on_from_its_last_checkpoint(tmp_path: Path) -> None:
@@ -119,6 +132,29 @@ def test_a_bad_checkpoint_is_set_aside_for_the_one_before(
     assert len(list(run.folder.path.glob("*.bad"))) == 1
     again.close()
     assert train(spec, tmp_path) == straight
+
+
+class _Executed:
+    """What a malicious pickle holds: a call that leaves a trace."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.trace,)
+
+
+def test_a_checkpoint_with_code_in_it_is_set_aside_and_nothing_runs(tmp_path: Path) -> None:
+    run = TrainingRun(spec_of(small_config()), tmp_path)
+    for _ in range(4):
+        run.advance()
+    run.close()
+    trace = tmp_path / "executed"
+    save_tensors(run.folder.checkpoints()[-1], {"iteration": _Executed(trace)})
+    again = TrainingRun(spec_of(small_config()), tmp_path)
+    assert again.trainer.iteration == 4
+    again.close()
+    assert not trace.exists()
 
 
 def test_a_checkpoint_with_other_readouts_is_not_continued(tmp_path: Path) -> None:

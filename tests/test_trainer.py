@@ -89,17 +89,25 @@ def test_a_step_is_algorithm_1_written_out() -> None:
 
 def test_learning_rates_follow_the_polynomial_decay() -> None:
     # Section 4.2: alpha_k = alpha_0 * (1 - k / max_iter) ** 0.9.
-    config = small_config(lr_head_multiplier=10)
+    config = small_config(lr_head_multiplier=10, lr_trunk_multiplier=3)
     trainer = trainer_of(config)
     for _ in range(7):
         trainer.step()
     decay = (1 - 6 / config.iterations) ** 0.9
     trunk, head = (group["lr"] for group in trainer.optimizer.param_groups)
-    assert trunk == pytest.approx(config.lr_generator * decay)
+    assert trunk == pytest.approx(3 * config.lr_generator * decay)
     assert head == pytest.approx(10 * config.lr_generator * decay)
     assert trainer.adversary is not None
     disc = trainer.adversary.optimizer.param_groups[0]["lr"]
     assert disc == pytest.approx(config.lr_discriminator * decay)
+
+
+def test_the_base_codes_half_of_the_discriminator_loss_is_a_field() -> None:
+    whole, half = (
+        trainer_of(small_config(loss_disc_weight=weight)).step()["train/loss_disc"].item()
+        for weight in (1, 0.5)
+    )
+    assert half == pytest.approx(whole / 2)
 
 
 def test_the_discriminator_is_fixed_while_the_generator_learns() -> None:
@@ -178,10 +186,11 @@ def test_images_of_several_sizes_are_validated_at_their_own_size() -> None:
     assert trainer.evaluate(trainer.generator) == whole
 
 
-def test_a_non_finite_loss_ends_training_by_name_and_iteration() -> None:
-    trainer = trainer_of(small_config(lr_generator=1e30))
-    with pytest.raises(NonFiniteLossError, match=r"train/loss_\w+ must stay finite.*iterations 1"):
+def test_a_non_finite_loss_ends_training_at_once_by_name_and_iteration() -> None:
+    trainer = trainer_of(small_config(lr_generator=1e30, log_every=10, eval_every=10))
+    with pytest.raises(NonFiniteLossError, match=r"^train/loss_\w+ must .* at iteration 2;"):
         trainer.advance()
+    assert trainer.iteration == 2
 
 
 def test_a_trainer_that_was_saved_and_loaded_goes_on_with_the_same_bits() -> None:
@@ -200,7 +209,11 @@ def test_a_trainer_that_was_saved_and_loaded_goes_on_with_the_same_bits() -> Non
     assert _numbers(resumed) == _numbers(straight)
     one, two = straight.generator.state_dict(), resumed.generator.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert resumed.read(resumed.averages[0]) == straight.read(straight.averages[0])
+    ours, theirs = (
+        trainer.evaluate(trainer.averaged(trainer.averages.each[0]))
+        for trainer in (resumed, straight)
+    )
+    assert ours == theirs
 
 
 def _numbers(trainer: Trainer) -> list[dict[str, float]]:
@@ -209,11 +222,11 @@ def _numbers(trainer: Trainer) -> list[dict[str, float]]:
     return rows
 
 
-def test_a_loaded_average_lies_on_the_generators_device() -> None:
-    trainer = trainer_of(small_config())
-    average = trainer.averages[0]
-    average.load_state_dict(average.state_dict(), torch.device("meta"))
-    assert {weight.device.type for weight in average.weights.values()} == {"meta"}
+def test_loaded_averages_lie_where_the_others_do() -> None:
+    averages = trainer_of(small_config()).averages
+    averages.device = torch.device("meta")
+    averages.load_state_dict(averages.state_dict())
+    assert {value.device.type for value in averages.each[0].values.values()} == {"meta"}
 
 
 def test_dropout_draws_the_same_after_a_resume_and_beside_other_work() -> None:

@@ -6,6 +6,7 @@ counted pixels is [N, 1, H, W].
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ class Adversary:
         discriminator: Gives one logit per pixel (section 3.3) or per image (section 5.1).
         optimizer: Of the discriminator's parameters.
         lambda_adv: Weight of the adversarial term in the generator's loss.
+        loss_weight: Weight of the discriminator's own loss.
+        judge: The discriminator's training pass, maps to fp32 logits; None is the plain call.
     """
 
     def __init__(
@@ -31,10 +34,14 @@ class Adversary:
         optimizer: torch.optim.Optimizer,
         *,
         lambda_adv: float,
+        loss_weight: float = 1.0,
+        judge: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.discriminator = discriminator
         self.optimizer = optimizer
         self.lambda_adv = lambda_adv
+        self.loss_weight = loss_weight
+        self.judge: Callable[[Tensor], Tensor] = judge or discriminator
 
     def loss_adv(self, fake: Tensor, mask: Tensor) -> Tensor:
         """Return how far the discriminator is from taking `fake` for real; it stays fixed.
@@ -42,7 +49,7 @@ class Adversary:
         Source: Eq. 4.
         """
         self.discriminator.requires_grad_(False)
-        loss = loss_bce(self.discriminator(fake), REAL, mask)
+        loss = loss_bce(self.judge(fake), REAL, mask)
         self.discriminator.requires_grad_(True)
         return loss
 
@@ -51,10 +58,10 @@ class Adversary:
 
         Both maps go through in one pass: without batch norm that equals two.
 
-        Source: Eq. 5; Algorithm 1, lines 11 and 12.
+        Source: Eq. 5; Algorithm 1, lines 11 and 12; the base code takes half of the sum.
         """
-        on_fake, on_real = self.discriminator(torch.cat((fake, real))).chunk(2)
-        loss = loss_bce(on_fake, FAKE, mask) + loss_bce(on_real, REAL, mask)
+        on_fake, on_real = self.judge(torch.cat((fake, real))).chunk(2)
+        loss = self.loss_weight * (loss_bce(on_fake, FAKE, mask) + loss_bce(on_real, REAL, mask))
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimizer.step()

@@ -2,18 +2,22 @@
 
 Averaging never feeds back into training, so one training run carries any number of averages and
 each equals, bit for bit, what a run made for it alone would give.
+
+An average is one flat vector, so that taking in new weights is one operation whatever the network.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from trainable.config import Readout
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Average:
@@ -28,40 +32,36 @@ class Average:
     Args:
         readout: Rule, n, threshold and batch-norm policy.
         iterations: Length of the whole training, which the threshold is a share of.
-        generator: The network at iteration 0.
 
     Source: Algorithm 1, lines 8 to 10, with the start of its second line read as theta_gen.
     """
 
-    def __init__(self, readout: Readout, iterations: int, generator: nn.Module) -> None:
+    def __init__(self, readout: Readout, iterations: int) -> None:
         self.readout = readout
         self.start = readout.start(iterations)
         self.averaged = 0
-        self.weights: dict[str, Tensor] = {}
-        if self.start == 0:
-            self._begin(generator)
+        self.values: dict[str, Tensor] = {}
 
-    @torch.no_grad()
-    def update(self, iteration: int, generator: nn.Module) -> None:
-        """Take in the weights that the generator's step of `iteration` gave."""
-        if iteration == self.start - 1:
-            self._begin(generator)
-        if iteration < self.start or (iteration - self.start) % self.readout.swa_n:
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is averaged: `weights`, and `statistics` of batch norm where the policy says so."""
+        average_statistics = self.readout.swa_batch_norm == "average"
+        return ("weights", "statistics") if average_statistics else ("weights",)
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether the weights that the generator's step of `iteration` gave are taken in."""
+        since = iteration - self.start
+        return since == -1 or (since >= 0 and since % self.readout.swa_n == 0)
+
+    def take(self, iteration: int, current: dict[str, Tensor]) -> None:
+        """Begin with the current weights before iteration `start`; average them in from there."""
+        if iteration < self.start:
+            self.values = {part: current[part].clone() for part in self.parts}
             return
         share = self._share()
-        current = generator.state_dict()
-        for name, weight in self.weights.items():
-            weight.lerp_(current[name], share)
+        for part, value in self.values.items():
+            value.lerp_(current[part], share)
         self.averaged += 1
-
-    def _begin(self, generator: nn.Module) -> None:
-        names = {name for name, _ in generator.named_parameters()}
-        if self.readout.swa_batch_norm == "average":
-            names |= {
-                name for name, value in generator.named_buffers() if value.is_floating_point()
-            }
-        state = generator.state_dict()
-        self.weights = {name: state[name].clone() for name in state if name in names}
 
     def _share(self) -> float:
         """Return the weight with which the next weights enter the average."""
@@ -71,47 +71,107 @@ class Average:
             return 1 / (self.averaged + 1)
         return 1 - self.readout.swa_decay
 
-    def averaged_network(self, generator: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+
+class Averages:
+    """All averages that a training run carries.
+
+    Args:
+        readouts: One average each.
+        iterations: Length of the whole training.
+        generator: The network at iteration 0, on its device.
+        on_host: Whether the averages lie in host memory; each takes one copy of the generator.
+    """
+
+    def __init__(
+        self,
+        readouts: Sequence[Readout],
+        iterations: int,
+        generator: nn.Module,
+        *,
+        on_host: bool = False,
+    ) -> None:
+        device = next(generator.parameters()).device
+        self.device = torch.device("cpu") if on_host else device
+        self.each = [Average(readout, iterations) for readout in readouts]
+        self.update(-1, generator)
+
+    @torch.no_grad()
+    def update(self, iteration: int, generator: nn.Module) -> None:
+        """Take in the weights that the generator's step of `iteration` gave, where they are due."""
+        due = [average for average in self.each if average.is_due(iteration)]
+        parts = {part for average in due for part in average.parts}
+        current = {part: _flat(_tensors(generator, part)).to(self.device) for part in parts}
+        for average in due:
+            average.take(iteration, current)
+
+    def network(self, average: Average, generator: Network, batches: Iterable[Tensor]) -> Network:
         """Return a copy of the generator with the averaged weights, in evaluation mode.
 
         Args:
+            average: One of `each`.
             generator: The network that was trained; it stays as it is.
             batches: Normalised training images [N, 3, S, S], read by the policy `recompute` alone.
         """
         network = copy.deepcopy(generator)
-        network.load_state_dict(generator.state_dict() | self.weights)
-        if self.readout.swa_batch_norm == "recompute":
+        network.load_state_dict(generator.state_dict() | self.named(average, generator))
+        if average.readout.swa_batch_norm == "recompute":
             recompute_batch_norm(network, batches)
         return network.eval()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` needs to go on, tensors and primitives only."""
-        return {"weights": self.weights, "averaged": self.averaged}
+    def named(self, average: Average, generator: nn.Module) -> dict[str, Tensor]:
+        """Return an average's values by the names and in the shapes of the generator's tensors."""
+        named = {}
+        for part, value in average.values.items():
+            tensors = dict(_tensors(generator, part))
+            pieces = torch.split(value, [tensor.numel() for tensor in tensors.values()])
+            for (name, tensor), piece in zip(tensors.items(), pieces, strict=True):
+                named[name] = piece.view(tensor.shape)
+        return named
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from a `state_dict`, with copies of its tensors on the generator's device."""
-        self.weights = {
-            name: value.to(device, copy=True) for name, value in state["weights"].items()
-        }
-        self.averaged = state["averaged"]
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Return what `load_state_dict` needs to go on, tensors and primitives only."""
+        return [{"values": each.values, "averaged": each.averaged} for each in self.each]
+
+    def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
+        """Go on from a `state_dict`, with copies of its tensors where the averages lie."""
+        for average, state in zip(self.each, states, strict=True):
+            average.averaged = state["averaged"]
+            average.values = {
+                part: value.to(self.device, copy=True) for part, value in state["values"].items()
+            }
+
+
+def _tensors(generator: nn.Module, part: str) -> Iterator[tuple[str, Tensor]]:
+    if part == "weights":
+        yield from generator.named_parameters()
+    else:
+        yield from (
+            (n, value) for n, value in generator.named_buffers() if value.is_floating_point()
+        )
+
+
+def _flat(tensors: Iterable[tuple[str, Tensor]]) -> Tensor:
+    return torch.cat([value.reshape(-1) for _, value in tensors])
 
 
 @torch.no_grad()
 def recompute_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Estimate the running statistics of every batch norm afresh, as the mean over `batches`.
 
-    Averaged weights produce activations that no iterate's statistics describe.
+    Averaged weights produce activations that no iterate's statistics describe. Batch norms whose
+    statistics are frozen stay as they are.
 
     Source: Izmailov et al. (2018), section 3.2.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    network.train()
+    modules = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [norm for norm in modules if norm.training]
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's way to ask for the cumulative mean
-    network.train()
     for images in batches:
         network(images)
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -30,6 +30,7 @@ TRAINING_MODULES = (
     "generators",
     "losses",
     "metrics",
+    "numerics",
     "segtrack",
     "trainer",
     "voc",

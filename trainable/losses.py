@@ -26,8 +26,9 @@ def probability_maps(logits: Tensor, mask: Tensor) -> Tensor:
 
 def label_maps(labels: Tensor, classes: int, mask: Tensor) -> Tensor:
     """Return the one-hot of `labels`, float32 [N, C, H, W], zero at void as in a fake."""
-    known = labels.masked_fill(labels == VOID, 0)
-    return functional.one_hot(known, classes).permute(0, 3, 1, 2).float() * mask
+    known = labels.masked_fill(labels == VOID, 0).unsqueeze(1)
+    count, height, width = labels.shape
+    return mask.new_zeros(count, classes, height, width).scatter_(1, known, mask)
 
 
 def loss_mce(logits: Tensor, labels: Tensor) -> Tensor:

@@ -5,7 +5,9 @@
         checkpoint-<n>.pt      everything needed to go on after n iterations; the last two are kept
         checkpoint-<n>.sha256  its checksum, verified before it is read
         metrics.json           the history so far
-    error.txt              the traceback of a worker that failed
+        error.txt              the traceback of a worker that failed
+        model.pt               the trained generator and its averages; then the checkpoints go
+        model.sha256           its checksum
         result.json            the numbers of every readout; its presence means: complete
     failure.json           why the run ended without numbers, if it diverged
         lock                   held by the one process that writes here
@@ -17,14 +19,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import json
 import os
+import pickle
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 import torch
 
@@ -35,6 +37,10 @@ LOCK_WAIT_S = 60.0  # workers of a killed driver are gone after about 5 s
 
 class RunFolderLockedError(RuntimeError):
     """Another process writes to the run folder."""
+
+
+class DamagedFileError(ValueError):
+    """A file of tensors is not what was written, or holds more than tensors and primitives."""
 
 
 class RunFolder:
@@ -98,14 +104,7 @@ class RunFolder:
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Save a state of tensors and primitives under its `iteration`, and drop older ones."""
-        buffer = io.BytesIO()
-        torch.save(dict(state), buffer)
-        content = buffer.getvalue()
-        path = self.path / f"checkpoint-{state['iteration']:07d}.pt"
-        # The checksum goes first: a checkpoint that is there always has one.
-        checksum = hashlib.sha256(content).hexdigest()
-        write_atomically(path.with_suffix(".sha256"), checksum.encode())
-        write_atomically(path, content)
+        save_tensors(self.path / f"checkpoint-{state['iteration']:07d}.pt", state)
         for old in self.checkpoints()[:-KEPT_CHECKPOINTS]:
             old.unlink()
             old.with_suffix(".sha256").unlink(missing_ok=True)
@@ -116,34 +115,96 @@ class RunFolder:
         One that does not hold is set aside as `<name>.bad`, and the one before it is tried.
         """
         for path in reversed(self.checkpoints()):
-            content = path.read_bytes()
-            checksum = path.with_suffix(".sha256")
-            expected = checksum.read_text() if checksum.exists() else ""
-            if hashlib.sha256(content).hexdigest() == expected:
-                state: dict[str, Any] = torch.load(
-                    io.BytesIO(content), map_location="cpu", weights_only=True
-                )
-                return state
-            path.rename(path.with_suffix(".bad"))
+            try:
+                return load_tensors(path)
+            except DamagedFileError:
+                path.rename(path.with_suffix(".bad"))
         return None
+
+    def save_model(self, state: Mapping[str, Any]) -> None:
+        """Save the trained generator and its averages."""
+        save_tensors(self.path / "model.pt", state)
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints, oldest first."""
         return sorted(self.path.glob("checkpoint-*.pt"))
 
     def drop_checkpoints(self) -> None:
-        """Delete every checkpoint: the next attempt starts from the beginning."""
+        """Delete every checkpoint: none is needed any more, or none may be continued."""
         for path in self.checkpoints():
             path.unlink()
+            path.with_suffix(".sha256").unlink(missing_ok=True)
+
+
+class _HashedFile:
+    """A file that hashes what is written to it, so that a large state is gone through once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        self.digest.update(content)
+        return self.file.write(content)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
+    """Write tensors and primitives to `path`, atomically, with a checksum `.sha256` beside it."""
+    temporary = _temporary(path)
+    with temporary.open("wb") as file:
+        hashed = _HashedFile(file)
+        torch.save(dict(state), cast(IO[bytes], hashed))
+        _sync(file)
+    # The checksum goes first: a file that is there always has one.
+    write_atomically(path.with_suffix(".sha256"), hashed.digest.hexdigest().encode())
+    _publish(temporary, path)
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """Read what `save_tensors` wrote, to the CPU; nothing in the file is executed.
+
+    Raises:
+        DamagedFileError: The checksum is missing or does not hold, or the content is refused.
+    """
+    checksum = path.with_suffix(".sha256")
+    expected = checksum.read_text(errors="replace").strip() if checksum.exists() else "none"
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != expected:
+        raise DamagedFileError(
+            f"{path}: its sha256 must be that of {checksum.name}, {expected[:16]}, but is "
+            f"{digest[:16]}; restore the two files"
+        )
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise DamagedFileError(f"{path}: must hold tensors and primitives, but {reason}") from error
+    return state
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     with temporary.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        _sync(file)
+    _publish(temporary, path)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _publish(temporary: Path, path: Path) -> None:
     os.replace(temporary, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

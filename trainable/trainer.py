@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainable.adversary import Adversary
 from trainable.augmentation import normalise
-from trainable.averaging import Average
+from trainable.averaging import Average, Averages
 from trainable.batches import Batches, stream_seed
 from trainable.config import Readout, TrialConfig
 from trainable.datasets import DataSet, Split
@@ -23,12 +23,48 @@ from trainable.discriminators import build_discriminator
 from trainable.generators import DeepLab, build_generator
 from trainable.losses import counted, label_maps, loss_mce, probability_maps
 from trainable.metrics import confusion_matrices, segmentation_metrics
+from trainable.numerics import Numerics
 
 EVAL_BATCH = 32  # images of equal size that are validated at once
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A training loss became NaN or infinite; the message names it and the iterations."""
+    """A training loss became NaN or infinite; the message names it and the iteration."""
+
+
+class LossesOnTheirWay:
+    """One iteration's losses, copied to the host while the device works on.
+
+    Args:
+        iteration: Of the step that gave them, counted from 1.
+        losses: Scalars on the training device.
+    """
+
+    def __init__(self, iteration: int, losses: dict[str, Tensor]) -> None:
+        self.iteration = iteration
+        self._names = tuple(losses)
+        stacked = torch.stack(tuple(losses.values()))
+        self._values = stacked.to("cpu", non_blocking=True)
+        self._arrival: torch.cuda.Event | None = None
+        if stacked.is_cuda:
+            self._arrival = torch.cuda.current_stream().record_event()
+
+    def read(self) -> dict[str, float]:
+        """Wait for the losses and return them.
+
+        Raises:
+            NonFiniteLossError: One of them is not finite.
+        """
+        if self._arrival is not None:
+            self._arrival.synchronize()
+        losses = dict(zip(self._names, self._values.tolist(), strict=True))
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise NonFiniteLossError(
+                    f"{name} must stay finite, but is {value} at iteration {self.iteration}; "
+                    "lower the learning rates or lambda_adv"
+                )
+        return losses
 
 
 class Trainer:
@@ -38,7 +74,8 @@ class Trainer:
         config: The trial; its readout is not read.
         data: Training and validation images.
         readouts: The averages to carry.
-        generator: The segmentation network, on its device.
+        numerics: How the arithmetic is done, and on which device.
+        generator: The segmentation network, on that device.
         optimizer: Of the generator; the first rates of its groups are in `initial_lr`.
         adversary: What judges the generator's maps, or None for the baseline.
     """
@@ -48,6 +85,7 @@ class Trainer:
         config: TrialConfig,
         data: DataSet,
         readouts: Sequence[Readout],
+        numerics: Numerics,
         *,
         generator: nn.Module,
         optimizer: torch.optim.Optimizer,
@@ -58,13 +96,18 @@ class Trainer:
         self.generator = generator
         self.optimizer = optimizer
         self.adversary = adversary
-        self.averages = [Average(readout, config.iterations, generator) for readout in readouts]
-        self.device = next(generator.parameters()).device
+        self.averages = Averages(
+            readouts, config.iterations, generator, on_host=config.averages_on == "host"
+        )
+        self.numerics = numerics
+        self.device = numerics.device
         self.batches = Batches(data.train, config, self.device)
         self.iteration = 0
         self.train_s = 0.0
         self.history: list[dict[str, float]] = []
-        self._sums: dict[str, Tensor] = {}
+        self._predict = numerics.forward_of(generator)
+        self._pending: list[LossesOnTheirWay] = []
+        self._sums: dict[str, float] = {}
 
     @property
     def finished(self) -> bool:
@@ -87,7 +130,7 @@ class Trainer:
         mask = counted(labels)
 
         # Train generator G: Eq. 2.
-        logits = self.generator(images)
+        logits = self._predict(images)
         losses = {"train/loss_mce": loss_mce(logits, labels)}
         loss_gen = losses["train/loss_mce"]
         if self.adversary is not None:
@@ -97,8 +140,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss_gen)
         self.optimizer.step()
-        for average in self.averages:
-            average.update(i, self.generator)
+        self.averages.update(i, self.generator)
 
         # Train discriminator D: Eq. 5, with the prediction of the generator's step.
         if self.adversary is not None:
@@ -111,14 +153,17 @@ class Trainer:
         """Train to the next recorded iteration and append what was measured to the history.
 
         Raises:
-            NonFiniteLossError: A loss of these iterations is not finite.
+            NonFiniteLossError: A loss is not finite; on a GPU that is seen while the next
+                iteration already runs, so that no iteration waits for the one before.
         """
         config, started = self.config, time.perf_counter()
+        in_flight = 1 if self.device.type == "cuda" else 0
         while True:
-            for name, loss in self.step().items():
-                self._sums[name] = self._sums.get(name, 0) + loss
+            losses = self.step()
+            self._pending.append(LossesOnTheirWay(self.iteration, losses))
             logs = self.iteration % config.log_every == 0 or self.finished
             evaluates = self.iteration % config.eval_every == 0 or self.finished
+            self._take_losses(leave=0 if logs or evaluates else in_flight)
             if logs or evaluates:
                 break
         row: dict[str, float] = {"iteration": self.iteration}
@@ -129,17 +174,15 @@ class Trainer:
             row["val/miou"] = self.evaluate(self.generator)["miou"]
         self.history.append(row | {"time": time.time()})
 
+    def _take_losses(self, *, leave: int) -> None:
+        while len(self._pending) > leave:
+            for name, loss in self._pending.pop(0).read().items():
+                self._sums[name] = self._sums.get(name, 0.0) + loss
+
     def _mean_losses(self) -> dict[str, float]:
         count = (self.iteration - 1) % self.config.log_every + 1
-        means = {name: total.item() / count for name, total in self._sums.items()}
+        means = {name: total / count for name, total in self._sums.items()}
         self._sums = {}
-        for name, value in means.items():
-            if not math.isfinite(value):
-                raise NonFiniteLossError(
-                    f"{name} must stay finite, but is {value} within iterations "
-                    f"{self.iteration - count + 1} to {self.iteration}; "
-                    "lower the learning rates or lambda_adv"
-                )
         return means
 
     def _decay_learning_rates(self, iteration: int) -> None:
@@ -164,11 +207,11 @@ class Trainer:
             matrices.append(confusion_matrices(predicted, true, classes))
         return segmentation_metrics(torch.cat(matrices).cpu())
 
-    def read(self, average: Average) -> dict[str, Any]:
-        """Validate an average, its batch norm treated as its readout says."""
+    def averaged(self, average: Average) -> nn.Module:
+        """Return the network of an average, its batch norm treated as its readout says."""
         count = average.readout.swa_batch_norm_batches
         batches = (self.batches.draw(i)[0] for i in range(count))
-        return self.evaluate(average.averaged_network(self.generator, batches))
+        return self.averages.network(average, self.generator, batches)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything needed to go on, tensors and primitives only."""
@@ -180,7 +223,7 @@ class Trainer:
             "generator": self.generator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "adversary": None if self.adversary is None else self.adversary.state_dict(),
-            "averages": [average.state_dict() for average in self.averages],
+            "averages": self.averages.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -188,55 +231,85 @@ class Trainer:
         self.iteration = state["iteration"]
         self.train_s = state["train_s"]
         self.history = list(state["history"])
-        self._sums = {name: value.to(self.device) for name, value in state["sums"].items()}
+        self._sums = dict(state["sums"])
         self.generator.load_state_dict(state["generator"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.adversary is not None:
             self.adversary.load_state_dict(state["adversary"])
-        for average, saved in zip(self.averages, state["averages"], strict=True):
-            average.load_state_dict(saved, self.device)
+        self.averages.load_state_dict(state["averages"])
+
+
+def new_generator(config: TrialConfig, classes: int) -> DeepLab:
+    """Build the generator on the CPU, initialised from the config's seed."""
+    torch.manual_seed(stream_seed(config.seed, "generator"))
+    return build_generator(config, classes)
 
 
 def build_trainer(
-    config: TrialConfig, data: DataSet, readouts: Sequence[Readout], device: torch.device
+    config: TrialConfig,
+    data: DataSet,
+    readouts: Sequence[Readout],
+    device: torch.device,
+    *,
+    generator: DeepLab | None = None,
 ) -> Trainer:
-    """Build networks, optimizers and adversary as `config` says, all from its seed."""
+    """Build networks, optimizers and adversary as `config` says, all from its seed.
+
+    Args:
+        config: The trial.
+        data: Training and validation images.
+        readouts: The averages to carry.
+        device: Where to train.
+        generator: What training starts from, with pretrained weights; None is `new_generator`.
+    """
     classes = len(data.classes)
-    torch.manual_seed(stream_seed(config.seed, "generator"))
-    generator = build_generator(config, classes).to(device)
+    numerics = Numerics.of(config, device)
+    numerics.apply()
+    generator = generator or new_generator(config, classes)
+    numerics.place(generator)
     torch.manual_seed(stream_seed(config.seed, "discriminator"))
     discriminator = build_discriminator(config, classes)
     adversary = None
     if discriminator is not None:
-        discriminator.to(device)
+        numerics.place(discriminator)
         adam = torch.optim.Adam(
             [_group(discriminator, config.lr_discriminator)],
             betas=(config.adam_beta1, config.adam_beta2),
+            fused=numerics.fused or None,
         )
-        adversary = Adversary(discriminator, adam, lambda_adv=config.lambda_adv)
+        adversary = Adversary(
+            discriminator,
+            adam,
+            lambda_adv=config.lambda_adv,
+            loss_weight=config.loss_disc_weight,
+            judge=numerics.forward_of(discriminator),
+        )
     return Trainer(
         config,
         data,
         readouts,
+        numerics,
         generator=generator,
-        optimizer=_sgd(generator, config),
+        optimizer=_sgd(generator, config, fused=numerics.fused or None),
         adversary=adversary,
     )
 
 
-def _sgd(generator: DeepLab, config: TrialConfig) -> torch.optim.SGD:
+def _sgd(generator: DeepLab, config: TrialConfig, *, fused: bool | None) -> torch.optim.SGD:
     return torch.optim.SGD(
         [
-            _group(generator.trunk, config.lr_generator),
+            _group(generator.trunk, config.lr_generator * config.lr_trunk_multiplier),
             _group(generator.head, config.lr_generator * config.lr_head_multiplier),
         ],
         momentum=config.momentum,
         weight_decay=config.weight_decay,
+        fused=fused,
     )
 
 
 def _group(module: nn.Module, lr: float) -> dict[str, Any]:
-    return {"params": list(module.parameters()), "lr": lr, "initial_lr": lr}
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return {"params": trained, "lr": lr, "initial_lr": lr}
 
 
 def _batches_of_equal_size(split: Split) -> Iterator[tuple[Tensor, Tensor]]:

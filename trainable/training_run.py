@@ -56,7 +56,7 @@ class TrainingRun:
                 "use the same data on every node"
             )
         trainer = build_trainer(config, data, self.spec.readouts, device)
-        self.folder.write("config", self._describe(device))
+        self.folder.write("config", self._describe(trainer))
         state = self.folder.load_checkpoint()
         if state is not None and state["run"] == self._run_identity():
             trainer.load_state_dict(state)
@@ -72,13 +72,15 @@ class TrainingRun:
             "attempt": self.spec.attempt,
         }
 
-    def _describe(self, device: torch.device) -> dict[str, Any]:
+    def _describe(self, trainer: Trainer) -> dict[str, Any]:
+        device = trainer.device
         return {
             **self.spec.to_primitives(),
             "code_version": code_version(),
             "torch": torch.__version__,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
+            "numerics": trainer.numerics.describe(),
             "host": platform.node(),
         }
 
@@ -103,24 +105,46 @@ class TrainingRun:
         """Write a checkpoint and the history so far, unless that was done at this iteration."""
         if self.trainer.iteration == self._saved_at:
             return
-        self.folder.save_checkpoint(self.trainer.state_dict() | {"run": self._run_identity()})
+        self.folder.save_checkpoint(
+            self.trainer.state_dict() | self._names() | {"run": self._run_identity()}
+        )
         self.folder.write("metrics", {"history": self.trainer.history})
         self._saved_at = self.trainer.iteration
 
+    def _names(self) -> dict[str, Any]:
+        """Return what a file of tensors needs to be read by itself."""
+        return {
+            "training_key": self.spec.training_key,
+            "config": dataclasses.asdict(self.spec.config),
+            "classes": list(self.trainer.data.classes),
+        }
+
     def _finish(self) -> None:
         trainer, config = self.trainer, self.spec.config
+        readouts: dict[str, Any] = {}
+        averages: dict[str, Any] = {}
+        for average in trainer.averages.each:
+            key, readout = readout_key(average.readout), dataclasses.asdict(average.readout)
+            network = trainer.averaged(average)
+            swa = trainer.evaluate(network)
+            readouts[key] = {"readout": readout, "averaged": average.averaged, "swa": swa}
+            state = dict(network.named_buffers()) | trainer.averages.named(
+                average, trainer.generator
+            )
+            averages[key] = {"readout": readout, "state": state}
+        self.folder.save_model(
+            self._names()
+            | {
+                "iteration": trainer.iteration,
+                "generator": trainer.generator.state_dict(),
+                "averages": averages,
+            }
+        )
         self.folder.write(
             "result",
             {
                 "val": trainer.evaluate(trainer.generator),
-                "readouts": {
-                    readout_key(average.readout): {
-                        "readout": dataclasses.asdict(average.readout),
-                        "averaged": average.averaged,
-                        "swa": trainer.read(average),
-                    }
-                    for average in trainer.averages
-                },
+                "readouts": readouts,
                 "train": _last_losses(trainer.history),
                 "classes": list(trainer.data.classes),
                 "iterations": trainer.iteration,
@@ -130,6 +154,7 @@ class TrainingRun:
                 "attempt": self.spec.attempt,
             },
         )
+        self.folder.drop_checkpoints()
 
     def fail(self, cause: str) -> None:
         """Record that this run ended without a result, and why; it counts as done."""
