@@ -22,7 +22,7 @@ from trainable.datasets import DataSet, Split
 from trainable.discriminators import build_discriminator
 from trainable.generators import DeepLab, build_generator
 from trainable.losses import counted, label_maps, loss_mce, probability_maps
-from trainable.metrics import confusion_matrix, segmentation_metrics
+from trainable.metrics import confusion_matrices, segmentation_metrics
 from trainable.numerics import Numerics
 
 EVAL_BATCH = 32  # images of equal size that are validated at once
@@ -200,11 +200,12 @@ class Trainer:
         """Validate a network at each image's own size; see `segmentation_metrics`."""
         network.eval()
         classes = len(self.data.classes)
-        matrix = torch.zeros(classes, classes, dtype=torch.int64, device=self.device)
+        matrices = []
         for images, labels in _batches_of_equal_size(self.data.val):
             predicted = network(normalise(images.to(self.device))).argmax(dim=1)
-            matrix += confusion_matrix(predicted, labels.to(self.device).long(), classes)
-        return segmentation_metrics(matrix.cpu())
+            true = labels.to(self.device).long()
+            matrices.append(confusion_matrices(predicted, true, classes))
+        return segmentation_metrics(torch.cat(matrices).cpu())
 
     def averaged(self, average: Average) -> nn.Module:
         """Return the network of an average, its batch norm treated as its readout says."""
