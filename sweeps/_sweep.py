@@ -23,9 +23,10 @@ from sweeps._mlflow import Publisher
 from sweeps._plan import Plan, make_plan
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
-from trainable import datasets
+from trainable import datasets, weights
 from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, config_of, refuse
 from trainable.config import ConfigError, TrialConfig
+from trainable.generators import build_generator
 from trainable.run_folder import CRASH_LOG
 from trainable.training_run import pick_device
 
@@ -65,7 +66,7 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
 
 
 def _plan(question: Question, options: argparse.Namespace) -> Plan:
-    base = config_of(options)
+    base = weights.pin(config_of(options))
     seeds = range(base.seed, base.seed + options.seeds)
     trials = question.trials(base, seeds, options)
     if options.address is None:
@@ -80,12 +81,15 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
                 f"{database.parent} does not; make it first"
             )
         _check_writable("--tracking-uri", database.parent)
+    data = datasets.inspect(base)
+    for network in {config.generator: config for config in trials if config.weights}.values():
+        weights.load_pretrained(build_generator(network, len(data.classes)), network)
     return make_plan(
         question.name,
         trials,
         base=base,
         axes=question.axes,
-        data=datasets.inspect(base),
+        data=data,
         storage=storage,
         attempt=uuid.uuid4().hex if options.no_reuse else "",
     )

@@ -72,7 +72,7 @@ def finish(
         described = spec.to_primitives() | {"code_version": code_version(), "torch": "2.15.0"}
         described |= {"device": "cpu", "threads": 1, "host": "here"}
         numerics = Numerics.of(config, torch.device("cpu")).describe()
-        folder.write("config", described | {"numerics": numerics})
+        folder.write("config", described | {"numerics": numerics, "pretrained": None})
         folder.write("metrics", {"history": history})
         folder.write(
             "result",

@@ -249,7 +249,8 @@ class DeepLab(nn.Module):
         return (module for module in self.trunk.modules() if isinstance(module, nn.BatchNorm2d))
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.head(self.trunk(images))
+        # Under autocast the head's logits are bf16, too coarse to be blended.
+        logits = self.head(self.trunk(images)).float()
         return functional.interpolate(
             logits, size=images.shape[-2:], mode="bilinear", align_corners=self.align_corners
         )

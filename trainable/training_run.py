@@ -19,7 +19,8 @@ from trainable.datasets import DataSet
 from trainable.identity import RunSpec, code_version, readout_key
 from trainable.metrics import METRICS
 from trainable.run_folder import RunFolder
-from trainable.trainer import Trainer, build_trainer
+from trainable.trainer import Trainer, build_trainer, new_generator
+from trainable.weights import load_pretrained
 
 
 class TrainingRun:
@@ -32,7 +33,7 @@ class TrainingRun:
         storage: Folder of all run folders.
 
     Raises:
-        ConfigError: The data is not what the spec says.
+        ConfigError: The data or the pretrained weights are not what the spec says.
         RunFolderLockedError: Another process trains this run.
     """
 
@@ -55,7 +56,9 @@ class TrainingRun:
                 f"{self.spec.data_fingerprint}, but has {data.fingerprint}; "
                 "use the same data on every node"
             )
-        trainer = build_trainer(config, data, self.spec.readouts, device)
+        generator = new_generator(config, len(data.classes))
+        self.pretrained = load_pretrained(generator, config) if config.weights else None
+        trainer = build_trainer(config, data, self.spec.readouts, device, generator=generator)
         self.folder.write("config", self._describe(trainer))
         state = self.folder.load_checkpoint()
         if state is not None and state["run"] == self._run_identity():
@@ -81,6 +84,7 @@ class TrainingRun:
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
             "numerics": trainer.numerics.describe(),
+            "pretrained": self.pretrained.in_words() if self.pretrained else None,
             "host": platform.node(),
         }
 
