@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 
 from trainable import datasets
-from trainable.config import DATA_FIELDS, ConfigError, Readout, TrialConfig
+from trainable.config import DATA_FIELDS, READOUT_FIELDS, ConfigError, Readout, TrialConfig
 from trainable.config_files import config_from
 from trainable.datasets import DataSet
 from trainable.identity import RunSpec, code_version, readout_key
@@ -190,6 +191,32 @@ def outcome(folder: RunFolder, spec: RunSpec) -> tuple[str, dict[str, Any]] | No
         if name == "failure" or wanted <= content["readouts"].keys():
             return name, content
     return None
+
+
+def with_known_readouts(spec: RunSpec, folder: RunFolder) -> RunSpec:
+    """Return what to train: a run that lacks a readout is trained again with those it has besides.
+
+    So all numbers of a run folder come from one trajectory, and none is lost.
+    """
+    earlier = folder.read("result")
+    if earlier is None or outcome(folder, spec) is not None:
+        return spec
+    return dataclasses.replace(
+        spec, readouts=distinct_readouts([*spec.readouts, *_readouts_of(earlier)])
+    )
+
+
+def distinct_readouts(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
+    """Return the readouts in one order, each once, so that a restart carries the same ones."""
+    unique = {readout_key(readout): readout for readout in readouts}
+    return tuple(unique[key] for key in sorted(unique))
+
+
+def _readouts_of(result: Mapping[str, Any]) -> list[Readout]:
+    """Return the readouts of a result, less those that an earlier version had other fields for."""
+    fields = set(READOUT_FIELDS)
+    found = [entry["readout"] for entry in result["readouts"].values()]
+    return [Readout(**values) for values in found if values.keys() == fields]
 
 
 def summary(result: dict[str, Any], readout: Readout) -> dict[str, float]:

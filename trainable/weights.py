@@ -184,7 +184,7 @@ def _opened(config: TrialConfig) -> Iterator[tuple[BinaryIO, Path, str]]:
 
 
 # What torch.load lets through for a broken file, found by breaking files at random.
-_BROKEN = (
+BROKEN = (
     pickle.UnpicklingError,
     struct.error,
     ArithmeticError,
@@ -205,7 +205,7 @@ def _read(file: BinaryIO, path: Path) -> dict[str, Tensor]:
         # What torch warns of (TorchScript, odd pickles) is refused below or harmless.
         with warnings.catch_warnings(action="ignore"):
             content: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ConfigError(
             f"{path}: must be a file that torch.load reads with weights_only=True, but is broken "
             "or holds more than tensors; get it again, or save its state dict alone"
