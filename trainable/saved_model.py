@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from trainable.config import ConfigError, Readout, TrialConfig
 from trainable.config_files import config_from
 from trainable.generators import build_generator
-from trainable.weights import BROKEN
+from trainable.run_folder import BROKEN
 
 
 @dataclass(frozen=True, kw_only=True)

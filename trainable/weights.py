@@ -12,8 +12,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import pickle
-import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from torch import Tensor
 
 from trainable.config import ConfigError, TrialConfig
 from trainable.generators import RESNETS, DeepLab
+from trainable.run_folder import BROKEN
 
 TORCHVISION = "torchvision"  # instead of a file: torchvision's IMAGENET1K_V1 of the trunk's ResNet
 
@@ -181,22 +180,6 @@ def _opened(config: TrialConfig) -> Iterator[tuple[BinaryIO, Path, str]]:
             )
         file.seek(0)
         yield file, path, digest
-
-
-# What torch.load lets through for a broken file, found by breaking files at random.
-BROKEN = (
-    pickle.UnpicklingError,
-    struct.error,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 def _read(file: BinaryIO, path: Path) -> dict[str, Tensor]:
