@@ -22,7 +22,14 @@ COST_FIELDS = (
     "output_stride",
     "crop_px",
     "batch_size",
+    "discriminator",
     "discriminator_width",
+    "precision",
+    "memory_format",
+    "optimizer_kernels",
+    "compile",
+    "deterministic",
+    "averages_on",
 )
 
 
@@ -37,12 +44,18 @@ def describe(plan: Plan) -> str:
         f"training time:   {_time_in_words(plan, pending)}",
     ]
     if pending:
-        largest = max(_state_bytes(run, plan) for run in pending)
-        disk = KEPT_CHECKPOINTS * sum(_state_bytes(run, plan) for run in pending)
+        states = [_state_bytes(run, plan) for run in pending]
+        averages = [_averages_bytes(run, plan) for run in pending]
+        both = [one + other for one, other in zip(states, averages, strict=True)]
+        on_host = plan.base.averages_on == "host"
+        host = f" and {_gb(max(averages))} of host memory for averages" if on_host else ""
+        device = max(states if on_host else both)
+        carried = "" if on_host else " and averages"
         lines += [
-            f"device memory:   {largest / 1e9:.3f} GB per training run for weights, optimizers and "
-            "averages; activations come on top",
-            f"disk:            {disk / 1e9:.3f} GB at most, in {plan.storage}",
+            f"device memory:   {_gb(device)} per training run for weights, "
+            f"optimizers{carried}{host}; activations come on top",
+            f"disk:            {_gb(sum(both))} at most for what stays, and while a run trains "
+            f"{_gb(KEPT_CHECKPOINTS * max(both))} of checkpoints, in {plan.storage}",
         ]
     return "\n".join(lines)
 
@@ -83,14 +96,26 @@ def _cost_key(config: TrialConfig) -> str:
 
 
 def _state_bytes(run: PlannedRun, plan: Plan) -> int:
-    """Return the size of a run's weights, momenta and averages."""
-    classes = len(plan.data.classes)
+    """Return the size of a run's weights and momenta: SGD keeps one per weight, Adam two."""
+    numbers = 2 * _weights(run.spec.config, len(plan.data.classes))
     with torch.device("meta"):
-        generator = build_generator(run.spec.config, classes)
-        discriminator = build_discriminator(run.spec.config, classes)
-    # SGD keeps one momentum per weight, Adam two; each readout is one copy of the generator.
-    copies = 2 + len(run.spec.readouts)
-    numbers = copies * sum(weight.numel() for weight in generator.parameters())
+        discriminator = build_discriminator(run.spec.config, len(plan.data.classes))
     if discriminator is not None:
         numbers += 3 * sum(weight.numel() for weight in discriminator.parameters())
     return BYTES * numbers
+
+
+def _averages_bytes(run: PlannedRun, plan: Plan) -> int:
+    """Return the size of a run's averages: each readout is one copy of the generator."""
+    weights = _weights(run.spec.config, len(plan.data.classes))
+    return BYTES * len(run.spec.readouts) * weights
+
+
+def _weights(config: TrialConfig, classes: int) -> int:
+    with torch.device("meta"):
+        generator = build_generator(config, classes)
+    return sum(weight.numel() for weight in generator.parameters())
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.3f} GB"

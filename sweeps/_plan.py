@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainable.config import EXECUTION_FIELDS, READOUT_FIELDS, Readout, TrialConfig
+from trainable.config import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig
 from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, code_version, key_of, training_key, trial_key
 from trainable.run_folder import RunFolder
-from trainable.training_run import outcome
+from trainable.training_run import distinct_readouts, outcome, with_known_readouts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,30 +137,13 @@ def _planned_run(
 ) -> PlannedRun:
     spec = RunSpec(
         config=trials[0].config,
-        readouts=_distinct(trial.config.readout for trial in trials),
+        readouts=distinct_readouts(trial.config.readout for trial in trials),
         data_fingerprint=data_fingerprint,
         training_key=trials[0].training_key,
         attempt=attempt,
     )
-    folder = RunFolder(storage, spec.training_key)
-    earlier = folder.read("result")
-    if earlier is not None and outcome(folder, spec) is None:
-        known = _readouts_of(earlier)
-        spec = dataclasses.replace(spec, readouts=_distinct([*spec.readouts, *known]))
+    spec = with_known_readouts(spec, RunFolder(storage, spec.training_key))
     return PlannedRun(spec=spec, trials=trials)
-
-
-def _readouts_of(result: Mapping[str, Any]) -> list[Readout]:
-    """Return the readouts of a result, less those that an earlier version had other fields for."""
-    fields = set(READOUT_FIELDS)
-    found = [entry["readout"] for entry in result["readouts"].values()]
-    return [Readout(**values) for values in found if values.keys() == fields]
-
-
-def _distinct(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
-    """Return the readouts in one order, each once, so that a restart carries the same ones."""
-    unique = {key_of(readout.identity()): readout for readout in readouts}
-    return tuple(unique[key] for key in sorted(unique))
 
 
 def _sweep_key(name: str, base: TrialConfig, axes: tuple[str, ...], data_fingerprint: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -23,9 +22,17 @@ from sweeps._mlflow import Publisher
 from sweeps._plan import Plan, make_plan
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
-from trainable import datasets
-from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, config_of, refuse
+from trainable import datasets, weights
+from trainable.command_line import (
+    INTERRUPTED,
+    OK,
+    SOME_FAILED,
+    check_writable,
+    config_of,
+    refuse,
+)
 from trainable.config import ConfigError, TrialConfig
+from trainable.generators import build_generator
 from trainable.run_folder import CRASH_LOG
 from trainable.training_run import pick_device
 
@@ -65,13 +72,13 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
 
 
 def _plan(question: Question, options: argparse.Namespace) -> Plan:
-    base = config_of(options)
+    base = weights.pin(config_of(options))
     seeds = range(base.seed, base.seed + options.seeds)
     trials = question.trials(base, seeds, options)
     if options.address is None:
         pick_device(base.device)
     storage = Path(options.storage).resolve()
-    _check_writable("--storage", storage)
+    check_writable("--storage", storage)
     if options.tracking_uri.startswith("sqlite:///"):
         database = Path(options.tracking_uri.removeprefix("sqlite:///")).resolve()
         if not database.parent.exists():
@@ -79,25 +86,19 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
                 "--tracking-uri must lie in a folder that exists, but "
                 f"{database.parent} does not; make it first"
             )
-        _check_writable("--tracking-uri", database.parent)
+        check_writable("--tracking-uri", database.parent)
+    data = datasets.inspect(base)
+    for network in {config.generator: config for config in trials if config.weights}.values():
+        weights.load_pretrained(build_generator(network, len(data.classes)), network)
     return make_plan(
         question.name,
         trials,
         base=base,
         axes=question.axes,
-        data=datasets.inspect(base),
+        data=data,
         storage=storage,
         attempt=uuid.uuid4().hex if options.no_reuse else "",
     )
-
-
-def _check_writable(option: str, folder: Path) -> None:
-    """Refuse a folder that is not there and cannot be made."""
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not there.is_dir():
-        raise ConfigError(f"{option} must lie in a folder, but {there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"{option} must be writable, but {there} is not; give another folder")
 
 
 def _answer(plan: Plan, options: argparse.Namespace, console: Console) -> int:

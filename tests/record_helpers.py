@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sweeps._plan import Plan, PlannedRun, make_plan
 from trainable.config import Readout, TrialConfig
 from trainable.config_files import load_config
 from trainable.datasets import DataFacts
 from trainable.identity import code_version, readout_key
+from trainable.numerics import Numerics
 from trainable.run_folder import RunFolder
 
 BASE = load_config()
@@ -67,7 +70,9 @@ def finish(
     val = miou(config, spec.readouts[0])[0]
     with RunFolder(plan.storage, spec.training_key) as folder:
         described = spec.to_primitives() | {"code_version": code_version(), "torch": "2.15.0"}
-        folder.write("config", described | {"device": "cpu", "threads": 1, "host": "here"})
+        described |= {"device": "cpu", "threads": 1, "host": "here"}
+        numerics = Numerics.of(config, torch.device("cpu")).describe()
+        folder.write("config", described | {"numerics": numerics, "pretrained": None})
         folder.write("metrics", {"history": history})
         folder.write(
             "result",
@@ -123,5 +128,6 @@ def _metrics(miou: float) -> dict[str, Any]:
         "macc": miou + 0.1,
         "fwiou": miou + 0.15,
         "miou": miou,
+        "miou_per_image": miou - 0.05,
         "iou": [miou + 0.1, miou - 0.1, None],
     }

@@ -171,6 +171,22 @@ def test_batch_norm_is_recomputed_as_the_mean_over_batches() -> None:
     assert network.bn.momentum == 0.3
 
 
+def test_frozen_statistics_stay_as_they_are() -> None:
+    network = Normed()
+    network.train = lambda mode=True: network  # type: ignore[method-assign]
+    network.bn.eval()
+    before = copy.deepcopy(network.state_dict())
+    recompute_batch_norm(network, (pytest.fail("a batch was drawn") for _ in range(1)))
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_an_average_takes_the_memory_of_one_copy_of_the_weights() -> None:
+    trainer = trained(readout(swa_rule="eq7"))
+    (average,) = trainer.averages.each
+    weights = sum(weight.numel() for weight in trainer.generator.parameters())
+    assert sum(value.numel() for value in average.values.values()) == weights
+
+
 def test_a_network_without_batch_norm_reads_no_batches() -> None:
     recompute_batch_norm(scalar(), (pytest.fail("a batch was drawn") for _ in range(1)))
 

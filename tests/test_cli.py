@@ -17,6 +17,8 @@ from trees import write_voc_tree
 
 from sweeps import _run, lambda_grid
 from trainable import datasets
+from trainable.config_files import load_config
+from trainable.generators import deeplab_small
 
 SCRIPT = Path(lambda_grid.__file__)
 BAD_MASK_LABEL = 77
@@ -62,6 +64,9 @@ BAD_INPUT = {
     "--cpus-per-trial nan": ("--cpus-per-trial", "above 0", "'nan'"),
     "--gpus-per-trial -1": ("--gpus-per-trial", "at least 0", "'-1'"),
     "--gpus-per-trial 3": ("3 GPUs", "--gpus-per-trial"),
+    "--set weights=nowhere.pth": ("nowhere.pth", "weights=FILE"),
+    "--set weights=torchvision": ("deeplab_small", "weights=torchvision", "resnet101"),
+    "--set trunk_batch_norm=frozen": ("trunk_batch_norm=frozen", "weights=FILE"),
     "--preset voc2012": ("dataset=voc2012", "--data-root DIR", "VOCdevkit/VOC2012"),
     "--preset voc2012 --data-root nowhere": ("nowhere/VOCdevkit/VOC2012", "--data-root DIR"),
 }
@@ -105,6 +110,16 @@ def run_script(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
 
 
 # Bad input
+
+
+def test_weights_of_another_network_are_refused_before_anything_starts(
+    empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = empty.parent / "weights.pth"
+    torch.save(deeplab_small(load_config(overrides=["generator_width=4"]), 7).state_dict(), file)
+    said = refused(["--set", f"weights={file}"], monkeypatch, capsys)
+    assert "the trunk of generator=deeplab_small must find all its" in said
+    assert list(empty.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", BAD_INPUT)

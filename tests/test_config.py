@@ -37,7 +37,7 @@ ANOTHER_NAME = {
     "segtrack_classes": "separate17",
     "segtrack_split": "block",
     "generator": "deeplab_small",
-    "discriminator": "another",
+    "discriminator": "encoder_decoder_skips",
     "adversarial": "standard",
     "swa_rule": "uniform",
     "swa_batch_norm": "average",
@@ -79,11 +79,6 @@ def refusal(*overrides: str, file: Path | None = None) -> str:
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     return message
-
-
-@pytest.fixture
-def another_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(schema.DISCRIMINATORS, "another", 16)
 
 
 @pytest.mark.parametrize("name", presets())
@@ -252,7 +247,6 @@ def test_an_unusable_file_is_refused_by_name(
     assert str(file) in said
 
 
-@pytest.mark.usefixtures("another_discriminator")
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in READOUT + EXECUTION])
 def test_a_field_of_the_training_changes_its_key(name: str) -> None:
     config = TrialConfig()
@@ -295,7 +289,6 @@ def test_keys_depend_on_data_and_code(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({*here, *there, *later}) == 6
 
 
-@pytest.mark.usefixtures("another_discriminator")
 @pytest.mark.parametrize(
     "name",
     [
@@ -317,11 +310,24 @@ def test_lambda_zero_is_the_baseline_whatever_its_discriminator(name: str) -> No
     assert adversarial.canonical() == adversarial
 
 
+WIDE = "fully_convolutional"
+
+
+def test_a_discriminator_of_images_has_one_architecture() -> None:
+    standard = TrialConfig(adversarial="standard")
+    other = dataclasses.replace(standard, discriminator="encoder_decoder_skips")
+    assert other.training_identity() == standard.training_identity()
+    # 32 is the least crop of the fully convolutional one, which is not read.
+    load_config(
+        overrides=["adversarial=standard", "discriminator=fully_convolutional", "crop_px=16"]
+    )
+
+
 def test_the_code_version_covers_every_module_that_training_reaches() -> None:
-    # By imports from `trainer` and `datasets`; the values of `config` and the content of `shapes`
-    # are in the key themselves.
+    # By imports from `trainer`, `datasets` and `weights`; the values of `config` and the content
+    # of `shapes` are in the key themselves.
     folder = Path(trainable.__file__).parent
-    reached, left = set[str](), ["trainer", "datasets"]
+    reached, left = set[str](), ["trainer", "datasets", "weights"]
     while left:
         name = left.pop()
         if name in reached or not (folder / f"{name}.py").exists():
@@ -332,7 +338,7 @@ def test_the_code_version_covers_every_module_that_training_reaches() -> None:
             if isinstance(node, ast.ImportFrom):
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
             left += [name.split(".")[1] for name in names if name.startswith("trainable.")]
-    assert reached - {"config", "config_files", "shapes"} == set(identity.TRAINING_MODULES)
+    assert reached - {"config", "config_files", "run_folder", "shapes"} == set(identity.TRAINING_MODULES)
 
 
 def test_a_generator_that_pools_a_whole_image_wants_two_images_in_a_batch() -> None:

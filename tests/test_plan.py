@@ -13,7 +13,7 @@ from small import small_config, spec_of
 
 from sweeps import _plan
 from sweeps._best import best_point
-from sweeps._estimate import _state_bytes, describe
+from sweeps._estimate import _averages_bytes, _state_bytes, describe
 from sweeps._plan import Plan
 from trainable.config import Readout, TrialConfig
 from trainable.generators import build_generator
@@ -335,6 +335,20 @@ def test_each_readout_costs_one_more_copy_of_the_generator(tmp_path: Path) -> No
     weights = sum(w.numel() for w in build_generator(BASE, len(DATA.classes)).parameters())
     one, three = (plan_of(tmp_path, readings(*ns)) for ns in ((5,), (5, 10, 20)))
     baseline = plan_of(tmp_path, grid([0.0]))
-    assert _state_bytes(baseline.runs[0], baseline) == 4 * 3 * weights
-    more = _state_bytes(three.runs[0], three) - _state_bytes(one.runs[0], one)
-    assert more == 4 * 2 * weights
+    assert _state_bytes(baseline.runs[0], baseline) == 4 * 2 * weights
+    assert _averages_bytes(one.runs[0], one) == 4 * weights
+    assert _averages_bytes(three.runs[0], three) == 4 * 3 * weights
+
+
+@pytest.mark.parametrize("place", ["device", "host"])
+def test_averages_count_where_they_lie(tmp_path: Path, place: str) -> None:
+    configs = [dataclasses.replace(one, averages_on=place) for one in readings(5, 10)]
+    plan = plan_of(tmp_path, configs, base=configs[0])
+    state, averages = (size(plan.runs[0], plan) / 1e9 for size in (_state_bytes, _averages_bytes))
+    said = line(describe(plan), "device memory:")
+    on_host = place == "host"
+    assert said.startswith(f"{state + (0 if on_host else averages):.3f} GB")
+    assert ("of host memory" in said) == on_host
+    disk = line(describe(plan), "disk:")
+    assert disk.startswith(f"{state + averages:.3f} GB at most")
+    assert f"{2 * (state + averages):.3f} GB of checkpoints" in disk

@@ -15,7 +15,9 @@ from trainable import run_folder
 from trainable.config import ConfigError
 from trainable.identity import RunSpec, readout_key
 from trainable.run_folder import RunFolder, RunFolderLockedError, load_tensors, save_tensors
+from trainable.trainer import new_generator
 from trainable.training_run import TrainingRun, outcome
+from trainable.weights import pin
 
 CLOCKS = ("time", "finished_at", "images_per_s", "train_s")
 
@@ -201,6 +203,25 @@ def test_other_data_than_planned_are_refused(tmp_path: Path) -> None:
     values = spec_of(small_config()).to_primitives() | {"data_fingerprint": "0" * 16}
     with pytest.raises(ConfigError, match=r"must have fingerprint 0{16}, but has"):
         TrainingRun(RunSpec.from_primitives(values), tmp_path)
+
+
+def test_training_starts_from_the_weights_of_a_file(tmp_path: Path) -> None:
+    config = small_config(weights=tmp_path / "trunk.pth", trunk_batch_norm="frozen", iterations=1)
+    generator = new_generator(small_config(seed=7), 7)
+    torch.save(generator.trunk.state_dict(), config.weights)
+    pinned = pin(config)
+    run = TrainingRun(spec_of(pinned), tmp_path)
+    started, theirs = run.trainer.generator.state_dict(), generator.state_dict()
+    assert all(torch.equal(started[name], theirs[name]) for name in theirs if "trunk" in name)
+    described = run.folder.read("config")
+    assert described is not None
+    assert "the head stays as initialised" in described["pretrained"]
+    run.close()
+    # Other bytes under the same name are another training.
+    torch.save(new_generator(small_config(seed=8), 7).trunk.state_dict(), config.weights)
+    with pytest.raises(ConfigError, match="its sha256 must be weights_sha256="):
+        TrainingRun(spec_of(pinned), tmp_path)
+    assert spec_of(pin(config)).training_key != spec_of(pinned).training_key
 
 
 def _hold(storage: Path, held: Any, release: Any) -> None:

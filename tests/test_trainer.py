@@ -135,6 +135,18 @@ def test_paired_trials_start_from_the_same_generator_and_see_the_same_batches() 
         assert torch.equal(ours[1], theirs[1])
 
 
+@pytest.mark.parametrize("policy", ["affine_frozen", "train"])
+def test_what_a_trunks_batch_norm_scales_by_trains_where_its_policy_says_so(policy: str) -> None:
+    trainer = trainer_of(small_config(trunk_batch_norm=policy))
+    norm = trainer.generator.get_submodule("trunk.bn1")
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    trainer.step()
+    after = norm.state_dict()
+    assert torch.equal(after["weight"], before["weight"]) == (policy == "affine_frozen")
+    assert torch.equal(after["bias"], before["bias"]) == (policy == "affine_frozen")
+    assert not torch.equal(after["running_mean"], before["running_mean"])
+
+
 def test_the_seed_decides_the_initial_weights() -> None:
     one, two = (trainer_of(small_config(seed=seed)) for seed in (0, 1))
     first = next(one.generator.parameters()), next(two.generator.parameters())

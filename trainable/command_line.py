@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
-from trainable.config import TrialConfig
+from trainable.config import ConfigError, TrialConfig
 from trainable.config_files import load_config
 
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -53,3 +54,16 @@ def config_of(options: argparse.Namespace) -> TrialConfig:
     if options.data_root is not None:
         overrides.append(f"data_root={json.dumps(str(Path(options.data_root).resolve()))}")
     return load_config(preset=options.preset, file=options.config, overrides=overrides)
+
+
+def check_writable(option: str, folder: Path) -> None:
+    """Refuse a folder that is not there and cannot be made.
+
+    Raises:
+        ConfigError: What is there is a file, or may not be written.
+    """
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{option} must lie in a folder, but {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{option} must be writable, but {there} is not; give another folder")

@@ -186,7 +186,7 @@ class TrialConfig:
             )
         least = GENERATORS[self.generator]
         if self.has_adversary:
-            least = max(least, DISCRIMINATORS[self.discriminator])
+            least = max(least, DISCRIMINATORS[self._read_discriminator])
         if self.crop_px < least:
             raise ConfigError(
                 f"`crop_px >= {least}` must hold for generator={self.generator}, "
@@ -217,6 +217,11 @@ class TrialConfig:
         return self.adversarial != "none" and self.lambda_adv > 0
 
     @property
+    def _read_discriminator(self) -> str:
+        """The architecture in use: that of `standard` is the default one's encoder."""
+        return self.discriminator if self.adversarial == "pixelwise" else DEFAULTS["discriminator"]
+
+    @property
     def is_caffe(self) -> bool:
         """Whether trunk and input are laid out as Caffe's weights want them (`trunk_layout`)."""
         if self.trunk_layout != "auto":
@@ -235,7 +240,9 @@ class TrialConfig:
         baseline; what only a discriminator reads then takes its default.
         """
         spelled: dict[str, Any] = {"trunk_layout": "caffe" if self.is_caffe else "torchvision"}
-        if not self.has_adversary:
+        if self.has_adversary:
+            spelled["discriminator"] = self._read_discriminator
+        else:
             spelled |= {name: DEFAULTS[name] for name in ADVERSARY_FIELDS}
             spelled |= {"adversarial": "none", "lambda_adv": 0.0}
         return dataclasses.replace(self, **spelled)

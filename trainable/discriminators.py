@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,7 +28,7 @@ class Encoder(nn.Sequential):
             self.append(nn.LeakyReLU(0.2))
 
 
-class PixelDiscriminator(nn.Module):
+class EncoderDecoder(nn.Module):
     """The encoder-decoder of Fig. 2: one logit per pixel at full size, no latent vector, no skips.
 
     The decoder mirrors the encoder; a last bilinear resize serves sizes that 16 does not divide
@@ -41,19 +42,54 @@ class PixelDiscriminator(nn.Module):
         channels = [width * 2**stage for stage in reversed(range(STAGES))]
         self.decoder = nn.Sequential()
         for channels_in, channels_out in pairwise(channels):
-            self.decoder.append(
-                nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1)
-            )
+            self.decoder.append(_double(channels_in, channels_out))
             self.decoder.append(nn.LeakyReLU(0.2))
-        self.decoder.append(nn.ConvTranspose2d(width, 1, 4, stride=2, padding=1))
+        self.decoder.append(_double(width, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
-        logits: Tensor = self.decoder(self.encoder(maps))
-        if logits.shape[-2:] == maps.shape[-2:]:
-            return logits
-        return functional.interpolate(
-            logits, size=maps.shape[-2:], mode="bilinear", align_corners=False
-        )
+        return _resize(self.decoder(self.encoder(maps)), maps)
+
+
+class EncoderDecoderSkips(nn.Module):
+    """The encoder-decoder with the skips of a U-Net: each decoder layer sees its encoder layer.
+
+    Where a size is odd, the decoder's map is brought to the encoder's before the two are joined.
+    Source: Ronneberger et al. (2015), Fig. 1; the paper's Fig. 2 draws no skips.
+    """
+
+    def __init__(self, classes: int, *, width: int = 64) -> None:
+        super().__init__()
+        self.encoder = Encoder(classes, width)
+        # After the first, a layer gets as many channels by the skip as from the layer before it.
+        channels = ((8, 4 * width), (8, 2 * width), (4, width), (2, 1))
+        self.decoder = nn.ModuleList(_double(w * width, out) for w, out in channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        features, skips = maps, []
+        for layer in self.encoder:
+            features = layer(features)
+            if isinstance(layer, nn.LeakyReLU):
+                skips.append(features)
+        *doublings, last = self.decoder
+        for doubling, skip in zip(doublings, reversed(skips[:-1]), strict=True):
+            features = functional.leaky_relu(doubling(features), 0.2)
+            features = torch.cat((_resize(features, skip), skip), dim=1)
+        return _resize(last(features), maps)
+
+
+class FullyConvolutional(nn.Module):
+    """The base code's discriminator: one logit per block of 32x32 pixels, enlarged bilinearly.
+
+    Source: hfslyc/AdvSemiSeg, `FCDiscriminator`.
+    """
+
+    def __init__(self, classes: int, *, width: int = 64) -> None:
+        super().__init__()
+        self.encoder = Encoder(classes, width)
+        self.classifier = nn.Conv2d(width * 2 ** (STAGES - 1), 1, 4, stride=2, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return _resize(self.classifier(self.encoder(maps)), maps)
 
 
 class ImageDiscriminator(nn.Module):
@@ -70,11 +106,32 @@ class ImageDiscriminator(nn.Module):
         return logits
 
 
-def build_discriminator(
-    config: TrialConfig, classes: int
-) -> PixelDiscriminator | ImageDiscriminator | None:
-    """Build what `config.adversarial` asks for; None where no adversary acts on the weights."""
+Discriminator = EncoderDecoder | EncoderDecoderSkips | FullyConvolutional | ImageDiscriminator
+
+# What judges pixels, by the names of `TrialConfig.discriminator`.
+PIXELWISE: dict[str, type[EncoderDecoder | EncoderDecoderSkips | FullyConvolutional]] = {
+    "encoder_decoder": EncoderDecoder,
+    "fully_convolutional": FullyConvolutional,
+    "encoder_decoder_skips": EncoderDecoderSkips,
+}
+
+
+def build_discriminator(config: TrialConfig, classes: int) -> Discriminator | None:
+    """Build what `config` asks for; None where no adversary acts on the weights."""
     if not config.has_adversary:
         return None
-    kind = ImageDiscriminator if config.adversarial == "standard" else PixelDiscriminator
-    return kind(classes, width=config.discriminator_width)
+    if config.adversarial == "standard":
+        return ImageDiscriminator(classes, width=config.discriminator_width)
+    return PIXELWISE[config.discriminator](classes, width=config.discriminator_width)
+
+
+def _double(channels_in: int, channels_out: int) -> nn.ConvTranspose2d:
+    """Return a layer that doubles height and width."""
+    return nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1)
+
+
+def _resize(maps: Tensor, like: Tensor) -> Tensor:
+    """Bring maps to the height and width of others, logits at the middle of their blocks."""
+    if maps.shape[-2:] == like.shape[-2:]:
+        return maps
+    return functional.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=False)

@@ -6,7 +6,8 @@ Shapes: N images, C classes, H and W pixels, h and w cells (H / output stride).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -145,7 +146,8 @@ class SummedASPP(nn.Module):
     """Atrous spatial pyramid pooling of DeepLabv2: parallel dilated convolutions, summed.
 
     Source: section 4.1 (the ASPP "substitutes the last classification layer"). The base code builds
-    rates 6, 12, 18, 24 but returns inside its loop, so that it really computes 6 and 12 alone.
+    rates 6, 12, 18, 24 but returns inside its loop, so that it really computes 6 and 12 alone
+    (`aspp_branches=2`).
     """
 
     def __init__(self, channels: int, classes: int, *, rates: Sequence[int]) -> None:
@@ -212,51 +214,83 @@ class DeepLab(nn.Module):
     """The segmentation network of Fig. 1 (left): trunk, head, bilinear enlargement to the input.
 
     Returns logits; the softmax that makes them the paper's probability maps is in the losses.
+
+    Args:
+        trunk: Images to features.
+        head: Features to logits per cell.
+        align_corners: How the enlargement places the cells.
+        trunk_batch_norm: `train`; `affine_frozen`, where gamma and beta of the trunk's batch norms
+            do not train while they norm with batch statistics and estimate running ones (base
+            code); or `frozen`, where they norm with the running statistics of pretraining, too.
     """
 
-    def __init__(self, trunk: Trunk, head: nn.Module, *, align_corners: bool) -> None:
+    def __init__(
+        self, trunk: Trunk, head: nn.Module, *, align_corners: bool, trunk_batch_norm: str
+    ) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = head
         self.align_corners = align_corners
+        self.trunk_batch_norm = trunk_batch_norm
+        if trunk_batch_norm != "train":
+            for norm in self._trunk_norms():
+                norm.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of every module but a frozen batch norm, which stays in evaluation."""
+        super().train(mode)
+        if self.trunk_batch_norm == "frozen":
+            for norm in self._trunk_norms():
+                norm.eval()
+        return self
+
+    def _trunk_norms(self) -> Iterator[nn.BatchNorm2d]:
+        return (module for module in self.trunk.modules() if isinstance(module, nn.BatchNorm2d))
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.head(self.trunk(images))
+        # Under autocast the head's logits are bf16, too coarse to be blended.
+        logits = self.head(self.trunk(images)).float()
         return functional.interpolate(
             logits, size=images.shape[-2:], mode="bilinear", align_corners=self.align_corners
         )
 
 
-def deeplab_small(classes: int, *, width: int = 16) -> DeepLab:
+def deeplab_small(config: TrialConfig, classes: int) -> DeepLab:
     """Build the paper's shape in small: dilated residual trunk at output stride 4, summed ASPP."""
-    trunk = Trunk(BasicBlock, (1, 1, 1, 1), width=width, small_stem=True)
-    head = SummedASPP(trunk.channels, classes, rates=(1, 2, 4, 6))
-    return DeepLab(trunk, head, align_corners=False)
+    trunk = Trunk(
+        BasicBlock,
+        (1, 1, 1, 1),
+        width=config.generator_width,
+        stride_in_1x1=config.is_caffe,
+        small_stem=True,
+    )
+    head = SummedASPP(trunk.channels, classes, rates=(1, 2, 4, 6)[: config.aspp_branches])
+    return DeepLab(trunk, head, align_corners=False, trunk_batch_norm=config.trunk_batch_norm)
 
 
-def deeplabv2_resnet101(classes: int) -> DeepLab:
+def deeplabv2_resnet101(config: TrialConfig, classes: int) -> DeepLab:
     """Build the generator of section 4.1: ResNet-101 at output stride 8, ASPP 6, 12, 18, 24."""
-    trunk = Trunk(*RESNETS["resnet101"], stride_in_1x1=True)
-    head = SummedASPP(trunk.channels, classes, rates=(6, 12, 18, 24))
+    trunk = Trunk(*RESNETS["resnet101"], stride_in_1x1=config.is_caffe)
+    head = SummedASPP(trunk.channels, classes, rates=(6, 12, 18, 24)[: config.aspp_branches])
     for name, parameter in head.named_parameters():
         if name.endswith("weight"):
             nn.init.normal_(parameter, std=0.01)  # base code
-    return DeepLab(trunk, head, align_corners=True)
+    return DeepLab(trunk, head, align_corners=True, trunk_batch_norm=config.trunk_batch_norm)
 
 
-def deeplabv3(resnet: str, classes: int, *, output_stride: int = 8) -> DeepLab:
+def deeplabv3(config: TrialConfig, classes: int) -> DeepLab:
     """Build the generators of section 5.2 and Fig. 8: DeepLabv3 on a ResNet.
 
-    Args:
-        resnet: A name from RESNETS.
-        classes: C.
-        output_stride: 8, with rates 12, 24, 36, or 16, with half of them.
+    The rates are 12, 24, 36 at output stride 8 and half of them at 16.
     """
-    block, blocks = RESNETS[resnet]
-    dilations = (1, 1, 2, 4) if output_stride == 8 else (1, 1, 1, 2)
-    trunk = Trunk(block, blocks, dilations=dilations)
-    rates = [96 // output_stride * multiple for multiple in (1, 2, 3)]
-    return DeepLab(trunk, PooledASPP(trunk.channels, classes, rates=rates), align_corners=False)
+    stride = config.output_stride
+    dilations = (1, 1, 2, 4) if stride == 8 else (1, 1, 1, 2)
+    block, blocks = RESNETS[config.generator.removeprefix("deeplabv3_")]
+    trunk = Trunk(block, blocks, dilations=dilations, stride_in_1x1=config.is_caffe)
+    rates = [96 // stride * multiple for multiple in (1, 2, 3)]
+    head = PooledASPP(trunk.channels, classes, rates=rates)
+    return DeepLab(trunk, head, align_corners=False, trunk_batch_norm=config.trunk_batch_norm)
 
 
 # Block and number of blocks in each stage: He et al. (2016), Table 1.
@@ -271,11 +305,10 @@ RESNETS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] 
 def build_generator(config: TrialConfig, classes: int) -> DeepLab:
     """Build the generator that `config` names, with logits for `classes` classes."""
     if config.generator == "deeplab_small":
-        return deeplab_small(classes, width=config.generator_width)
+        return deeplab_small(config, classes)
     if config.generator == "deeplabv2_resnet101":
-        return deeplabv2_resnet101(classes)
-    resnet = config.generator.removeprefix("deeplabv3_")
-    return deeplabv3(resnet, classes, output_stride=config.output_stride)
+        return deeplabv2_resnet101(config, classes)
+    return deeplabv3(config, classes)
 
 
 def _conv3x3(channels_in: int, channels_out: int, *, stride: int, dilation: int) -> nn.Conv2d:

@@ -34,6 +34,7 @@ TRAINING_MODULES = (
     "segtrack",
     "trainer",
     "voc",
+    "weights",
 )
 
 

@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import pickle
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,21 @@ import torch
 CRASH_LOG = "error.txt"
 KEPT_CHECKPOINTS = 2
 LOCK_WAIT_S = 60.0  # workers of a killed driver are gone after about 5 s
+
+# What torch.load lets through for a broken file, found by breaking files at random.
+BROKEN = (
+    pickle.UnpicklingError,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class RunFolderLockedError(RuntimeError):
@@ -180,7 +196,7 @@ def load_tensors(path: Path) -> dict[str, Any]:
         )
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except BROKEN as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise DamagedFileError(f"{path}: must hold tensors and primitives, but {reason}") from error
     return state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import Any
 import torch
 
 from trainable import datasets
-from trainable.config import DATA_FIELDS, ConfigError, Readout, TrialConfig
+from trainable.config import DATA_FIELDS, READOUT_FIELDS, ConfigError, Readout, TrialConfig
 from trainable.config_files import config_from
 from trainable.datasets import DataSet
 from trainable.identity import RunSpec, code_version, readout_key
 from trainable.metrics import METRICS
 from trainable.run_folder import RunFolder
-from trainable.trainer import Trainer, build_trainer
+from trainable.trainer import Trainer, build_trainer, new_generator
+from trainable.weights import load_pretrained
 
 
 class TrainingRun:
@@ -32,7 +34,7 @@ class TrainingRun:
         storage: Folder of all run folders.
 
     Raises:
-        ConfigError: The data is not what the spec says.
+        ConfigError: The data or the pretrained weights are not what the spec says.
         RunFolderLockedError: Another process trains this run.
     """
 
@@ -55,7 +57,9 @@ class TrainingRun:
                 f"{self.spec.data_fingerprint}, but has {data.fingerprint}; "
                 "use the same data on every node"
             )
-        trainer = build_trainer(config, data, self.spec.readouts, device)
+        generator = new_generator(config, len(data.classes))
+        self.pretrained = load_pretrained(generator, config) if config.weights else None
+        trainer = build_trainer(config, data, self.spec.readouts, device, generator=generator)
         self.folder.write("config", self._describe(trainer))
         state = self.folder.load_checkpoint()
         if state is not None and state["run"] == self._run_identity():
@@ -81,6 +85,7 @@ class TrainingRun:
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
             "numerics": trainer.numerics.describe(),
+            "pretrained": self.pretrained.in_words() if self.pretrained else None,
             "host": platform.node(),
         }
 
@@ -186,6 +191,32 @@ def outcome(folder: RunFolder, spec: RunSpec) -> tuple[str, dict[str, Any]] | No
         if name == "failure" or wanted <= content["readouts"].keys():
             return name, content
     return None
+
+
+def with_known_readouts(spec: RunSpec, folder: RunFolder) -> RunSpec:
+    """Return what to train: a run that lacks a readout is trained again with those it has besides.
+
+    So all numbers of a run folder come from one trajectory, and none is lost.
+    """
+    earlier = folder.read("result")
+    if earlier is None or outcome(folder, spec) is not None:
+        return spec
+    return dataclasses.replace(
+        spec, readouts=distinct_readouts([*spec.readouts, *_readouts_of(earlier)])
+    )
+
+
+def distinct_readouts(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
+    """Return the readouts in one order, each once, so that a restart carries the same ones."""
+    unique = {readout_key(readout): readout for readout in readouts}
+    return tuple(unique[key] for key in sorted(unique))
+
+
+def _readouts_of(result: Mapping[str, Any]) -> list[Readout]:
+    """Return the readouts of a result, less those that an earlier version had other fields for."""
+    fields = set(READOUT_FIELDS)
+    found = [entry["readout"] for entry in result["readouts"].values()]
+    return [Readout(**values) for values in found if values.keys() == fields]
 
 
 def summary(result: dict[str, Any], readout: Readout) -> dict[str, float]:

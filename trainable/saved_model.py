@@ -1,0 +1,177 @@
+"""A trained generator out of a run folder: raw weights, and averaged ones of a finished run.
+
+    model.pt              of a finished run: `config`, `classes`, `iteration`, `generator`,
+                          `averages` {readout key: {"readout": fields, "state": {name: tensor}}}
+    checkpoint-<n>.pt     of a run under way: the same, but its `averages` are not ready for use
+    <either>.sha256       its checksum, verified where it is there
+
+The file may come from anywhere: what it holds is checked, and no code in it is ever run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainable.config import ConfigError, Readout, TrialConfig
+from trainable.config_files import config_from
+from trainable.generators import build_generator
+from trainable.run_folder import BROKEN
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedModel:
+    """A generator as it was saved.
+
+    Attributes:
+        path: The file.
+        config: What it was trained as.
+        classes: Names of its C classes; the first is the background.
+        iteration: Iterations that it was trained for.
+        readouts: Its averages by key; none for a run under way.
+        states: All parameters and buffers by readout key; the raw weights by None.
+    """
+
+    path: Path
+    config: TrialConfig
+    classes: tuple[str, ...]
+    iteration: int
+    readouts: dict[str, Readout]
+    states: dict[str | None, dict[str, Tensor]]
+
+    def network(self, readout_key: str | None) -> nn.Module:
+        """Return the generator in evaluation mode, on the CPU.
+
+        Args:
+            readout_key: Which of `readouts` to take; None takes the raw weights.
+        """
+        network = _skeleton(self.config, self.classes).to_empty(device="cpu")
+        network.load_state_dict(self.states[readout_key])
+        return network.eval()
+
+
+def load_model(path: Path) -> SavedModel:
+    """Read a saved generator.
+
+    Args:
+        path: A `model.pt`, a `checkpoint-*.pt`, or a run folder: its `model.pt`, or else its newest
+            checkpoint.
+
+    Raises:
+        ConfigError: There is no such file, its checksum does not hold, or it is not a generator
+            that this version of the code can build.
+    """
+    if path.is_dir():
+        path = _newest(path)
+    _verify(path)
+    try:
+        # Mapped, not read: of a checkpoint's tensors only the generator's are wanted.
+        with warnings.catch_warnings(action="ignore"):
+            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except BROKEN as error:
+        raise _refused(path, "it cannot be read, or holds code, which is not run") from error
+    if not isinstance(saved, dict):
+        raise _refused(path, f"it holds a {type(saved).__name__}")
+    return _checked(path, saved)
+
+
+def _newest(folder: Path) -> Path:
+    model = folder / "model.pt"
+    if model.exists():
+        return model
+    checkpoints = sorted(folder.glob("checkpoint-*.pt"))
+    if not checkpoints:
+        raise ConfigError(
+            f"{folder}: a run folder must hold model.pt or a checkpoint, but holds neither; "
+            "train the run, or name another folder"
+        )
+    return checkpoints[-1]
+
+
+def _verify(path: Path) -> None:
+    checksum = path.with_suffix(".sha256")
+    if not checksum.exists():
+        return
+    try:
+        expected = checksum.read_text().strip()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot check {path} against {checksum.name}: {error}") from error
+    if found != expected:
+        raise ConfigError(
+            f"{path}: its SHA-256 must be the one in {checksum.name}, {expected[:12]}..., but is "
+            f"{found[:12]}...; the file was changed or cut short, take another checkpoint"
+        )
+
+
+def _checked(path: Path, saved: dict[str, Any]) -> SavedModel:
+    """Return the model that the content of a file is, once all of it is known to fit together."""
+    try:
+        config = config_from(saved["config"])
+        classes = tuple(saved["classes"])
+        raw, averages = saved["generator"], saved["averages"]
+        # A checkpoint has a list: the batch norm of its averages is not settled.
+        averages = averages if isinstance(averages, dict) else {}
+        if not classes or not all(isinstance(name, str) for name in (*classes, *averages)):
+            raise TypeError("its classes or the keys of its averages are not names")
+        readouts = {key: _readout(config, one["readout"]) for key, one in averages.items()}
+        states = {None: raw} | {key: {**raw, **one["state"]} for key, one in averages.items()}
+        wanted = _forms(_skeleton(config, classes).state_dict())
+        for state in states.values():
+            _compare(wanted, _forms(state))
+        return SavedModel(
+            path=path,
+            config=config,
+            classes=classes,
+            iteration=int(saved["iteration"]),
+            readouts=readouts,
+            states=states,
+        )
+    except KeyError as error:
+        raise _refused(path, f"it has no {error}") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _refused(path, str(error)) from error
+
+
+def _readout(config: TrialConfig, values: Mapping[str, Any]) -> Readout:
+    """Return a readout whose values were checked as those of a trial are."""
+    return config_from({**dataclasses.asdict(config), **values}).readout
+
+
+def _skeleton(config: TrialConfig, classes: Sequence[str]) -> nn.Module:
+    """Build the generator without memory behind it: a file may ask for one of any size."""
+    with torch.device("meta"):
+        return build_generator(config, len(classes))
+
+
+def _forms(state: Mapping[str, Tensor]) -> dict[str, tuple[Any, ...]]:
+    return {name: (tuple(one.shape), one.dtype, one.layout) for name, one in state.items()}
+
+
+def _compare(wanted: dict[str, tuple[Any, ...]], found: dict[str, tuple[Any, ...]]) -> None:
+    """Refuse tensors that are not those of the generator.
+
+    Raises:
+        ValueError: A tensor is missing, not known, or has another shape or type.
+    """
+    for name in [*wanted, *found]:
+        if wanted.get(name) != found.get(name):
+            raise ValueError(f"tensor {name} must be {wanted.get(name)}, but is {found.get(name)}")
+
+
+def _refused(path: Path, cause: str) -> ConfigError:
+    return ConfigError(
+        f"{path}: must be a model.pt or a checkpoint that a training run of this version wrote, "
+        f"but {' '.join(cause.split())}; name another file, or train again"
+    )

@@ -1,0 +1,261 @@
+"""Train one trial on this machine, without Ray, or repeat exactly what a run folder holds.
+
+    python -m trainable.train --set lambda_adv=0.05
+    python -m trainable.train --run-folder runs/0123456789abcdef
+
+The first trains in the run folder that a sweep would use: what is there already is not trained
+again, and what was interrupted goes on. The second trains the same once more, from the beginning,
+in a temporary folder and compares every number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainable import datasets, weights
+from trainable.command_line import (
+    INTERRUPTED,
+    OK,
+    SOME_FAILED,
+    Parser,
+    add_config_options,
+    check_writable,
+    config_of,
+    refuse,
+)
+from trainable.config import EXECUTION_FIELDS, ConfigError, Readout
+from trainable.generators import build_generator
+from trainable.identity import RunSpec, readout_key, training_key, trial_key
+from trainable.metrics import METRICS
+from trainable.progress import train_to_end
+from trainable.repeat import repeat
+from trainable.run_folder import RunFolder, RunFolderLockedError
+from trainable.trainer import NonFiniteLossError
+from trainable.training_run import TrainingRun, outcome, pick_device, with_known_readouts
+
+
+def main() -> int:
+    """Do what the command line asks for, and return the exit code."""
+    options = _parser().parse_args()
+    try:
+        return _train(options) if options.run_folder is None else _repeat(options)
+    except (ConfigError, RunFolderLockedError) as error:
+        refuse(str(error))
+    except KeyboardInterrupt:
+        ends = "a repetition keeps nothing"
+        if options.run_folder is None:
+            ends = f"go on from the last checkpoint with: {_command(options)}"
+        print(f"interrupted; {ends}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _train(options: argparse.Namespace) -> int:
+    """Train the trial that the options name, unless its result is there."""
+    storage = Path(options.storage or "runs/")
+    check_writable("--storage", storage)
+    if options.no_reuse == "":
+        options.no_reuse = uuid.uuid4().hex
+    spec = _spec(options)
+    folder = RunFolder(storage, spec.training_key)
+    found = outcome(folder, spec)
+    if found is None:
+        found = _train_in_folder(with_known_readouts(spec, folder), folder, options.threads)
+    else:
+        _say(options, f"{folder.path} holds the {found[0]} already; --no-reuse trains again")
+    return _conclude(options, spec, folder, found)
+
+
+def _spec(options: argparse.Namespace) -> RunSpec:
+    """Return what the options ask for, the data and the weights of which are looked at first."""
+    options.preset = options.preset or "demo"
+    config = weights.pin(config_of(options)).canonical()
+    pick_device(config.device)
+    data = datasets.inspect(config)
+    if config.weights:
+        generator = build_generator(config, len(data.classes))
+        _say(options, weights.load_pretrained(generator, config).in_words())
+    return RunSpec(
+        config=config,
+        readouts=(config.readout,),
+        data_fingerprint=data.fingerprint,
+        training_key=training_key(config, data.fingerprint),
+        attempt=options.no_reuse or "",
+    )
+
+
+def _train_in_folder(
+    spec: RunSpec, folder: RunFolder, threads: int | None
+) -> tuple[str, dict[str, Any]]:
+    """Train a run in its folder and return what came of it: a result, or why there is none."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with closing(TrainingRun(spec, folder.path.parent)) as run:
+        try:
+            train_to_end(run, where=str(folder.path))
+        except NonFiniteLossError as error:
+            run.fail(str(error))
+    ended = outcome(folder, spec)
+    assert ended is not None
+    return ended
+
+
+def _conclude(
+    options: argparse.Namespace,
+    spec: RunSpec,
+    folder: RunFolder,
+    found: tuple[str, dict[str, Any]],
+) -> int:
+    """Say what the run folder holds of the trial, and return the exit code."""
+    kind, content = found
+    said: dict[str, Any] = {
+        "training_key": spec.training_key,
+        "trial_key": trial_key(spec.config, spec.data_fingerprint),
+        "run_folder": str(folder.path),
+        "failure": content["cause"] if kind == "failure" else None,
+    }
+    if kind == "failure":
+        print(f"error: {content['cause']}", file=sys.stderr)
+    else:
+        said |= _numbers(content, spec.config.readout)
+        for line in _in_words(said):
+            _say(options, line)
+    _say(options, f"run folder: {folder.path}")
+    if options.json:
+        print(json.dumps(said))
+    return SOME_FAILED if kind == "failure" else OK
+
+
+def _numbers(result: dict[str, Any], readout: Readout) -> dict[str, Any]:
+    """Return what a result says of one trial."""
+    metrics = {"val": result["val"], "swa": result["readouts"][readout_key(readout)]["swa"]}
+    left_out = {
+        which: [name for name, iou in zip(result["classes"], of["iou"], strict=True) if iou is None]
+        for which, of in metrics.items()
+    }
+    return {
+        **metrics,
+        "left_out": left_out,
+        "classes": result["classes"],
+        "iterations": result["iterations"],
+        "train_s": result["train_s"],
+        "images_per_s": result["images_per_s"],
+    }
+
+
+def _in_words(said: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"{said['iterations']} iterations in {said['train_s']:.1f} s, "
+        f"{said['images_per_s']:.1f} images/s"
+    )
+    for which in ("val", "swa"):
+        yield "  ".join(f"{which}/{name} {said[which][name]:.4f}" for name in METRICS)
+        if said["left_out"][which]:
+            yield f"left out of the mean of {which}/miou: {', '.join(said['left_out'][which])}"
+
+
+def _repeat(options: argparse.Namespace) -> int:
+    """Train again what a run folder holds, and say what of its numbers differs."""
+    execution = _execution(options)
+    try:
+        count, differ = repeat(Path(options.run_folder), execution, partial(_say, options))
+    except NonFiniteLossError as error:
+        print(f"error: the repetition ended without numbers: {error}", file=sys.stderr)
+        return SOME_FAILED
+    for line in differ:
+        _say(options, line)
+    same = f"the same digits: {count} numbers"
+    _say(options, f"{len(differ)} of {count} numbers differ" if differ else same)
+    if options.json:
+        print(json.dumps({"numbers": count, "differ": differ}))
+    return SOME_FAILED if differ else OK
+
+
+def _execution(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields that the options set for a repetition, none of which decides its numbers.
+
+    Raises:
+        ConfigError: An option would train something else.
+    """
+    rule = "--run-folder repeats what the folder holds"
+    for name in ("preset", "config", "storage", "threads", "no_reuse"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"{rule}, but got --{name.replace('_', '-')}, too; leave it out")
+    options.preset = "demo"  # of which only what is set is taken
+    config = config_of(options)
+    fields = [text.partition("=")[0].strip() for text in options.overrides]
+    for field in fields:
+        if field not in EXECUTION_FIELDS:
+            raise ConfigError(
+                f"{rule} and takes --set for {', '.join(EXECUTION_FIELDS)} alone, "
+                f"but got {field!r}; leave it out"
+            )
+    if options.data_root is not None:
+        fields.append("data_root")
+    return {field: getattr(config, field) for field in fields}
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Return the command that goes on with what was interrupted."""
+    attempt = [f"--no-reuse={options.no_reuse}"] if options.no_reuse else []
+    python = Path(sys.executable).name
+    return shlex.join([python, "-m", "trainable.train", *sys.argv[1:], *attempt])
+
+
+def _say(options: argparse.Namespace, text: str) -> None:
+    print(text, file=sys.stderr if options.json else sys.stdout)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m trainable.train",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_config_options(parser)
+    parser.add_argument("--storage", metavar="DIR", help="folder of run folders (default: runs/)")
+    parser.add_argument(
+        "--threads",
+        type=_whole,
+        metavar="N",
+        help="of the CPU (default: torch's choice); the last digits depend on it",
+    )
+    parser.add_argument(
+        "--no-reuse",
+        nargs="?",
+        const="",
+        metavar="ATTEMPT",
+        help="train again what the run folder holds; with a name, go on with what was so begun",
+    )
+    parser.add_argument(
+        "--run-folder",
+        metavar="DIR",
+        help="repeat what it holds, with as many threads, and compare; only --data-root and --set "
+        "of fields that decide no number may stand beside it",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object on standard output, at the end"
+    )
+    # So that a repetition sees whether a preset was asked for.
+    parser.set_defaults(preset=None)
+    return parser
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:5]) <= 4096):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 4096, but got {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
