@@ -36,22 +36,38 @@ def view(
     scale: float = 1.0,
     corner: tuple[int, int] = (0, 0),
     mirror: bool = False,
-    crop_px: int = PX,
+    caffe: bool = False,
+    sizes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     count = len(batch[0])
     crops = Crops(
         scale=torch.full((count,), scale),
         corner=torch.tensor([corner] * count).float(),
         mirror=torch.full((count,), mirror),
+        sizes=torch.tensor([batch[1].shape[1:]] * count) if sizes is None else sizes,
     )
-    return resample(*batch, crops, crop_px)
+    return resample(*batch, crops, PX, caffe=caffe)
+
+
+def normalised(images: Tensor) -> Tensor:
+    return normalise(images, caffe=False)
 
 
 def test_pixels_are_normalised_to_imagenets_mean_and_deviation() -> None:
     images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
-    dark, bright = normalise(images).flatten(1).tolist()
+    dark, bright = normalised(images).flatten(1).tolist()
     assert dark == pytest.approx([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
     assert bright == pytest.approx([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225])
+
+
+def test_caffes_weights_see_blue_green_red_less_their_mean_undivided() -> None:
+    # Orange in RGB: the blue channel comes first.
+    orange = torch.tensor([255, 128, 1], dtype=torch.uint8).view(1, 3, 1, 1)
+    blue, green, red = normalise(orange, caffe=True).flatten().tolist()
+    assert blue == pytest.approx(1 - 104.00698793)
+    assert green == pytest.approx(128 - 116.66876762)
+    assert red == pytest.approx(255 - 122.67891434)
+    assert torch.equal(normalise(orange[0], caffe=True), normalise(orange, caffe=True)[0])
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -59,7 +75,7 @@ def test_a_whole_view_at_scale_one_is_the_image_or_its_mirror_image(mirror: bool
     batch = random_batch()
     images, labels = view(batch, mirror=mirror)
     whole = [tensor.flip(-1) if mirror else tensor for tensor in batch]
-    assert_close(images, normalise(whole[0]))
+    assert_close(images, normalised(whole[0]))
     assert torch.equal(labels, whole[1].long())
     assert images.dtype == torch.float32
 
@@ -70,22 +86,44 @@ def test_the_corner_moves_the_view_down_and_right(mirror: bool) -> None:
     images, labels = view(batch, corner=(3, 11), mirror=mirror)
     cut = [tensor[..., 3 : 3 + PX, 11 : 11 + PX] for tensor in batch]
     cut = [tensor.flip(-1) if mirror else tensor for tensor in cut]
-    assert_close(images, normalise(cut[0]))
+    assert_close(images, normalised(cut[0]))
     assert torch.equal(labels, cut[1].long())
 
 
+@pytest.mark.parametrize("caffe", [False, True])
 @pytest.mark.parametrize("mirror", [False, True])
-def test_outside_the_image_is_the_mean_colour_and_void(mirror: bool) -> None:
+def test_outside_the_image_is_the_mean_colour_and_void(mirror: bool, caffe: bool) -> None:
     batch = random_batch(height=20, width=16)
-    images, labels = view(batch, mirror=mirror)
+    images, labels = view(batch, mirror=mirror, caffe=caffe)
     if mirror:
         images, labels = images.flip(-1), labels.flip(-1)
     inside = torch.zeros(PX, PX, dtype=torch.bool)
     inside[:20, :16] = True
     assert torch.equal(labels[:, :20, :16], batch[1].long())
     assert (labels[:, ~inside] == VOID).all()
-    assert_close(images[:, :, :20, :16], normalise(batch[0]))
-    assert images[:, :, ~inside].abs().max() <= TOLERANCE
+    scale = 60 if caffe else 1  # Caffe's scale is wider by some 255 / 4
+    assert_close(images[:, :, :20, :16] / scale, normalise(batch[0], caffe=caffe) / scale)
+    assert images[:, :, ~inside].abs().max() <= TOLERANCE * scale
+
+
+@pytest.mark.parametrize("caffe", [False, True])
+@pytest.mark.parametrize("scale", [0.8, 1.0, 1.2])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_view_does_not_depend_on_what_else_is_in_the_batch(
+    mirror: bool, scale: float, caffe: bool
+) -> None:
+    # At these scales no sample lies between two pixels, where rounding would choose.
+    small, large = random_batch(1, height=22, width=19), random_batch(1, height=57, width=43)
+    images, labels = (torch.cat([part, part]) for part in large)
+    images[0], labels[0] = 0, VOID
+    images[0, :, :22, :19], labels[0, :22, :19] = small[0][0], small[1][0]
+    sizes = torch.tensor([[22, 19], [57, 43]])
+    together = view((images, labels), scale=scale, mirror=mirror, caffe=caffe, sizes=sizes)
+    for place, single in enumerate((small, large)):
+        alone = view(single, scale=scale, mirror=mirror, caffe=caffe)
+        factor = 60 if caffe else 1
+        assert_close(together[0][place] / factor, alone[0][0] / factor)
+        assert torch.equal(together[1][place], alone[1][0])
 
 
 def test_scale_two_shows_every_pixel_twice_and_blends_images_only() -> None:
@@ -94,7 +132,7 @@ def test_scale_two_shows_every_pixel_twice_and_blends_images_only() -> None:
     doubled = batch[1].long().repeat_interleave(2, 1).repeat_interleave(2, 2)
     assert torch.equal(labels, doubled[:, 4 : 4 + PX, 8 : 8 + PX])
     # A quarter of a pixel beside its centre: 9/16 of it, 3/16 of two neighbours, 1/16 of the last.
-    pixels = normalise(batch[0])[:, :, 2:4, 4:6]
+    pixels = normalised(batch[0])[:, :, 2:4, 4:6]
     shares = torch.tensor([[9, 3], [3, 1]]) / 16
     assert_close(images[:, :, 1, 1], (pixels * shares).sum(dim=(2, 3)))
 
@@ -176,10 +214,8 @@ def batches(count: int = 10, **values: Any) -> Batches:
     """Return batches of images whose every pixel and label is their index."""
     base: dict[str, Any] = {"crop_px": 16, "generator": "deeplab_small", "batch_size": 4}
     grey = torch.arange(count, dtype=torch.uint8)
-    split = Split(
-        images=grey.view(-1, 1, 1, 1).repeat(1, 3, 20, 20),
-        labels=grey.view(-1, 1, 1).repeat(1, 20, 20),
-        sizes=torch.tensor([[20, 20]]).repeat(count, 1),
+    split = Split.of_equal(
+        grey.view(-1, 1, 1, 1).repeat(1, 3, 20, 20), grey.view(-1, 1, 1).repeat(1, 20, 20)
     )
     return Batches(split, TrialConfig(**base | values), CPU)
 
@@ -200,8 +236,38 @@ def test_every_epoch_shows_each_image_once_across_the_ends_of_batches(batch_size
 def test_images_and_labels_of_a_batch_belong_together() -> None:
     drawn = batches(scale_min=1, scale_max=1)
     images, labels = drawn.draw(0)
-    wanted = normalise(labels[:, None].expand(-1, 3, -1, -1).to(torch.uint8))
+    wanted = normalised(labels[:, None].expand(-1, 3, -1, -1).to(torch.uint8))
     assert_close(images, wanted)
+
+
+def test_images_of_several_sizes_come_whole_and_at_their_own_places() -> None:
+    sizes = [(20, 9), (7, 20), (16, 16), (3, 30)]
+    images = [torch.full((3, *size), 10 * k, dtype=torch.uint8) for k, size in enumerate(sizes)]
+    labels = [torch.full(size, k, dtype=torch.uint8) for k, size in enumerate(sizes)]
+    split = Split(
+        images=torch.cat([image.flatten() for image in images]),
+        labels=torch.cat([label.flatten() for label in labels]),
+        sizes=torch.tensor(sizes),
+    )
+    config = TrialConfig(
+        crop_px=32, generator="deeplab_small", batch_size=4, scale_min=1, scale_max=1, mirror=False
+    )
+    drawn, seen = Batches(split, config, CPU).draw(0)
+    order = [int(label[0, 0]) for label in seen]
+    assert sorted(order) == [0, 1, 2, 3]
+    caffe = config.is_caffe
+    for k, view, label in zip(order, drawn, seen, strict=True):
+        h, w = sizes[k]
+        assert (label[:h, :w] == k).all()
+        assert (label != VOID).sum() == h * w
+        assert_close(view[:, :h, :w], normalise(images[k], caffe=caffe))
+        assert torch.count_nonzero(view[:, h:]) == torch.count_nonzero(view[:, :, w:]) == 0
+
+
+def test_batches_are_laid_out_as_the_weights_want_them() -> None:
+    plain, caffe = (batches(trunk_layout=layout) for layout in ("torchvision", "caffe"))
+    assert plain.draw(0)[0].abs().max() < 3
+    assert caffe.draw(0)[0].abs().max() > 90
 
 
 def test_a_batch_depends_on_its_iteration_and_not_on_those_before() -> None:

@@ -182,13 +182,13 @@ def drop_list(voc: Path) -> tuple[str, ...]:
 
 
 def drop_mask(voc: Path) -> tuple[str, ...]:
-    mask = sorted((voc / "SegmentationClass").iterdir())[1]
+    mask = sorted((voc / "SegmentationClassAug").iterdir())[1]
     mask.unlink()
     return (str(mask), "must exist")
 
 
 def spoil_mask(voc: Path) -> tuple[str, ...]:
-    path = sorted((voc / "SegmentationClass").iterdir())[1]
+    path = sorted((voc / "SegmentationClassAug").iterdir())[1]
     mask = Image.open(path)
     labels = np.array(mask)
     labels[3, 4] = BAD_MASK_LABEL

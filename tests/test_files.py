@@ -1,4 +1,4 @@
-"""Data sets that lie in files: layouts, labels, splits, fingerprints and what is refused."""
+"""Pascal VOC 2012 and SBD: layouts, labels, fingerprints, and what is refused."""
 
 from __future__ import annotations
 
@@ -10,18 +10,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from trees import VOC_SIZES, Pixels, object_mask, write_segtrack_tree, write_voc_tree
+from trees import (
+    LISTS,
+    VOC,
+    VOC_SIZES,
+    Pixels,
+    sbd_labels_of,
+    voc_image,
+    voc_name,
+    write_list,
+    write_sbd_mask,
+    write_sbd_tree,
+    write_voc_tree,
+)
 
-from trainable import files, segtrack, voc
+from trainable import datasets, files, sbd, segtrack, voc
 from trainable.config import ConfigError, TrialConfig
-from trainable.config_files import read_yaml
 
-VOC = "VOCdevkit/VOC2012"
-LISTS = f"{VOC}/ImageSets/Segmentation"
 IMAGE = f"{VOC}/JPEGImages/2007_000001.jpg"
 MASK = f"{VOC}/SegmentationClass/2007_000001.png"
+MASK_AUG = f"{VOC}/SegmentationClassAug/2007_000001.png"
 
 
 @pytest.fixture
@@ -30,113 +39,149 @@ def voc_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def segtrack_root(tmp_path: Path) -> Path:
-    return write_segtrack_tree(tmp_path / "segtrack")
+def sbd_root(tmp_path: Path) -> Path:
+    return write_sbd_tree(tmp_path / "sbd", train=range(4), val=range(4, 6))
 
 
-def voc_tree(root: Path) -> files.FileTree:
-    return voc.index(TrialConfig(data_root=str(root)))
+def voc_config(root: Path, voc_train: str = "train", **values: Any) -> TrialConfig:
+    return TrialConfig(data_root=str(root), voc_train=voc_train, **values)
 
 
-def segtrack_tree(root: Path, **values: Any) -> files.FileTree:
-    return segtrack.index(TrialConfig(dataset="segtrackv2", data_root=str(root), **values))
+def sbd_config(root: Path, **values: Any) -> TrialConfig:
+    return TrialConfig(dataset="sbd", data_root=str(root), **values)
+
+
+def decode(tree: files.FileTree, sample: files.Sample) -> files.Decoded:
+    decoded = files.decode(tree, sample)
+    assert decoded is not None
+    return decoded
+
+
+def fingerprint(config: TrialConfig) -> str:
+    return datasets.inspect(config).fingerprint
 
 
 def write_mask(root: Path, labels: Pixels) -> None:
     Image.fromarray(labels).save(root / MASK)
 
 
+def opened(root: Path, path: str) -> Image.Image:
+    with Image.open(root / path) as image:
+        image.load()
+        return image
+
+
 def labels_at(root: Path, path: str) -> Pixels:
-    return np.array(files.read_image(root / path))
+    return np.array(opened(root, path))
 
 
 def test_voc_lists_name_the_samples_in_their_order(voc_root: Path) -> None:
-    tree = voc_tree(voc_root)
-    assert [sample.image.stem for sample in tree.train] == [f"2007_{k:06d}" for k in range(4)]
+    tree = voc.index(voc_config(voc_root))
+    assert [sample.image.stem for sample in tree.train] == [voc_name(k) for k in range(4)]
     assert [sample.image.stem for sample in tree.val] == ["2007_000004", "2007_000005"]
     assert tree.train[1] == files.Sample(image=voc_root / IMAGE, masks=(voc_root / MASK,))
     assert len(tree.classes) == 21
     assert (tree.classes[0], tree.classes[15]) == ("background", "person")
-    files.check(tree)
 
 
 def test_voc_labels_are_palette_indices_and_keep_void(voc_root: Path) -> None:
-    tree = voc_tree(voc_root)
-    assert files.read_image(voc_root / MASK).mode == "P"
-    labels = tree.read_labels(tree.train[0])
-    assert labels.dtype == np.uint8
-    assert set(np.unique(labels)) == {0, 3, 15, 255}
-    assert (labels[:2] == 255).all()
+    tree = voc.index(voc_config(voc_root))
+    mask = opened(voc_root, f"{VOC}/SegmentationClass/2007_000000.png")
+    assert mask.mode == "P"
+    decoded = decode(tree, tree.train[0])
+    assert decoded.labels.dtype == np.uint8
+    assert (decoded.labels == np.array(mask)).all()
+    assert (decoded.labels[:2] == 255).all()
+    held = {label: int(count) for label, count in enumerate(decoded.counts) if count}
+    assert held.keys() == {0, 3, 15, 255}
+    assert held[255] == (decoded.labels == 255).sum()
 
 
-def test_voc_accepts_a_grey_mask_and_a_blank_line_in_a_list(voc_root: Path) -> None:
+def test_voc_accepts_a_grey_mask_blank_lines_and_a_name_that_stands_twice(voc_root: Path) -> None:
     labels = labels_at(voc_root, MASK)
     write_mask(voc_root, labels)
-    assert files.read_image(voc_root / MASK).mode == "L"
+    assert opened(voc_root, MASK).mode == "L"
     with (voc_root / LISTS / "train.txt").open("a") as file:
-        file.write("\n")
-    tree = voc_tree(voc_root)
+        file.write("\n2007_000001 \n\n")
+    tree = voc.index(voc_config(voc_root))
     assert len(tree.train) == 4
-    files.check(tree)
-    assert (tree.read_labels(tree.train[1]) == labels).all()
+    assert (decode(tree, tree.train[1]).labels == labels).all()
 
 
-def test_decode_puts_images_at_the_top_left_of_mean_colour_and_void(voc_root: Path) -> None:
-    tree = voc_tree(voc_root)
-    split = files.decode(tree, tree.train)
-    assert split["images"].shape == (4, 3, 120, 120)
-    assert split["labels"].shape == (4, 120, 120)
-    assert split["images"].dtype == split["labels"].dtype == torch.uint8
-    assert split["sizes"].dtype == torch.int64
-    assert split["sizes"].tolist() == [list(size) for size in VOC_SIZES]
-    mean = torch.tensor([124, 116, 104], dtype=torch.uint8).view(3, 1, 1)
-    for k, sample in enumerate(tree.train):
-        h, w = VOC_SIZES[k]
-        image = torch.from_numpy(np.array(files.read_image(sample.image))).permute(2, 0, 1)
-        assert torch.equal(split["images"][k, :, :h, :w], image)
-        assert torch.equal(split["labels"][k, :h, :w], torch.from_numpy(tree.read_labels(sample)))
-        for outside in (split["images"][k, :, h:], split["images"][k, :, :, w:]):
-            assert (outside == mean).all()
-        assert (split["labels"][k, h:] == 255).all()
-        assert (split["labels"][k, :, w:] == 255).all()
+def test_train_aug_is_the_default_and_has_masks_of_its_own(voc_root: Path) -> None:
+    tree = voc.index(TrialConfig(data_root=str(voc_root)))
+    assert [sample.image.stem for sample in tree.train] == [voc_name(k) for k in (0, 1, 2, 3, 6)]
+    assert {sample.masks[0].parent.name for sample in tree.train} == {"SegmentationClassAug"}
+    assert {sample.masks[0].parent.name for sample in tree.val} == {"SegmentationClass"}
+    assert tree.val == voc.index(voc_config(voc_root)).val
+    assert len(datasets.load(TrialConfig(data_root=str(voc_root))).train) == 5
 
 
-def test_decode_makes_rgb_of_a_grey_image(voc_root: Path) -> None:
-    grey = files.read_image(voc_root / IMAGE).convert("L")
-    grey.save(voc_root / IMAGE)
-    tree = voc_tree(voc_root)
-    image = files.decode(tree, tree.train[1:2])["images"][0]
-    assert torch.equal(image[0], image[1])
-    assert torch.equal(image[0], image[2])
+def test_the_ready_made_list_of_train_aug_has_another_name_and_two_paths_a_line(
+    voc_root: Path,
+) -> None:
+    ours = voc.index(voc_config(voc_root, "train_aug"))
+    (voc_root / LISTS / "train_aug.txt").unlink()
+    names = [sample.image.stem for sample in ours.train]
+    write_list(
+        voc_root / LISTS / "trainaug.txt",
+        [f"/JPEGImages/{name}.jpg /SegmentationClassAug/{name}.png" for name in names],
+    )
+    tree = voc.index(voc_config(voc_root, "train_aug"))
+    assert tree.train == ours.train
+    assert tree.lists[0].name == "trainaug.txt"
 
 
-def test_decode_refuses_what_check_refuses(voc_root: Path) -> None:
-    write_mask(voc_root, np.full((40, 56), 77, dtype=np.uint8))
-    tree = voc_tree(voc_root)
-    with pytest.raises(ConfigError, match=f"{MASK}.*got 77"):
-        files.decode(tree, tree.train)
+@pytest.mark.parametrize("missing", [f"{LISTS}/train_aug.txt", f"{VOC}/SegmentationClassAug"])
+def test_a_missing_train_aug_is_answered_with_the_command_and_the_other_list(
+    voc_root: Path, missing: str
+) -> None:
+    (voc_root / missing).rename(voc_root / "away")
+    with pytest.raises(ConfigError) as caught:
+        voc.index(voc_config(voc_root, "train_aug"))
+    message = str(caught.value)
+    assert message.startswith(f"{voc_root / missing}: ")
+    assert "`python -m trainable.prepare voc-aug --voc DIR --sbd DIR --out DIR`" in message
+    assert "`--set voc_train=train`" in message
+    voc.index(voc_config(voc_root, "train"))
+
+
+@pytest.mark.parametrize("below", ["", "benchmark_RELEASE/dataset"])
+def test_sbd_labels_are_read_from_matlabs_structures(tmp_path: Path, below: str) -> None:
+    root = write_sbd_tree(tmp_path / "sbd" / below, train=range(4), val=range(4, 6))
+    tree = sbd.index(sbd_config(tmp_path / "sbd"))
+    assert [sample.image.stem for sample in tree.train] == [voc_name(k) for k in range(4)]
+    assert [sample.image.stem for sample in tree.val] == [voc_name(k) for k in range(4, 6)]
+    assert tree.train[2].masks == (root / "cls" / "2007_000002.mat",)
+    assert tree.classes == voc.CLASSES
+    for sample in tree.train:
+        assert (decode(tree, sample).labels == sbd_labels_of(voc_image(sample.image.stem))).all()
+    data = datasets.load(sbd_config(tmp_path / "sbd"))
+    labels = data.train.run(1, 2)[1][0].numpy()
+    assert (labels == sbd_labels_of(voc_image(voc_name(1)))).all()
 
 
 def test_fingerprint_is_16_hex_digits_and_the_same_in_another_folder(voc_root: Path) -> None:
-    before = files.fingerprint(voc_tree(voc_root))
+    before = fingerprint(voc_config(voc_root))
     assert len(before) == 16
     assert int(before, 16) >= 0
     moved = voc_root.with_name("moved")
     shutil.move(voc_root, moved)
-    assert files.fingerprint(voc_tree(moved)) == before
+    assert fingerprint(voc_config(moved)) == before
 
 
 @pytest.mark.parametrize("path", [IMAGE, MASK])
 def test_fingerprint_changes_with_one_byte(voc_root: Path, path: str) -> None:
-    before = files.fingerprint(voc_tree(voc_root))
-    content = bytearray((voc_root / path).read_bytes())
-    content[-20] ^= 1
-    (voc_root / path).write_bytes(content)
-    assert files.fingerprint(voc_tree(voc_root)) != before
+    before = fingerprint(voc_config(voc_root))
+    with (voc_root / path).open("ab") as file:
+        file.write(b"\0")  # after the image's end, where no decoder looks
+    assert fingerprint(voc_config(voc_root)) != before
 
 
-def test_fingerprint_follows_order_split_names_and_classes(voc_root: Path) -> None:
-    tree = voc_tree(voc_root)
+def test_fingerprint_follows_order_split_names_and_classes(
+    voc_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = voc.index(voc_config(voc_root))
     first, *rest = tree.train
     renamed = replace(first, image=first.image.with_name("renamed.jpg"))
     shutil.copy(first.image, renamed.image)
@@ -147,7 +192,11 @@ def test_fingerprint_follows_order_split_names_and_classes(voc_root: Path) -> No
         replace(tree, train=(replace(first, classes=(1,)), *rest)),
         replace(tree, classes=(*tree.classes[:-1], "screen")),
     ]
-    assert len({files.fingerprint(each) for each in (tree, *others)}) == 6
+    found = set()
+    for each in (tree, *others):
+        monkeypatch.setitem(datasets.FILE_DATASETS, "voc2012", lambda config, each=each: each)
+        found.add(fingerprint(voc_config(voc_root)))
+    assert len(found) == 6
 
 
 def remove_image(root: Path) -> None:
@@ -156,6 +205,11 @@ def remove_image(root: Path) -> None:
 
 def remove_mask(root: Path) -> None:
     (root / MASK).unlink()
+
+
+def put_folder_for_mask(root: Path) -> None:
+    (root / MASK).unlink()
+    (root / MASK).mkdir()
 
 
 def cut_image(root: Path) -> None:
@@ -176,9 +230,9 @@ def turn_mask(root: Path) -> None:
     write_mask(root, labels_at(root, MASK).T.copy())
 
 
-def write_unknown_label(root: Path) -> None:
+def write_unknown_labels(root: Path) -> None:
     labels = labels_at(root, MASK)
-    labels[20, 20] = 77
+    labels[20, 20:22] = (77, 22)
     write_mask(root, labels)
 
 
@@ -189,7 +243,7 @@ def write_first_unknown_label(root: Path) -> None:
 
 
 def colour_mask(root: Path) -> None:
-    files.read_image(root / MASK).convert("RGB").save(root / MASK)
+    opened(root, MASK).convert("RGB").save(root / MASK)
 
 
 def empty_val(root: Path) -> None:
@@ -198,6 +252,17 @@ def empty_val(root: Path) -> None:
 
 def empty_train(root: Path) -> None:
     (root / LISTS / "train.txt").write_text("\n")
+
+
+def train_on_val(root: Path) -> None:
+    with (root / LISTS / "train.txt").open("a") as file:
+        file.write("2007_000005\n")
+
+
+def leave_only_void_in_val(root: Path) -> None:
+    for name in ("2007_000004", "2007_000005"):
+        path = f"{VOC}/SegmentationClass/{name}.png"
+        Image.fromarray(np.full_like(labels_at(root, path), 255)).save(root / path)
 
 
 def remove_list(root: Path) -> None:
@@ -217,17 +282,28 @@ def remove_folder(root: Path) -> None:
     [
         (remove_image, IMAGE, "must exist"),
         (remove_mask, MASK, "must exist"),
-        (cut_image, IMAGE, "must be an image that Pillow can read, but .*Truncated"),
-        (write_text_as_image, IMAGE, "must be an image that Pillow can read"),
+        (put_folder_for_mask, MASK, "must be readable, but Is a directory"),
+        (
+            cut_image,
+            IMAGE,
+            r"an image that Pillow can read, but .*Truncated.*skip_bad_images=true`",
+        ),
+        (write_text_as_image, IMAGE, "must be an image that Pillow can read, but is none of BMP"),
         (cut_mask, MASK, "must be an image that Pillow can read"),
         (turn_mask, MASK, "must have its image's size, 56x40, but has 40x56"),
-        (write_unknown_label, MASK, r"must lie in 0..20 or be 255 \(void\), but got 77"),
-        (write_first_unknown_label, MASK, r"must lie in 0..20 or be 255 \(void\), but got 21"),
+        (write_unknown_labels, MASK, r"must lie in 0..20 or be 255 \(void\), but got 22, 77;"),
+        (write_first_unknown_label, MASK, r"must lie in 0..20 or be 255 \(void\), but got 21;"),
         (colour_mask, MASK, r"must be a palette or grey PNG .* has mode RGB"),
-        (empty_val, "voc", "the val split must hold at least one image, but is empty"),
-        (empty_train, "voc", "the train split must hold at least one image, but is empty"),
-        (remove_list, f"{LISTS}/val.txt", "must be a readable list"),
-        (write_binary_list, f"{LISTS}/train.txt", "must be a readable list"),
+        (empty_val, "", "the val split must hold at least one image, but is empty"),
+        (empty_train, "", "the train split must hold at least one image, but is empty"),
+        (
+            train_on_val,
+            f"{VOC}/JPEGImages/2007_000005.jpg",
+            "an image must be in one split, but is in train and val",
+        ),
+        (leave_only_void_in_val, "", r"the val split must have pixels that count.* void \(255\)"),
+        (remove_list, f"{LISTS}/val.txt", "must be a readable list .*, but No such file"),
+        (write_binary_list, f"{LISTS}/train.txt", "a readable list .*, but byte 0 is not UTF-8"),
         (remove_folder, VOC, "must exist; give `--data-root DIR`.* holds VOCdevkit/VOC2012"),
     ],
 )
@@ -236,34 +312,150 @@ def test_a_spoilt_tree_is_refused_in_one_line_that_names_file_rule_and_way_out(
 ) -> None:
     spoil(voc_root)
     with pytest.raises(ConfigError, match=rule) as caught:
-        files.check(voc_tree(voc_root))
+        datasets.inspect(voc_config(voc_root))
     message = str(caught.value)
-    assert message.startswith(f"{voc_root.parent / 'voc' / named if named != 'voc' else voc_root}:")
+    assert message.startswith(f"{voc_root / named}: ")
     assert "\n" not in message
     assert "; " in message
 
 
+def cut_mat(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def empty_mat(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def spoil_mat(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def write_other_mat(path: Path) -> None:
+    import scipy.io
+
+    scipy.io.savemat(path, {"GTinst": 1}, do_compression=True)
+
+
+def write_numbers_as_mat(path: Path) -> None:
+    write_sbd_mask(path, np.zeros((40, 56)))  # type: ignore[arg-type]
+
+
+def write_mat_of_21(path: Path) -> None:
+    write_sbd_mask(path, np.full((40, 56), 21, dtype=np.uint8))
+
+
+def write_small_mat(path: Path) -> None:
+    write_sbd_mask(path, np.zeros((40, 55), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rule"),
+    [
+        (Path.unlink, "the file must exist"),
+        (cut_mat, "must be a MATLAB file that holds GTcls.Segmentation, but .*incomplete"),
+        (spoil_mat, "must be a MATLAB file that holds GTcls.Segmentation, but .*Error -3"),
+        (empty_mat, "a MATLAB file .*, but .*Mat file appears to be"),
+        (write_other_mat, "a MATLAB file that holds GTcls.Segmentation, but .*KeyError..GTcls"),
+        (write_numbers_as_mat, "a MATLAB file .*, but .*GTcls.Segmentation is no array of bytes"),
+        (write_mat_of_21, "must lie in 0..20 .* got 21"),
+        (write_small_mat, "must have its image's size, 56x40, but has 55x40"),
+    ],
+)
+def test_a_spoilt_mat_file_is_refused_by_name(
+    sbd_root: Path, spoil: Callable[[Path], None], rule: str
+) -> None:
+    path = sbd_root / "cls" / "2007_000001.mat"
+    spoil(path)
+    with pytest.raises(ConfigError, match=rule) as caught:
+        datasets.inspect(sbd_config(sbd_root))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_uncompressed_mat_file_is_as_good(sbd_root: Path) -> None:
+    path = sbd_root / "cls" / "2007_000001.mat"
+    labels = sbd_labels_of(voc_image("2007_000001"))
+    compressed = sbd.read_mask(path, path.read_bytes())
+    write_sbd_mask(path, labels, compressed=False)
+    assert (sbd.read_mask(path, path.read_bytes()) == compressed).all()
+
+
 def test_the_first_offender_in_list_order_is_named(voc_root: Path) -> None:
-    tree = voc_tree(voc_root)
+    tree = voc.index(voc_config(voc_root))
     for sample in (*tree.train[1:], *tree.val):
         sample.image.unlink()
     for _ in range(5):
         with pytest.raises(ConfigError, match=IMAGE):
-            files.check(tree)
+            datasets.inspect(voc_config(voc_root))
 
 
 def test_an_offender_in_val_is_found(voc_root: Path) -> None:
-    tree = voc_tree(voc_root)
-    tree.val[-1].masks[0].unlink()
+    voc.index(voc_config(voc_root)).val[-1].masks[0].unlink()
     with pytest.raises(
         ConfigError, match=r"SegmentationClass/2007_000005\.png: the file must exist"
     ):
-        files.check(tree)
+        datasets.inspect(voc_config(voc_root))
+
+
+def test_all_faults_of_a_sample_are_reported_at_once(voc_root: Path) -> None:
+    cut_image(voc_root)
+    write_unknown_labels(voc_root)
+    tree = voc.index(voc_config(voc_root))
+    faults: list[ConfigError] = []
+    assert files.decode(tree, tree.train[1], faults.append) is None
+    assert [str(fault).partition(": ")[0] for fault in faults] == [
+        str(voc_root / IMAGE),
+        str(voc_root / MASK),
+    ]
+
+
+@pytest.mark.parametrize("spoil", [cut_image, cut_mask, write_text_as_image])
+def test_what_cannot_be_decoded_is_left_out_where_that_is_wanted(
+    voc_root: Path, spoil: Callable[[Path], None]
+) -> None:
+    config = voc_config(voc_root, skip_bad_images=True)
+    assert datasets.inspect(config).skipped == ()
+    whole = fingerprint(config)
+    assert whole == fingerprint(voc_config(voc_root))
+    spoil(voc_root)
+    facts = datasets.inspect(config)
+    assert facts.skipped == (IMAGE,)
+    data = datasets.load(config)
+    assert len(data.train) == 3
+    assert data.train.sizes.tolist() == [list(VOC_SIZES[k]) for k in (0, 2, 3)]
+    # The content is that of a list without the image.
+    write_list(voc_root / LISTS / "train.txt", [voc_name(k) for k in (0, 2, 3)])
+    assert facts.fingerprint == fingerprint(voc_config(voc_root)) == data.fingerprint
+    assert facts.fingerprint != whole
+    assert datasets.inspect(voc_config(voc_root)).skipped == ()
+
+
+@pytest.mark.parametrize("spoil", [remove_image, remove_mask, turn_mask, write_unknown_labels])
+def test_what_is_wrong_but_can_be_decoded_is_never_left_out(
+    voc_root: Path, spoil: Callable[[Path], None]
+) -> None:
+    spoil(voc_root)
+    with pytest.raises(ConfigError, match="2007_000001"):
+        datasets.inspect(voc_config(voc_root, skip_bad_images=True))
+
+
+def test_a_split_of_which_nothing_can_be_decoded_is_refused(voc_root: Path) -> None:
+    for sample in voc.index(voc_config(voc_root)).val:
+        sample.image.write_bytes(b"")
+    with pytest.raises(ConfigError, match="the val split must have pixels that count"):
+        datasets.inspect(voc_config(voc_root, skip_bad_images=True))
 
 
 @pytest.mark.parametrize(
     ("dataset", "index", "folder"),
-    [("voc2012", voc.index, "VOCdevkit"), ("segtrackv2", segtrack.index, "JPEGImages")],
+    [
+        ("voc2012", voc.index, "VOCdevkit"),
+        ("sbd", sbd.index, "img, cls"),
+        ("segtrackv2", segtrack.index, "JPEGImages"),
+    ],
 )
 def test_no_data_root_is_answered_with_the_option_and_the_folder(
     dataset: str, index: Callable[[TrialConfig], files.FileTree], folder: str
@@ -274,210 +466,4 @@ def test_no_data_root_is_answered_with_the_option_and_the_folder(
 
 def test_a_missing_data_root_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"{tmp_path}/nowhere/{VOC}: the folder must exist"):
-        voc_tree(tmp_path / "nowhere")
-
-
-def test_class_tables_have_16_and_17_classes(segtrack_root: Path) -> None:
-    merged = segtrack_tree(segtrack_root).classes
-    separate = segtrack_tree(segtrack_root, segtrack_classes="separate17").classes
-    assert (len(merged), len(separate)) == (16, 17)
-    assert merged[0] == separate[0] == "background"
-    assert set(separate) - set(merged) == {"bird_of_paradise", "birdfall"}
-    assert set(merged) - set(separate) == {"bird"}
-
-
-@pytest.mark.parametrize("name", ["merged16", "separate17"])
-def test_class_tables_list_14_videos_and_24_objects(name: str) -> None:
-    table = read_yaml(segtrack.TABLE_DIR / f"{name}.yaml")
-    assert len(table) == 14
-    assert sum(len(names) for names in table.values()) == 24
-
-
-def test_segtrack_resolves_png_and_bmp_by_stem(segtrack_root: Path) -> None:
-    tree = segtrack_tree(segtrack_root)
-    samples = sorted((*tree.train, *tree.val), key=lambda sample: sample.image)
-    assert len(samples) == 20
-    assert {sample.image.suffix for sample in samples} == {".png", ".bmp"}
-    folder = segtrack_root / "GroundTruth/bmx"
-    assert samples[10].masks == (folder / "1/bmx_00000.png", folder / "2/bmx_00000.bmp")
-    assert all(path.stem == sample.image.stem for sample in samples for path in sample.masks)
-    files.check(tree)
-
-
-def test_segtrack_prefers_png_where_a_stem_has_both(segtrack_root: Path) -> None:
-    before = segtrack_tree(segtrack_root)
-    for path in segtrack_root.glob("JPEGImages/bmx/*.png"):
-        shutil.copy(path, path.with_suffix(".bmp"))
-    assert segtrack_tree(segtrack_root) == before
-
-
-def test_segtrack_labels_of_one_object_keep_uncertain_pixels_as_void(segtrack_root: Path) -> None:
-    tree = segtrack_tree(segtrack_root)
-    labels = tree.read_labels(tree.train[0])
-    bird = tree.classes.index("bird")
-    # object_mask(0): columns 5 to 29, one uncertain column on either side
-    assert labels.dtype == np.uint8
-    assert labels[20, [3, 4, 5, 29, 30, 31]].tolist() == [0, 255, bird, bird, 255, 0]
-    assert (labels[9] == 0).all()
-
-
-def test_segtrack_later_objects_win_and_certain_ones_beat_uncertain(segtrack_root: Path) -> None:
-    tree = segtrack_tree(segtrack_root)
-    labels = tree.read_labels(tree.train[-1])
-    person, bike = tree.classes.index("person"), tree.classes.index("bike")
-    # Objects overlap in columns 20 to 29; each is certain in an uncertain column of the other.
-    assert labels[20, [18, 19, 20, 29]].tolist() == [person, person, bike, bike]
-    assert labels[20, [30, 31, 49]].tolist() == [bike, bike, bike]
-    assert labels[20, [3, 4, 50, 51]].tolist() == [0, 255, 255, 0]
-
-
-@pytest.mark.parametrize("value", [1, 254])
-def test_segtrack_every_value_between_0_and_255_is_uncertain(
-    segtrack_root: Path, value: int
-) -> None:
-    tree = segtrack_tree(segtrack_root)
-    mask = object_mask(0)
-    mask[mask == 128] = value
-    Image.fromarray(mask).save(tree.train[0].masks[0])
-    assert tree.read_labels(tree.train[0])[20, [4, 30]].tolist() == [255, 255]
-
-
-@pytest.mark.parametrize("split", ["interleave", "block"])
-def test_segtrack_splits_are_deterministic_disjoint_and_a_fifth_of_each_video(
-    segtrack_root: Path, split: str
-) -> None:
-    tree = segtrack_tree(segtrack_root, segtrack_split=split)
-    assert segtrack_tree(segtrack_root, segtrack_split=split) == tree
-    train, val = ({sample.image for sample in samples} for samples in (tree.train, tree.val))
-    assert not train & val
-    assert len(train | val) == 20
-    for video in ("birdfall", "bmx"):
-        assert sum(path.parent.name == video for path in val) == 2
-
-
-@pytest.mark.parametrize("split", ["interleave", "block"])
-def test_segtrack_splits_follow_data_seed_alone(segtrack_root: Path, split: str) -> None:
-    def val(**values: int) -> list[str]:
-        tree = segtrack_tree(segtrack_root, segtrack_split=split, **values)
-        return [sample.image.stem for sample in tree.val]
-
-    assert len({tuple(val(data_seed=seed)) for seed in range(8)}) > 1
-    assert val(seed=1) == val(seed=2)
-
-
-def test_a_split_of_one_video_does_not_follow_what_else_is_on_disk(segtrack_root: Path) -> None:
-    before = [sample for sample in segtrack_tree(segtrack_root).val if "bmx" in sample.image.name]
-    shutil.rmtree(segtrack_root / "JPEGImages/birdfall")
-    assert list(segtrack_tree(segtrack_root).val) == before
-
-
-def test_block_validates_on_contiguous_frames_and_interleave_does_not() -> None:
-    for seed in map(str, range(20)):
-        block = sorted(segtrack.val_frames(50, split="block", seed=seed))
-        assert block == list(range(block[0], block[0] + 10))
-        interleaved = segtrack.val_frames(50, split="interleave", seed=seed)
-        assert len(interleaved) == 10
-        assert max(interleaved) - min(interleaved) > 10
-        assert interleaved | set(block) <= set(range(50))
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4])
-@pytest.mark.parametrize("split", ["interleave", "block"])
-def test_a_short_video_validates_on_one_frame(count: int, split: str) -> None:
-    assert len(segtrack.val_frames(count, split=split, seed="0")) == 1
-
-
-def test_a_frame_listed_twice_counts_once(segtrack_root: Path) -> None:
-    with (segtrack_root / "ImageSets/bmx.txt").open("a") as file:
-        file.write("bmx_00003\n")
-    tree = segtrack_tree(segtrack_root)
-    assert len(tree.train) + len(tree.val) == 20
-
-
-def test_a_list_whose_folder_is_not_on_disk_is_left_out(segtrack_root: Path) -> None:
-    before = segtrack_tree(segtrack_root)
-    (segtrack_root / "ImageSets/worm.txt").write_text("worm/\nworm_00000\n")
-    assert segtrack_tree(segtrack_root) == before
-
-
-def test_the_folder_of_a_video_is_the_first_line_of_its_list(segtrack_root: Path) -> None:
-    for kind in ("JPEGImages", "GroundTruth"):
-        (segtrack_root / kind / "bmx").rename(segtrack_root / kind / "bmx_2")
-    stems = [f"bmx_{k:05d}" for k in range(10)]
-    (segtrack_root / "ImageSets/bmx.txt").write_text("\n".join(["bmx_2", *stems]))
-    tree = segtrack_tree(segtrack_root)
-    assert tree.train[-1].image.parent.name == "bmx_2"
-    files.check(tree)
-
-
-def rename_video(root: Path) -> None:
-    (root / "ImageSets/bmx.txt").rename(root / "ImageSets/unicycle.txt")
-
-
-def add_object(root: Path) -> None:
-    (root / "GroundTruth/bmx/3").mkdir()
-
-
-def remove_object(root: Path) -> None:
-    shutil.rmtree(root / "GroundTruth/bmx/2")
-
-
-def remove_segtrack_list(root: Path) -> None:
-    (root / "ImageSets/bmx.txt").unlink()
-
-
-def write_list_without_frames(root: Path) -> None:
-    (root / "ImageSets/bmx.txt").write_text("bmx/\n")
-
-
-def write_list_without_folder(root: Path) -> None:
-    (root / "ImageSets/bmx.txt").write_text("bmx_00000\nbmx_00001\n")
-
-
-def write_binary_segtrack_list(root: Path) -> None:
-    (root / "ImageSets/bmx.txt").write_bytes(b"\xff\xfe\x00")
-
-
-def remove_frame(root: Path) -> None:
-    (root / "JPEGImages/bmx/bmx_00003.bmp").unlink()
-
-
-def remove_object_frame(root: Path) -> None:
-    (root / "GroundTruth/bmx/2/bmx_00003.bmp").unlink()
-
-
-def shrink_object_mask(root: Path) -> None:
-    path = root / "GroundTruth/bmx/2/bmx_00003.bmp"
-    Image.fromarray(object_mask(1)[:20]).save(path)
-
-
-def remove_masks(root: Path) -> None:
-    shutil.rmtree(root / "GroundTruth")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "named", "rule"),
-    [
-        (rename_video, "ImageSets/unicycle.txt", "merged16.yaml must list the objects"),
-        (add_object, "GroundTruth/bmx", "folders 1, 2 as in .*merged16.yaml, but holds 1, 2, 3"),
-        (remove_object, "GroundTruth/bmx", "folders 1, 2 as in .*merged16.yaml, but holds 1;"),
-        (remove_segtrack_list, "JPEGImages/bmx", "a list .* must name the folder"),
-        (write_list_without_frames, "JPEGImages/bmx", "a list .* and frames below"),
-        (write_list_without_folder, "JPEGImages/bmx", "a list .* must name the folder"),
-        (write_binary_segtrack_list, "ImageSets/bmx.txt", "must be a readable list"),
-        (remove_frame, "JPEGImages/bmx/bmx_00003", r"suffix of \.bmp, \.png must exist"),
-        (remove_object_frame, "GroundTruth/bmx/2/bmx_00003", r"suffix of \.bmp, \.png must exist"),
-        (shrink_object_mask, "GroundTruth/bmx/2/bmx_00003.bmp", "size, 56x40, but has 56x20"),
-        (remove_masks, "GroundTruth", "must exist; give `--data-root DIR`.*holds JPEGImages"),
-    ],
-)
-def test_a_spoilt_segtrack_tree_is_refused_in_one_line(
-    segtrack_root: Path, spoil: Callable[[Path], None], named: str, rule: str
-) -> None:
-    spoil(segtrack_root)
-    with pytest.raises(ConfigError, match=rule) as caught:
-        files.check(segtrack_tree(segtrack_root))
-    message = str(caught.value)
-    assert message.startswith(f"{segtrack_root / named}:")
-    assert "\n" not in message
-    assert "; " in message
+        voc.index(voc_config(tmp_path / "nowhere"))

@@ -203,10 +203,10 @@ def test_an_image_too_large_for_the_memory_is_named_and_the_others_are_done(
     folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def run_out(image: torch.Tensor) -> torch.Tensor:
+    def run_out(image: torch.Tensor, *, caffe: bool) -> torch.Tensor:
         if image.shape[-1] == 80:
             raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
-        return normalise(image)
+        return normalise(image, caffe=caffe)
 
     monkeypatch.setattr(inference, "normalise", run_out)
     write_image(folder / "large.png", (60, 80))
@@ -234,7 +234,8 @@ def test_scales_and_mirroring_give_the_mean_of_their_probabilities() -> None:
     each = []
     with torch.no_grad():
         for size in ((20, 28), (40, 56), (50, 70)):
-            resized = functional.interpolate(normalise(image[None]), size=size, mode="bilinear")
+            whole = normalise(image[None], caffe=False)
+            resized = functional.interpolate(whole, size=size, mode="bilinear")
             for turned in ((), (3,)):
                 maps = functional.softmax(generator(resized.flip(turned)), dim=1).flip(turned)
                 each.append(functional.interpolate(maps, size=(40, 56), mode="bilinear"))
@@ -258,7 +259,7 @@ def test_an_image_below_the_least_crop_lies_at_the_top_left_of_mean_colour(
 ) -> None:
     generator, image = network(), photograph(*size)
     view = torch.zeros(1, 3, max(16, size[0]), max(16, size[1]))  # normalised, the mean is 0
-    view[..., : size[0], : size[1]] = normalise(image[None])
+    view[..., : size[0], : size[1]] = normalise(image[None], caffe=False)
     with torch.no_grad():
         expected = generator(view).softmax(dim=1)[0, :, : size[0], : size[1]]
     torch.testing.assert_close(probabilities(generator, image, config=CONFIG), expected)
@@ -290,13 +291,14 @@ def test_the_masks_of_the_validation_images_have_the_metrics_of_the_result(
     val = datasets.load(TRAINED).val
     images = tmp_path / "images"
     images.mkdir()
-    for number, image in enumerate(val.images):
+    ((pixels, labels),) = val.equal_sized(len(val))
+    for number, image in enumerate(pixels):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(images / f"{number}.png")
     arguments = f"--weights {weights} --out {tmp_path / 'masks'} {images}"
     assert run(f"--run-folder {trained} {arguments}")[0] == 0
     masks = [np.array(Image.open(tmp_path / f"masks/{n}.png")) for n in range(len(val))]
     matrices = confusion_matrices(
-        torch.from_numpy(np.stack(masks)).long(), val.labels.long(), len(CLASSES)
+        torch.from_numpy(np.stack(masks)).long(), labels.long(), len(CLASSES)
     )
     result = json.loads((trained / "result.json").read_text())
     swa = result["readouts"][readout_key(TRAINED.readout)]["swa"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from small import small_config
 
 from trainable import datasets
+from trainable.augmentation import normalise
 from trainable.config import TrialConfig
+from trainable.datasets import Split
 from trainable.losses import counted, label_maps, loss_bce, loss_mce, probability_maps
 from trainable.trainer import NonFiniteLossError, Trainer, build_trainer
 
@@ -184,18 +187,41 @@ def test_validation_does_not_change_what_is_trained() -> None:
         assert torch.equal(one, two)
 
 
+class Seen(torch.nn.Module):
+    """A network that predicts class 0 and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images: list[torch.Tensor] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.images += images
+        return torch.zeros_like(images).index_fill(1, torch.tensor(0), 1)
+
+
 def test_images_of_several_sizes_are_validated_at_their_own_size() -> None:
-    config = small_config()
-    trainer = trainer_of(config)
-    whole = trainer.evaluate(trainer.generator)
-    val = trainer.data.val
-    # A larger canvas with void and noise beyond each image's own size must not count.
-    canvas = torch.randint(0, 255, (len(val), 3, 40, 40), dtype=torch.uint8)
-    labels = torch.zeros(len(val), 40, 40, dtype=torch.uint8)
-    canvas[:, :, :24, :24], labels[:, :24, :24] = val.images, val.labels
-    object.__setattr__(val, "images", canvas)
-    object.__setattr__(val, "labels", labels)
-    assert trainer.evaluate(trainer.generator) == whole
+    trainer = trainer_of(small_config())
+    sizes = [(24, 20), (24, 20), (17, 30), (24, 20)]
+    pixels = sum(height * width for height, width in sizes)
+    val = Split(
+        images=torch.randint(0, 256, (3 * pixels,), dtype=torch.uint8),
+        labels=torch.randint(0, 2, (pixels,), dtype=torch.uint8),
+        sizes=torch.tensor(sizes),
+    )
+    trainer.data = replace(trainer.data, val=val)
+    network = Seen()
+    metrics = trainer.evaluate(network)
+    for k, image in enumerate(network.images):
+        assert torch.equal(image, normalise(val.run(k, k + 1)[0][0], caffe=False))
+    assert len(network.images) == 4
+    assert metrics["acc"] == pytest.approx((val.labels == 0).float().mean().item())
+
+
+def test_validation_lays_images_out_as_the_weights_want_them() -> None:
+    network = Seen()
+    trainer = trainer_of(small_config(trunk_layout="caffe"))
+    trainer.evaluate(network)
+    assert torch.equal(network.images[0], normalise(trainer.data.val.run(0, 1)[0][0], caffe=True))
 
 
 def test_a_non_finite_loss_ends_training_at_once_by_name_and_iteration() -> None:

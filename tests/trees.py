@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -12,26 +13,89 @@ from sklearn.datasets import load_sample_images
 
 Pixels = NDArray[np.uint8]
 
+VOC = "VOCdevkit/VOC2012"
+LISTS = f"{VOC}/ImageSets/Segmentation"
+SBD_PARTS = ("Boundaries", "Segmentation", "CategoriesPresent")
 VOC_LABELS = (0, 3, 15)  # background, bird, person: dark, middle, bright
 VOC_SIZES = ((90, 120), (40, 56), (72, 64), (120, 90))  # height, width; some below a crop of 64
 
 
-def write_voc_tree(root: Path, *, train: int = 4, val: int = 2) -> Path:
-    """Write `train` and `val` patches of two photographs as Pascal VOC 2012, and return `root`."""
-    voc = root / "VOCdevkit" / "VOC2012"
-    lists = voc / "ImageSets" / "Segmentation"
-    for folder in (voc / "JPEGImages", voc / "SegmentationClass", lists):
-        folder.mkdir(parents=True)
-    names = [f"2007_{number:06d}" for number in range(train + val)]
-    for number, name in enumerate(names):
-        image = photograph_patch(number, VOC_SIZES[number % len(VOC_SIZES)])
-        Image.fromarray(image).save(voc / "JPEGImages" / f"{name}.jpg")
-        mask = Image.fromarray(labels_of(image)).convert("P")
-        mask.putpalette(voc_palette())
-        mask.save(voc / "SegmentationClass" / f"{name}.png")
-    for split, stems in (("train", names[:train]), ("val", names[train:])):
-        (lists / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+def write_voc_tree(root: Path, *, train: int = 4, val: int = 2, aug: bool = True) -> Path:
+    """Write `train` and `val` patches of two photographs as Pascal VOC 2012, and return `root`.
+
+    With `aug` the training images, and one of SBD's, lie in SegmentationClassAug, too.
+    """
+    names = [voc_name(number) for number in range(train + val)]
+    for name in names:
+        write_voc_pair(root, name)
+    write_list(root / LISTS / "train.txt", names[:train])
+    write_list(root / LISTS / "val.txt", names[train:])
+    if aug:
+        names_aug = [*names[:train], voc_name(train + val)]
+        for name in names_aug:
+            write_voc_pair(root, name, masks="SegmentationClassAug")
+        write_list(root / LISTS / "train_aug.txt", names_aug)
     return root
+
+
+def write_voc_pair(root: Path, name: str, *, masks: str = "SegmentationClass") -> None:
+    """Write the patch that a name stands for, and its labels as a palette PNG."""
+    image = voc_image(name)
+    images, masks_folder = root / VOC / "JPEGImages", root / VOC / masks
+    for folder in (images, masks_folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(images / f"{name}.jpg")
+    mask = Image.fromarray(labels_of(image)).convert("P")
+    mask.putpalette(voc_palette())
+    mask.save(masks_folder / f"{name}.png")
+
+
+def write_sbd_tree(root: Path, *, train: Iterable[int], val: Iterable[int]) -> Path:
+    """Write patches as SBD, by the numbers that VOC's names have, and return `root`.
+
+    Where VOC has an object SBD has the same without the void pixels, and class 1 added in a corner.
+    """
+    for folder in ("img", "cls"):
+        (root / folder).mkdir(parents=True)
+    for split, numbers in (("train", train), ("val", val)):
+        names = [voc_name(number) for number in numbers]
+        for name in names:
+            image = voc_image(name)
+            Image.fromarray(image).save(root / "img" / f"{name}.jpg")
+            write_sbd_mask(root / "cls" / f"{name}.mat", sbd_labels_of(image))
+        write_list(root / f"{split}.txt", names)
+    return root
+
+
+def write_sbd_mask(path: Path, labels: Pixels, *, compressed: bool = True) -> None:
+    """Write MATLAB's 1 x 1 struct array, with a sparse boundary for each class, as SBD ships it."""
+    import scipy.io
+    import scipy.sparse
+
+    content = np.empty((1, 1), dtype=[(part, object) for part in SBD_PARTS])
+    boundaries = np.empty((20, 1), dtype=object)
+    for label in range(20):
+        boundaries[label, 0] = scipy.sparse.csc_matrix(labels == label + 1)
+    present = np.unique(labels[labels > 0])[:, None]
+    content[0, 0] = (boundaries, labels, present)
+    scipy.io.savemat(path, {"GTcls": content}, do_compression=compressed)
+
+
+def write_list(path: Path, lines: Iterable[str]) -> None:
+    """Write one line each."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def voc_name(number: int) -> str:
+    """Return the name of patch `number`, as VOC names images."""
+    return f"2007_{number:06d}"
+
+
+def voc_image(name: str) -> Pixels:
+    """Return the patch that a name stands for, before it is a JPEG."""
+    number = int(name.partition("_")[2])
+    return photograph_patch(number, VOC_SIZES[number % len(VOC_SIZES)])
 
 
 def write_segtrack_tree(root: Path, *, frames: int = 10) -> Path:
@@ -77,6 +141,14 @@ def labels_of(image: Pixels) -> Pixels:
     inner = np.zeros(labels.shape, dtype=bool)
     inner[2:-2, 2:-2] = True
     labels[~inner] = 255
+    return labels
+
+
+def sbd_labels_of(image: Pixels) -> Pixels:
+    """Return VOC labels as SBD has them: no void, and aeroplane in the top left corner."""
+    labels = labels_of(image)
+    labels[labels == 255] = 0
+    labels[:4, :4] = 1
     return labels
 
 

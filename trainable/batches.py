@@ -11,7 +11,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from trainable.augmentation import Crops, draw_crops, resample
+from trainable.augmentation import draw_crops, resample
 from trainable.config import TrialConfig
 from trainable.datasets import Split
 
@@ -42,15 +42,15 @@ class Batches:
         indices = self._indices(iteration)
         generator = torch.Generator().manual_seed(stream_seed(self.config.seed, "crops", iteration))
         crops = draw_crops(self.config, self.split.sizes[indices], generator)
-        crops = Crops(
-            scale=crops.scale.to(self.device),
-            corner=crops.corner.to(self.device),
-            mirror=crops.mirror.to(self.device),
+        batch = self.split.batch(indices)
+        images, labels = (part.to(self.device, non_blocking=True) for part in batch)
+        return resample(
+            images,
+            labels,
+            crops.to(self.device),
+            self.config.crop_px,
+            caffe=self.config.is_caffe,
         )
-        indices = indices.to(self.split.images.device)
-        images = self.split.images[indices].to(self.device)
-        labels = self.split.labels[indices].to(self.device)
-        return resample(images, labels, crops, self.config.crop_px)
 
     def _indices(self, iteration: int) -> Tensor:
         """Return which images the batch holds; past an epoch's end it goes on in the next."""

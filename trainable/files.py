@@ -1,29 +1,27 @@
 """Data sets that lie in files: which files, whether they are usable, what they hold.
 
-A data set's own module says where its files are and how labels are read (`voc`, `segtrack`); what
-all of them share stands here. Shapes: N images, C classes, H and W pixels.
+A data set's own module says where its files are and how masks are read (`voc`, `sbd`, `segtrack`);
+what all of them share stands here. Whoever looks for faults passes a `report` that collects them;
+by default the first is raised. Shapes: H and W pixels, C classes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
 from trainable.config import ConfigError, TrialConfig
+from trainable.images import Pixels, read_content, read_rgb
 from trainable.losses import VOID
 
-MEAN_COLOUR = (124, 116, 104)  # ImageNet's mean, RGB, rounded: what lies around an image
+Report = Callable[[ConfigError], None]
+
+RESTORE_LIST = "restore the list that the data set ships"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,167 +33,217 @@ class Sample:
     classes: tuple[int, ...] = ()  # class of each mask, where there is one per object
 
 
+def only_mask(masks: Sequence[Pixels], classes: tuple[int, ...]) -> Pixels:
+    """Return the labels of an image whose one mask holds them."""
+    return masks[0]
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileTree:
-    """The files of a data set; `read_labels` gives uint8 [H, W] in 0..C-1 or VOID.
+    """The files of a data set.
 
-    Raises:
-        ConfigError: A split is empty.
+    Attributes:
+        root: The folder that all of them lie in.
+        train: The training images.
+        val: The validation images.
+        lists: The files that name the images.
+        classes: Their names, the background first.
+        read_mask: From a mask file and its content to uint8 [H, W].
+        merge: From the masks of an image and their classes to labels uint8 [H, W] in 0..C-1 or
+            VOID.
     """
 
     root: Path
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
+    lists: tuple[Path, ...]
     classes: tuple[str, ...]
-    read_labels: Callable[[Sample], NDArray[np.uint8]]
+    read_mask: Callable[[Path, bytes], Pixels]
+    merge: Callable[[Sequence[Pixels], tuple[int, ...]], Pixels] = only_mask
 
-    def __post_init__(self) -> None:
-        for name, samples in (("train", self.train), ("val", self.val)):
-            if not samples:
-                raise ConfigError(
-                    f"{self.root}: the {name} split must hold at least one image, but is empty; "
-                    "add images to its list"
-                )
+    @property
+    def splits(self) -> dict[str, tuple[Sample, ...]]:
+        """The images of each split, by its name."""
+        return {"train": self.train, "val": self.val}
+
+    def relative(self, path: Path) -> str:
+        """Return a file's name in the tree, wherever that lies."""
+        return path.relative_to(self.root).as_posix()
 
 
-def data_root(config: TrialConfig, *holds: str) -> Path:
-    """Return the folder that `config.data_root` names.
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """One image, uint8 [3, H, W], its labels, uint8 [H, W], and the SHA-256 of each of its files.
 
-    Args:
-        config: The trial.
-        holds: The folders that must lie in it.
+    `counts`, int64 [256], says how many pixels have each label.
+    """
+
+    image: Pixels
+    labels: Pixels
+    counts: NDArray[np.int64]
+    digests: tuple[str, ...]
+
+
+def fail(fault: ConfigError) -> None:
+    """Raise a fault: the `report` of those who need all files to be right."""
+    raise fault
+
+
+def data_root(config: TrialConfig, *holds: str, inside: str = "") -> Path:
+    """Return the folder that `config.data_root` names; see `folder`.
 
     Raises:
         ConfigError: No folder is named, or it lacks one of `holds`.
     """
-    way_out = f"`--data-root DIR`, where DIR is the folder that holds {', '.join(holds)}"
     if not config.data_root:
-        raise ConfigError(f"dataset={config.dataset} lies in files and needs {way_out}")
-    root = Path(config.data_root).expanduser()
-    for name in holds:
-        if not (root / name).is_dir():
-            raise ConfigError(f"{root / name}: the folder must exist; give {way_out}")
+        raise ConfigError(
+            f"dataset={config.dataset} lies in files and needs {_option('--data-root', holds)}"
+        )
+    return folder("--data-root", config.data_root, *holds, inside=inside)
+
+
+def folder(option: str, name: str, *holds: str, inside: str = "") -> Path:
+    """Return the folder that an option of the command line names.
+
+    Args:
+        option: The option.
+        name: The folder.
+        holds: The folders that must lie in it.
+        inside: A folder of it that is returned instead where it exists.
+
+    Raises:
+        ConfigError: The folder lacks one of `holds`.
+    """
+    root = Path(name).expanduser()
+    if inside and (root / inside).is_dir():
+        root /= inside
+    for part in holds:
+        if not (root / part).is_dir():
+            raise ConfigError(
+                f"{root / part}: the folder must exist; give {_option(option, holds)}"
+            )
     return root
 
 
-def check(tree: FileTree) -> None:
-    """Decode every image and mask once, and refuse the first, in list order, that is not usable.
+def _option(option: str, holds: Iterable[str]) -> str:
+    return f"`{option} DIR`, where DIR is the folder that holds {', '.join(holds)}"
 
-    Raises:
-        ConfigError: A file is missing or not an image, a mask has not its image's size, or a label
-            is neither a class nor VOID.
+
+def read_list(path: Path, report: Report = fail, *, way_out: str = RESTORE_LIST) -> list[str]:
+    """Return the lines of a list that are not blank, each once, in their order.
+
+    Args:
+        path: The list.
+        report: Told if it cannot be read.
+        way_out: What to do about that.
     """
-
-    def check_one(sample: Sample) -> None:
-        _read(tree, sample)
-
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(check_one, tree.train + tree.val):
-            pass
+    return list(dict.fromkeys(filter(None, read_lines(path, report, way_out=way_out))))
 
 
-def fingerprint(tree: FileTree) -> str:
-    """Return what identifies the content, 16 hex digits.
+def read_lines(path: Path, report: Report = fail, *, way_out: str = RESTORE_LIST) -> list[str]:
+    """Return the lines of a list without the space round them, as `read_list`, blank ones too."""
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        reason = str(error.strerror)
+    except UnicodeDecodeError as error:
+        reason = f"byte {error.start} is not UTF-8"
+    report(ConfigError(f"{path}: must be a readable list of image names, but {reason}; {way_out}"))
+    return []
 
-    It follows from the bytes, names and order of the files, the classes and the split, not from
-    where the tree lies.
+
+def check_splits(tree: FileTree, report: Report = fail) -> None:
+    """Report a split without images, and every image that is in both."""
+    for name, samples in tree.splits.items():
+        if not samples:
+            report(
+                ConfigError(
+                    f"{tree.root}: the {name} split must hold at least one image, but is empty; "
+                    "add images to its list"
+                )
+            )
+    trained = {sample.image for sample in tree.train}
+    for sample in tree.val:
+        if sample.image in trained:
+            report(
+                ConfigError(
+                    f"{sample.image}: an image must be in one split, but is in train and val; "
+                    "take it off one of the lists"
+                )
+            )
+
+
+def check_counts(
+    tree: FileTree, name: str, counts: NDArray[np.int64], report: Report = fail
+) -> None:
+    """Report a split in which no pixel counts: its metrics would not be numbers.
+
+    Args:
+        tree: The data set.
+        name: The split.
+        counts: How many of its pixels have each label, int64 [256].
+        report: Told if all of them are VOID.
     """
-
-    def content(sample: Sample) -> list[tuple[str, str]]:
-        paths = (sample.image, *sample.masks)
-        return [(path.relative_to(tree.root).as_posix(), _sha256(path)) for path in paths]
-
-    digest = hashlib.sha256(json.dumps(tree.classes).encode())
-    with ThreadPoolExecutor() as pool:
-        for name, samples in (("train", tree.train), ("val", tree.val)):
-            for sample, contents in zip(samples, pool.map(content, samples), strict=True):
-                digest.update(json.dumps([name, contents, sample.classes]).encode())
-    return digest.hexdigest()[:16]
+    if not counts[:VOID].any():
+        report(
+            ConfigError(
+                f"{tree.root}: the {name} split must have pixels that count, but all of its usable "
+                f"masks are void ({VOID}); restore them"
+            )
+        )
 
 
-def decode(tree: FileTree, samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """Read samples into tensors as large as the largest of them, each image at the top left.
+def decode(tree: FileTree, sample: Sample, report: Report = fail) -> Decoded | None:
+    """Read the files of a sample, each once, decode them and report all that is wrong with them.
 
     Returns:
-        `images` uint8 [N, 3, H, W] RGB with MEAN_COLOUR around them, `labels` uint8 [N, H, W] with
-        VOID around them, `sizes` int64 [N, 2], each image's own height and width.
-
-    Raises:
-        ConfigError: As `check`.
+        None where a fault was reported and that did not raise.
     """
-    with ThreadPoolExecutor() as pool:
-        sizes = torch.tensor(list(pool.map(lambda sample: _size(sample.image), samples)))
-        height, width = sizes.amax(dim=0).tolist()
-        mean = torch.tensor(MEAN_COLOUR, dtype=torch.uint8).view(1, 3, 1, 1)
-        images = mean.repeat(len(samples), 1, height, width)
-        labels = torch.full((len(samples), height, width), VOID, dtype=torch.uint8)
+    faults: list[ConfigError] = []
+    digests: list[str] = []
 
-        def fill(index: int) -> None:
-            image, label = (torch.from_numpy(array) for array in _read(tree, samples[index]))
-            h, w = label.shape
-            images[index, :, :h, :w] = image.permute(2, 0, 1)
-            labels[index, :h, :w] = label
+    def note(fault: ConfigError) -> None:
+        faults.append(fault)
+        report(fault)
 
-        for _ in pool.map(fill, range(len(samples))):
-            pass
-    return {"images": images, "labels": labels, "sizes": sizes}
+    def attempt(path: Path, read: Callable[[Path, bytes], Pixels]) -> Pixels | None:
+        try:
+            content = read_content(path)
+            digests.append(hashlib.sha256(content).hexdigest())
+            return read(path, content)
+        except ConfigError as fault:
+            note(fault)
+            return None
 
-
-def read_image(path: Path) -> Image.Image:
-    """Decode an image file, in the mode it has.
-
-    Raises:
-        ConfigError: The file is missing or not an image.
-    """
-    with _opened(path) as image:
-        image.load()
-        return image
-
-
-def _read(tree: FileTree, sample: Sample) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return the image, [H, W, 3], and its labels, [H, W], checked against each other."""
-    image = np.array(read_image(sample.image).convert("RGB"))
-    height, width = image.shape[:2]
-    for mask in sample.masks:
-        h, w = _size(mask)
-        if (h, w) != (height, width):
-            raise ConfigError(
-                f"{mask}: a mask must have its image's size, {width}x{height}, but has {w}x{h}; "
-                "restore the mask of this image"
+    image = attempt(sample.image, read_rgb)
+    masks = [attempt(path, tree.read_mask) for path in sample.masks]
+    usable = [mask for mask in masks if mask is not None]
+    if image is not None:
+        for path, mask in zip(sample.masks, masks, strict=True):
+            if mask is not None and mask.shape != image.shape[:2]:
+                note(_wrong_size(path, mask, image))
+    if len(usable) < len(masks) or len({mask.shape for mask in usable}) > 1:
+        return None
+    labels = tree.merge(usable, sample.classes)
+    counts = np.bincount(labels.ravel(), minlength=VOID + 1)
+    wrong = [label for label in np.flatnonzero(counts[:VOID]) if label >= len(tree.classes)]
+    if wrong:
+        note(
+            ConfigError(
+                f"{sample.masks[0]}: labels must lie in 0..{len(tree.classes) - 1} or be {VOID} "
+                f"(void), but got {', '.join(map(str, wrong))}; "
+                "restore the mask that the data set ships"
             )
-    labels = tree.read_labels(sample)
-    wrong = labels[(labels >= len(tree.classes)) & (labels != VOID)]
-    if wrong.size:
-        raise ConfigError(
-            f"{sample.masks[0]}: labels must lie in 0..{len(tree.classes) - 1} or be {VOID} "
-            f"(void), but got {wrong.min()}; restore the mask that the data set ships"
         )
-    return image, labels
+    if faults or image is None:
+        return None
+    image = np.ascontiguousarray(image.transpose(2, 0, 1))
+    return Decoded(image=image, labels=labels, counts=counts, digests=tuple(digests))
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """Return height and width from the file's header."""
-    with _opened(path) as image:
-        return image.height, image.width
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as image:
-            yield image
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{path}: the file must exist; restore it, or take its name off the list"
-        ) from error
-    # Pillow raises SyntaxError and ValueError, too, for broken files.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(
-            f"{path}: must be an image that Pillow can read, but {reason}; restore the file"
-        ) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _wrong_size(path: Path, mask: Pixels, image: Pixels) -> ConfigError:
+    (h, w), (height, width) = mask.shape, image.shape[:2]
+    return ConfigError(
+        f"{path}: a mask must have its image's size, {width}x{height}, but has {w}x{h}; "
+        "restore the mask of this image"
+    )

@@ -36,7 +36,7 @@ def probabilities(
     Returns:
         float32 [C, H, W].
     """
-    normalised = normalise(image[None])
+    normalised = normalise(image[None], caffe=config.is_caffe)
     size = image.shape[-2:]
     predictions = []
     for scale in scales:

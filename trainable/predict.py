@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainable import files
 from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, check_writable, refuse
 from trainable.config import ConfigError, Readout, TrialConfig
+from trainable.images import read_image
 from trainable.inference import probabilities
 from trainable.palette import lay_over, mask_image
 from trainable.saved_model import SavedModel, load_model
@@ -107,7 +107,7 @@ def _predict(
     flip: bool,
 ) -> None:
     """Write the mask of one image and, where there is a second target, the overlay."""
-    image = files.read_image(path).convert("RGB")
+    image = read_image(path)
     device = next(network.parameters()).device
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(device)
     maps = probabilities(network, pixels, config=config, scales=scales, flip=flip)

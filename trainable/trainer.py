@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from trainable.augmentation import normalise
 from trainable.averaging import Average, Averages
 from trainable.batches import Batches, stream_seed
 from trainable.config import Readout, TrialConfig
-from trainable.datasets import DataSet, Split
+from trainable.datasets import DataSet
 from trainable.discriminators import build_discriminator
 from trainable.generators import DeepLab, build_generator
 from trainable.losses import counted, label_maps, loss_mce, probability_maps
@@ -201,8 +201,9 @@ class Trainer:
         network.eval()
         classes = len(self.data.classes)
         matrices = []
-        for images, labels in _batches_of_equal_size(self.data.val):
-            predicted = network(normalise(images.to(self.device))).argmax(dim=1)
+        for images, labels in self.data.val.equal_sized(EVAL_BATCH):
+            pixels = normalise(images.to(self.device), caffe=self.config.is_caffe)
+            predicted = network(pixels).argmax(dim=1)
             true = labels.to(self.device).long()
             matrices.append(confusion_matrices(predicted, true, classes))
         return segmentation_metrics(torch.cat(matrices).cpu())
@@ -310,18 +311,3 @@ def _sgd(generator: DeepLab, config: TrialConfig, *, fused: bool | None) -> torc
 def _group(module: nn.Module, lr: float) -> dict[str, Any]:
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     return {"params": trained, "lr": lr, "initial_lr": lr}
-
-
-def _batches_of_equal_size(split: Split) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images and labels, in order, in groups of neighbours that share their size."""
-    start = 0
-    sizes = split.sizes.tolist()
-    for end in range(1, len(split) + 1):
-        full = end - start == EVAL_BATCH
-        if full or end == len(split) or sizes[end] != sizes[start]:
-            height, width = sizes[start]
-            yield (
-                split.images[start:end, :, :height, :width],
-                split.labels[start:end, :height, :width],
-            )
-            start = end

@@ -50,7 +50,7 @@ class TrainingRun:
     def _build(self) -> Trainer:
         config = self.spec.config
         device = pick_device(config.device)
-        data = _load_data(_data_config(config))
+        data = _load_data(_data_config(config), device)
         if data.fingerprint != self.spec.data_fingerprint:
             raise ConfigError(
                 f"the data of {config.dataset} at {config.data_root!r} must have fingerprint "
@@ -246,10 +246,23 @@ def _last_losses(history: list[dict[str, float]]) -> dict[str, float]:
 
 def _data_config(config: TrialConfig) -> TrialConfig:
     """Return a config that differs from the defaults only in what decides the data."""
-    return config_from({name: getattr(config, name) for name in (*DATA_FIELDS, "data_root")})
+    names = (*DATA_FIELDS, "data_root", "data_device", "cache_dir")
+    return config_from({name: getattr(config, name) for name in names})
 
 
 @lru_cache(maxsize=1)
-def _load_data(config: TrialConfig) -> DataSet:
+def _load_data(config: TrialConfig, device: torch.device) -> DataSet:
     """Load a data set once per process: a warm worker goes on with the one it has."""
-    return datasets.load(config)
+    data = datasets.load(config)
+    return data.to(device) if lies_on(device, config.data_device, data.nbytes) else data
+
+
+def lies_on(device: torch.device, data_device: str, nbytes: int) -> bool:
+    """Return whether a data set of this size is to lie on the training device.
+
+    With `auto` it does on a GPU that has twice as much memory free: the rest is for training.
+    """
+    if data_device != "auto" or device.type != "cuda":
+        return data_device == "device"
+    free, _ = torch.cuda.mem_get_info(device)
+    return nbytes <= free / 2

@@ -1,68 +1,91 @@
-"""Pascal VOC 2012: `VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}`."""
+"""Pascal VOC 2012 in `VOCdevkit/VOC2012`, by itself or with SBD's masks for training.
+
+    JPEGImages/<id>.jpg
+    SegmentationClass/<id>.png              palette PNGs whose indices are the labels
+    SegmentationClassAug/<id>.png           VOC's and SBD's masks in one folder
+    ImageSets/Segmentation/{train,val,train_aug}.txt
+
+`train_aug` (section 4: 10,582 images) is built by `python -m trainable.prepare voc-aug`; the
+ready-made download is as good, whose list may be called `trainaug.txt` and name two paths a line.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trainable import files
 from trainable.config import ConfigError, TrialConfig
+from trainable.images import Pixels, open_image
 
 FOLDER = "VOCdevkit/VOC2012"
+LISTS = f"{FOLDER}/ImageSets/Segmentation"
+IMAGES = f"{FOLDER}/JPEGImages"
+MASKS, MASKS_AUG = f"{FOLDER}/SegmentationClass", f"{FOLDER}/SegmentationClassAug"
 CLASSES = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
     "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
     "train", "tvmonitor",
 )  # fmt: skip
+BUILD_AUG = (
+    "build it with `python -m trainable.prepare voc-aug --voc DIR --sbd DIR --out DIR`, or train "
+    "on VOC's own images with `--set voc_train=train`"
+)
 
 
-def index(config: TrialConfig) -> files.FileTree:
-    """Return the files that the lists `train.txt` and `val.txt` name.
+def index(config: TrialConfig, report: files.Report = files.fail) -> files.FileTree:
+    """Return the files that `val.txt` and the list of `config.voc_train` name.
 
     Raises:
-        ConfigError: The folder or a list is missing, or a list is empty.
+        ConfigError: The folder, a list or the folder of SBD's masks is missing.
     """
     root = files.data_root(config, FOLDER)
+    train, val = (root / LISTS / f"{name}.txt" for name in ("train", "val"))
+    masks, way_out = MASKS, files.RESTORE_LIST
+    if config.voc_train == "train_aug":
+        masks, train, way_out = MASKS_AUG, list_aug(root), BUILD_AUG
+        if not (root / masks).is_dir():
+            report(ConfigError(f"{root / masks}: the folder must exist; {way_out}"))
     return files.FileTree(
         root=root,
-        train=_samples(root, "train"),
-        val=_samples(root, "val"),
+        train=_samples(root, masks, files.read_list(train, report, way_out=way_out)),
+        val=_samples(root, MASKS, files.read_list(val, report)),
+        lists=(train, val),
         classes=CLASSES,
-        read_labels=read_labels,
+        read_mask=read_mask,
     )
 
 
-def read_labels(sample: files.Sample) -> NDArray[np.uint8]:
+def read_mask(path: Path, content: bytes) -> Pixels:
     """Return the indices of a palette PNG: they are the labels, 255 is void.
 
     Raises:
-        ConfigError: The mask holds colours, not indices.
+        ConfigError: The mask cannot be decoded, or holds colours, not indices.
     """
-    path = sample.masks[0]
-    mask = files.read_image(path)
+    mask = open_image(path, content)
     if mask.mode not in ("P", "L"):
         raise ConfigError(
             f"{path}: a mask must be a palette or grey PNG (mode P or L) whose indices are the "
             f"labels, but has mode {mask.mode}; restore the mask that the data set ships"
         )
-    return np.array(mask)
+    return np.asarray(mask)
 
 
-def _samples(root: Path, image_set: str) -> tuple[files.Sample, ...]:
-    # Imported here: it costs a second and the embedded data set does without.
-    from torchvision.datasets import VOCSegmentation
+def list_aug(root: Path) -> Path:
+    """Return the list of `train_aug`, under the name that is there."""
+    ours, ready_made = (root / LISTS / name for name in ("train_aug.txt", "trainaug.txt"))
+    return ready_made if ready_made.exists() and not ours.exists() else ours
 
-    try:
-        listed = VOCSegmentation(root, year="2012", image_set=image_set, download=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{root / FOLDER}/ImageSets/Segmentation/{image_set}.txt: must be a readable list of "
-            f"image names, but {error}; restore the list that the data set ships"
-        ) from error
-    return tuple(
-        files.Sample(image=Path(image), masks=(Path(mask),))
-        for image, mask in zip(listed.images, listed.masks, strict=True)
-        if Path(image).suffix  # torchvision makes `.jpg` of a blank line
-    )
+
+def _samples(root: Path, masks: str, lines: Iterable[str]) -> tuple[files.Sample, ...]:
+    samples = []
+    for line in lines:
+        paths = line.split(maxsplit=1)
+        if len(paths) == 2 and "/" in line:  # as in the ready-made list
+            image, mask = (root / FOLDER / path.lstrip("/") for path in paths)
+        else:
+            image, mask = root / IMAGES / f"{line}.jpg", root / masks / f"{line}.png"
+        samples.append(files.Sample(image=image, masks=(mask,)))
+    return tuple(samples)

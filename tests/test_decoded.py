@@ -1,0 +1,421 @@
+"""The data set in memory and on disk: ragged splits, the cache of decoded files, the device."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from trees import VOC, VOC_SIZES, write_voc_tree
+
+from trainable import datasets, decoded, files, parallel, training_run, voc
+from trainable.config import ConfigError, TrialConfig
+from trainable.datasets import DataSet, Split
+from trainable.identity import TRAINING_MODULES
+from trainable.losses import VOID
+
+MASK = f"{VOC}/SegmentationClass/2007_000001.png"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrialConfig:
+    root = write_voc_tree(tmp_path / "voc", aug=False)
+    cache = tmp_path / "cache"
+    return TrialConfig(data_root=str(root), voc_train="train", cache_dir=str(cache))
+
+
+def entries(config: TrialConfig) -> list[Path]:
+    return sorted(path for path in Path(config.cache_dir).iterdir() if path.is_dir())
+
+
+def ragged() -> tuple[Split, list[tuple[Tensor, Tensor]]]:
+    """Return a split of random images, and its images one by one."""
+    torch.manual_seed(0)
+    sizes = [(3, 5), (3, 5), (4, 2), (3, 5), (1, 1), (1, 1), (1, 1)]
+    pairs = [
+        (
+            torch.randint(0, 256, (3, *size), dtype=torch.uint8),
+            torch.randint(0, 9, size, dtype=torch.uint8),
+        )
+        for size in sizes
+    ]
+    images, labels = (
+        torch.cat([part.flatten() for part in parts]) for parts in zip(*pairs, strict=True)
+    )
+    return Split(images=images, labels=labels, sizes=torch.tensor(sizes)), pairs
+
+
+# Splits
+
+
+def test_a_batch_puts_images_at_the_top_left_of_a_canvas_of_void() -> None:
+    split, pairs = ragged()
+    images, labels = split.batch(torch.tensor([2, 0, 4]))
+    assert images.shape == (3, 3, 4, 5)
+    assert labels.shape == (3, 4, 5)
+    assert images.dtype == labels.dtype == torch.uint8
+    for place, index in enumerate((2, 0, 4)):
+        image, label = pairs[index]
+        h, w = label.shape
+        assert torch.equal(images[place, :, :h, :w], image)
+        assert torch.equal(labels[place, :h, :w], label)
+        assert (labels[place, h:] == VOID).all()
+        assert (labels[place, :, w:] == VOID).all()
+
+
+def test_a_batch_of_equal_images_is_a_plain_stack() -> None:
+    split, pairs = ragged()
+    images, labels = split.batch(torch.tensor([3, 0, 0]))
+    assert torch.equal(images, torch.stack([pairs[k][0] for k in (3, 0, 0)]))
+    assert torch.equal(labels, torch.stack([pairs[k][1] for k in (3, 0, 0)]))
+
+
+@pytest.mark.parametrize(
+    ("most", "counts"), [(1, [1] * 7), (2, [2, 1, 1, 2, 1]), (9, [2, 1, 1, 3])]
+)
+def test_neighbours_of_equal_size_come_together_and_all_come_in_order(
+    most: int, counts: list[int]
+) -> None:
+    split, pairs = ragged()
+    groups = list(split.equal_sized(most))
+    assert [len(labels) for _, labels in groups] == counts
+    seen = [pair for images, labels in groups for pair in zip(images, labels, strict=True)]
+    for (image, label), (wanted, wanted_label) in zip(seen, pairs, strict=True):
+        assert torch.equal(image, wanted)
+        assert torch.equal(label, wanted_label)
+    # No copy: the groups are views of the split.
+    assert groups[0][0].data_ptr() == split.images.data_ptr()
+
+
+def test_a_split_knows_its_bytes_and_moves_without_its_sizes() -> None:
+    split, _ = ragged()
+    assert len(split) == 7
+    assert split.nbytes == 4 * (3 * 15 + 8 + 3)
+    moved = split.to(torch.device("meta"))
+    assert moved.images.device.type == moved.labels.device.type == "meta"
+    assert torch.equal(moved.sizes, split.sizes)
+
+
+# The cache
+
+
+def test_what_is_mapped_is_what_the_files_hold(config: TrialConfig) -> None:
+    data = datasets.load(config)
+    tree = voc.index(config)
+    for split, samples in ((data.train, tree.train), (data.val, tree.val)):
+        assert len(split) == len(samples)
+        for k, sample in enumerate(samples):
+            images, labels = split.run(k, k + 1)
+            with Image.open(sample.image) as image, Image.open(sample.masks[0]) as mask:
+                assert (images[0].permute(1, 2, 0).numpy() == np.array(image)).all()
+                assert (labels[0].numpy() == np.array(mask)).all()
+    assert data.train.sizes.tolist() == [list(size) for size in VOC_SIZES]
+    assert data.train.sizes.dtype == torch.int64
+    facts = datasets.inspect(config)
+    assert (facts.fingerprint, facts.classes) == (data.fingerprint, data.classes)
+    assert facts.fingerprint in entries(config)[0].name
+
+
+def test_writing_to_what_is_mapped_leaves_the_cache_as_it_is(config: TrialConfig) -> None:
+    before = datasets.load(config).train.images.clone()
+    datasets.load(config).train.images.zero_()
+    assert torch.equal(datasets.load(config).train.images, before)
+
+
+def test_the_second_start_reads_no_file(
+    config: TrialConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counting(path: Path) -> bytes:
+        read.append(path)
+        return path.read_bytes()
+
+    monkeypatch.setattr(files, "read_content", counting)
+    first = datasets.inspect(config)
+    assert len(read) == len(set(read)) == 12
+    read.clear()
+    assert datasets.inspect(config) == first
+    datasets.load(config)
+    assert read == []
+
+
+def test_the_cache_is_the_users_unless_the_config_names_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def folder(**values: Any) -> Path:
+        return decoded.cache_folder(TrialConfig(**values))
+
+    assert folder(cache_dir="here") == Path("here")
+    assert folder() == Path(os.environ["XDG_CACHE_HOME"]) / "pixelwise-adversarial"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert folder() == tmp_path / ".cache/pixelwise-adversarial"
+    assert folder(cache_dir="~/mine") == tmp_path / "mine"
+
+
+def test_generated_data_needs_no_cache(tmp_path: Path) -> None:
+    datasets.load(TrialConfig(dataset="shapes", cache_dir=str(tmp_path / "cache")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_byte_changed_in_a_file_of_the_same_size_is_seen(config: TrialConfig) -> None:
+    path = Path(config.data_root) / MASK
+    labels = np.array(Image.open(io.BytesIO(path.read_bytes())))
+    # Uncompressed, so that a label changes no more than its byte and the checksums.
+    Image.fromarray(labels).save(path, compress_level=0)
+    before, status = datasets.inspect(config).fingerprint, path.stat()
+    labels[20, 20] = 7
+    Image.fromarray(labels).save(path, compress_level=0)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert path.stat().st_size == status.st_size
+    assert datasets.inspect(config).fingerprint != before
+    assert datasets.load(config).train.run(1, 2)[1][0, 20, 20] == 7
+    assert len(entries(config)) == 2
+
+
+def test_the_same_content_elsewhere_shares_an_entry(config: TrialConfig, tmp_path: Path) -> None:
+    before = datasets.inspect(config)
+    shutil.copytree(tmp_path / "voc", tmp_path / "copy", copy_function=shutil.copyfile)
+    folder = entries(config)[0]
+    made = folder.stat().st_ino
+    copy = TrialConfig(
+        data_root=str(tmp_path / "copy"), voc_train="train", cache_dir=config.cache_dir
+    )
+    assert datasets.inspect(copy) == before
+    assert [path.stat().st_ino for path in entries(config)] == [made]
+
+
+def cut_array(entry: Path) -> None:
+    with (entry / "train.images").open("r+b") as file:
+        file.truncate(99)
+
+
+def remove_array(entry: Path) -> None:
+    (entry / "val.labels").unlink()
+
+
+def spoil_sizes(entry: Path) -> None:
+    (entry / "sizes.json").write_text("{")
+
+
+def spoil_record(entry: Path) -> None:
+    next(entry.parent.glob("tree-*.json")).write_bytes(b"\xff")
+
+
+@pytest.mark.parametrize(
+    "spoil", [shutil.rmtree, cut_array, remove_array, spoil_sizes, spoil_record]
+)
+def test_a_damaged_cache_is_made_anew(config: TrialConfig, spoil: Callable[[Path], None]) -> None:
+    before = datasets.inspect(config)
+    images = datasets.load(config).train.images.clone()
+    spoil(entries(config)[0])
+    assert datasets.inspect(config) == before
+    assert torch.equal(datasets.load(config).train.images, images)
+
+
+def test_other_code_or_another_pillow_reads_no_old_arrays(
+    config: TrialConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = datasets.inspect(config)
+    monkeypatch.setattr("PIL.__version__", "0")
+    decoded.code_version.cache_clear()
+    assert datasets.inspect(config) == before
+    assert len(entries(config)) == 2
+    monkeypatch.undo()
+    decoded.code_version.cache_clear()
+
+
+def test_the_modules_that_decode_count_as_code_that_trains() -> None:
+    readers = {index.__module__.partition(".")[2] for index in datasets.FILE_DATASETS.values()}
+    assert readers | {"decoded", "files", "images"} == set(decoded.DECODING_MODULES)
+    assert set(decoded.DECODING_MODULES) < set(TRAINING_MODULES)
+
+
+def test_a_cache_that_cannot_be_written_is_one_line_with_the_way_out(
+    config: TrialConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(ConfigError) as caught:
+        datasets.inspect(config)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'cache'}: ")
+    assert "\n" not in message
+    assert "`--set cache_dir=DIR`" in message
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    config: TrialConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(
+            ConfigError, match=r"No space left on device; .*cache_dir=DIR"
+        ) as caught:
+            datasets.inspect(config)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in Path(config.cache_dir).iterdir()] == ["lock"]
+    datasets.inspect(config)
+
+
+def test_a_refused_tree_leaves_nothing(config: TrialConfig) -> None:
+    (Path(config.data_root) / MASK).unlink()
+    with pytest.raises(ConfigError, match="must exist"):
+        datasets.inspect(config)
+    assert [path.name for path in Path(config.cache_dir).iterdir()] == ["lock"]
+
+
+# Several processes
+
+PROCESS = """
+import os, signal, sys, time
+from pathlib import Path
+from trainable import datasets, decoded
+from trainable.config import TrialConfig
+root, cache, meet, dies = sys.argv[1:]
+original, count = decoded.decode, 0
+def decode(tree, sample):
+    global count
+    count += 1
+    time.sleep(0.05)
+    if dies and count == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(tree, sample)
+decoded.decode = decode
+Path(meet, str(os.getpid())).touch()
+while len(os.listdir(meet)) < (1 if dies else 2):
+    time.sleep(0.005)
+config = TrialConfig(data_root=root, voc_train="train", cache_dir=cache)
+print(datasets.inspect(config).fingerprint, count)
+"""
+
+
+def start(config: TrialConfig, meet: Path, dies: str = "") -> subprocess.Popen[str]:
+    meet.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", PROCESS, config.data_root, config.cache_dir, str(meet), dies]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_of_two_processes_that_start_at_once_one_decodes(
+    config: TrialConfig, tmp_path: Path
+) -> None:
+    said = [
+        process.communicate()[0].split()
+        for process in [start(config, tmp_path / "meet") for _ in range(2)]
+    ]
+    assert sorted(int(count) for _, count in said) == [0, 6]
+    assert {fingerprint for fingerprint, _ in said} == {datasets.inspect(config).fingerprint}
+
+
+def test_a_process_killed_while_it_decodes_leaves_no_entry(
+    config: TrialConfig, tmp_path: Path
+) -> None:
+    process = start(config, tmp_path / "meet", "dies")
+    assert process.communicate()[0] == ""
+    assert process.returncode == -9
+    (left,) = entries(config)
+    assert left.suffix == ".tmp"
+    assert not list(Path(config.cache_dir).glob("*.json"))
+    fingerprint = datasets.inspect(config).fingerprint
+    (entry,) = entries(config)
+    assert entry.name.startswith(fingerprint)
+
+
+# In threads, in order, with a bar
+
+
+def test_results_come_in_order_and_only_a_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        time.sleep(0.002 * (item % 3))
+        return item * item
+
+    with parallel.in_order(work, range(50), "work") as results:
+        assert next(results) == 0
+        time.sleep(0.1)
+        assert max(begun) <= 6
+        assert list(results) == [item * item for item in range(1, 50)]
+    with parallel.in_order(work, [], "work") as results:
+        assert list(results) == []
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_is_shown_at_a_terminal_alone(
+    config: TrialConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    datasets.inspect(config)
+    assert capsys.readouterr() == ("", "")
+    shutil.rmtree(config.cache_dir)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    datasets.inspect(config)
+    assert "decoding train" in terminal.getvalue()
+    assert "4/4" in terminal.getvalue()
+
+
+# The device
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("device", "data_device", "nbytes", "there"),
+    [
+        ("cuda", "auto", 5 * GIB, True),
+        ("cuda", "auto", 5 * GIB + 1, False),
+        ("cuda", "host", 1, False),
+        ("cuda", "device", 99 * GIB, True),
+        ("cpu", "auto", 1, False),
+    ],
+)
+def test_data_lies_on_a_gpu_that_has_twice_the_room(
+    device: str, data_device: str, nbytes: int, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * GIB, 80 * GIB))
+    assert training_run.lies_on(torch.device(device), data_device, nbytes) == there
+
+
+def test_a_data_set_moves_as_a_whole(config: TrialConfig) -> None:
+    data = datasets.load(config)
+    pixels = sum(height * width for height, width in (*VOC_SIZES, *VOC_SIZES[:2]))
+    assert data.nbytes == 4 * pixels
+    moved = data.to(torch.device("meta"))
+    for split in (moved.train, moved.val):
+        assert split.images.device.type == split.labels.device.type == "meta"
+    assert (moved.classes, moved.fingerprint) == (data.classes, data.fingerprint)
+
+
+def test_a_warm_worker_keeps_its_data_where_it_put_it(config: TrialConfig) -> None:
+    def load(device: str, **values: Any) -> DataSet:
+        data_config = training_run._data_config(replace(config, **values))
+        return training_run._load_data(data_config, torch.device(device))
+
+    mapped = load("cpu")
+    assert load("cpu", seed=3, lambda_adv=1) is mapped
+    there = load("meta", data_device="device")
+    assert there.train.images.device.type == "meta"
+    assert there.fingerprint == mapped.fingerprint

@@ -1,0 +1,200 @@
+"""Make real data ready: `voc-aug` builds train_aug from VOC and SBD, `check` looks a folder over.
+
+    python -m trainable.prepare voc-aug --voc DIR --sbd DIR --out DIR
+    python -m trainable.prepare check DIR
+
+Exit codes: 0 done, 1 `check` has findings, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from trainable import files, sbd, voc
+from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, refuse
+from trainable.config import ConfigError, TrialConfig
+from trainable.images import read_content
+from trainable.palette import mask_image
+from trainable.parallel import in_order
+from trainable.tree_check import check
+
+# Of VOC's 1,464 and 1,449, SBD's 8,498 and 2,857; the paper's 10,528 (section 4) is a misprint.
+TRAIN_AUG_IMAGES = 10_582
+
+
+def main() -> int:
+    """Run the command that is named and return its exit code."""
+    options = _parser().parse_args()
+    try:
+        return _check(options) if options.command == "check" else _voc_aug(options)
+    except ConfigError as error:
+        refuse(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; nothing is left half-written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m trainable.prepare", description="Make real data ready.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    aug = commands.add_parser("voc-aug", help="build train_aug from Pascal VOC 2012 and SBD")
+    aug.add_argument("--voc", required=True, metavar="DIR", help=f"holds {voc.FOLDER}")
+    aug.add_argument("--sbd", required=True, metavar="DIR", help="holds img, cls and two lists")
+    aug.add_argument("--out", required=True, metavar="DIR", help="new data root, or --voc's")
+    look = commands.add_parser("check", help="say what a folder holds and all that is wrong")
+    look.add_argument("folder", metavar="DIR", help="root of VOC 2012, SBD or SegTrack-v2")
+    return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    about, findings = check(Path(options.folder).expanduser())
+    total = f"{len(findings) or 'no'} finding{'s' * (len(findings) != 1)}"
+    print("\n".join([*about, *findings, total]))
+    return SOME_FAILED if findings else OK
+
+
+def _voc_aug(options: argparse.Namespace) -> int:
+    own_root = files.folder("--voc", options.voc, voc.FOLDER)
+    sbd_root = files.folder("--sbd", options.sbd, "img", "cls", inside=sbd.UNPACKED)
+    own = voc.index(TrialConfig(data_root=str(own_root), voc_train="train"))
+    other = sbd.index(TrialConfig(dataset="sbd", data_root=str(sbd_root)))
+    for tree in (own, other):
+        files.check_splits(tree)
+    out = Path(options.out).expanduser()
+    _check_out(out, own_root)
+    samples = train_aug(own, other)
+    try:
+        _build(out, samples, own, other)
+    except OSError as error:
+        raise ConfigError(
+            f"{out}: --out must be writable and have room, but {error.strerror}; name another"
+        ) from error
+    theirs = sum(sample.masks[0].suffix == ".mat" for sample in samples.values())
+    print(
+        f"VOC train {len(own.train):,}, VOC val {len(own.val):,}, SBD train {len(other.train):,}, "
+        f"SBD val {len(other.val):,}"
+    )
+    print(f"train_aug {len(samples):,}: {len(samples) - theirs:,} masks of VOC, {theirs:,} of SBD")
+    if len(samples) != TRAIN_AUG_IMAGES:
+        print(f"the whole data sets give {TRAIN_AUG_IMAGES:,}: part of them is missing here")
+    print(f"use it with --data-root {out}")
+    return OK
+
+
+def train_aug(own: files.FileTree, other: files.FileTree) -> dict[str, files.Sample]:
+    """Return (VOC train + SBD train + SBD val) - VOC val by name, in the order of the names.
+
+    Where VOC has a mask it wins, and so does its image.
+    """
+    held_out = {sample.image.stem for sample in own.val}
+    ours = {sample.image.stem: sample for sample in own.train}
+    theirs = {sample.image.stem: sample for sample in (*other.train, *other.val)}
+    samples = {}
+    for name in sorted((ours.keys() | theirs.keys()) - held_out):
+        image = own.root / voc.IMAGES / f"{name}.jpg"
+        mask = own.root / voc.MASKS / f"{name}.png"
+        if name not in ours:
+            image = image if image.exists() else theirs[name].image
+            mask = mask if mask.exists() else theirs[name].masks[0]
+        samples[name] = files.Sample(image=image, masks=(mask,))
+    return samples
+
+
+def _check_out(out: Path, own_root: Path) -> None:
+    if (out / voc.MASKS_AUG).exists():
+        raise ConfigError(
+            f"{out / voc.MASKS_AUG}: --out must not hold the folder yet; take it away, or name "
+            "another --out"
+        )
+    taken = out / voc.FOLDER
+    if (out / "VOCdevkit").exists() and not (
+        taken.exists() and taken.samefile(own_root / voc.FOLDER)
+    ):
+        raise ConfigError(
+            f"{out / 'VOCdevkit'}: --out must be --voc's folder or hold no VOCdevkit; name another"
+        )
+
+
+def _build(
+    out: Path, samples: dict[str, files.Sample], own: files.FileTree, other: files.FileTree
+) -> None:
+    """Write what `out` lacks of the data root, aside, and move it there when it is whole."""
+    sources: dict[str, Path | files.Sample] = {
+        f"{voc.LISTS}/{path.name}": path for path in own.lists
+    }
+    for sample in (*own.train, *own.val):
+        sources[f"{voc.MASKS}/{sample.masks[0].name}"] = sample.masks[0]
+    for sample in (*samples.values(), *own.val):
+        sources[f"{voc.IMAGES}/{sample.image.name}"] = sample.image
+    for name, sample in samples.items():
+        mask = sample.masks[0]
+        sources[f"{voc.MASKS_AUG}/{name}.png"] = sample if mask.suffix == ".mat" else mask
+    targets = [target for target in sources if not (out / target).exists()]
+
+    with _aside(out) as stage:
+
+        def write(target: str) -> None:
+            source = sources[target]
+            if isinstance(source, Path):
+                _link(source, stage / target)
+            else:
+                _write_mask(files.decode(other, source), stage / target)
+
+        for folder in {(stage / target).parent for target in targets}:
+            folder.mkdir(parents=True, exist_ok=True)
+        with in_order(write, targets, "writing") as written:
+            for _ in written:
+                pass
+        lists = stage / voc.LISTS
+        lists.mkdir(parents=True, exist_ok=True)
+        (lists / "train_aug.txt").write_text("".join(f"{name}\n" for name in samples))
+        _move(stage, out)
+
+
+@contextmanager
+def _aside(out: Path) -> Iterator[Path]:
+    """Give a folder in `out` to write in; after a fault neither it nor a new `out` is left."""
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".voc-aug-", dir=out) as stage:
+            yield Path(stage)
+    finally:
+        with suppress(OSError):  # they are not empty when all went well
+            for folder in new:
+                folder.rmdir()
+
+
+def _link(source: Path, target: Path) -> None:
+    """Hard-link a file, or copy it where that is not possible."""
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        target.write_bytes(read_content(source))
+
+
+def _write_mask(decoded: files.Decoded | None, target: Path) -> None:
+    assert decoded is not None
+    mask_image(decoded.labels).save(target)
+
+
+def _move(stage: Path, out: Path) -> None:
+    """Move what was written, SegmentationClassAug last: what lacks it can be built again."""
+    if not (out / "VOCdevkit").exists():
+        (stage / "VOCdevkit").rename(out / "VOCdevkit")
+        return
+    for path in [path for path in stage.rglob("*") if path.is_file()]:
+        target = path.relative_to(stage)
+        if target.parent != Path(voc.MASKS_AUG):
+            path.replace(out / target)
+    (stage / voc.MASKS_AUG).rename(out / voc.MASKS_AUG)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
