@@ -57,7 +57,7 @@ def flop_by_hand(network: nn.Module, inputs: Tensor) -> tuple[int, int]:
 
 def flop_of_both(config: TrialConfig) -> tuple[int, int, int, int]:
     """Return the operations by hand: of the generator, its first layer, and the same of D."""
-    trainer = build_trainer(config, random_data(config, CLASSES), [], CPU)
+    trainer = build_trainer(config, random_data(config, CLASSES, CPU), [], CPU)
     images, _ = trainer.batches.draw(0)
     generator = flop_by_hand(trainer.generator, images)
     if trainer.adversary is None:
@@ -74,7 +74,7 @@ def test_a_step_takes_the_operations_that_algorithm_1_needs_and_no_more(adversar
     config = small_config(adversarial=adversarial)
     gen, gen_first, disc, disc_first = flop_of_both(config)
     expected = 3 * gen - gen_first + 2 * disc + 2 * (3 * disc - disc_first)
-    assert flop_of_step(config, random_data(config, CLASSES), CPU) == expected
+    assert flop_of_step(config, random_data(config, CLASSES, CPU), CPU) == expected
 
 
 def test_the_first_convolution_has_its_operations_by_hand() -> None:
@@ -84,7 +84,7 @@ def test_the_first_convolution_has_its_operations_by_hand() -> None:
 
 def test_the_baseline_runs_the_generator_once_more_and_nothing_else() -> None:
     config = small_config()
-    data = random_data(config, CLASSES)
+    data = random_data(config, CLASSES, CPU)
     ours, plain = flop_of_step(config, data, CPU), flop_of(PlainLoop(config, data, CPU).step)
     assert plain - ours == flop_of_both(config)[0]
 
@@ -93,7 +93,7 @@ def test_the_baseline_runs_the_generator_once_more_and_nothing_else() -> None:
 def test_the_baseline_has_the_losses_of_the_trainer(adversarial: str) -> None:
     """With weights that hardly move, since its D sees what G predicts after G's step."""
     config = small_config(adversarial=adversarial, lr_generator=1e-9, loss_disc_weight=0.5)
-    data = random_data(config, CLASSES)
+    data = random_data(config, CLASSES, CPU)
     ours, plain = build_trainer(config, data, [], CPU), PlainLoop(config, data, CPU)
     for _ in range(3):
         expected = {name: loss.item() for name, loss in ours.step().items() if "/d_" not in name}
@@ -102,7 +102,7 @@ def test_the_baseline_has_the_losses_of_the_trainer(adversarial: str) -> None:
 
 def test_the_baseline_trains_as_the_trainer_does() -> None:
     config = small_config(adversarial="none", lr_generator=0.01, lr_head_multiplier=3)
-    data = random_data(config, CLASSES)
+    data = random_data(config, CLASSES, CPU)
     ours, plain = build_trainer(config, data, [], CPU), PlainLoop(config, data, CPU)
     first = ours.step()["train/loss_mce"].item()
     plain.step()
@@ -114,7 +114,7 @@ def test_the_baseline_trains_as_the_trainer_does() -> None:
 
 def test_random_data_has_every_class_and_void_and_more_room_than_a_crop() -> None:
     config = small_config(crop_px=40)
-    data = random_data(config, CLASSES)
+    data = random_data(config, CLASSES, CPU)
     assert len(data.classes) == CLASSES
     assert set(np.unique(data.train.labels).tolist()) == {0, 1, 2, VOID}
     assert (data.train.sizes > config.crop_px).all()

@@ -32,7 +32,7 @@ from trainable.datasets import DataSet, Split
 from trainable.losses import VOID
 from trainable.plain_loop import PlainLoop
 from trainable.trainer import build_trainer
-from trainable.training_run import pick_device
+from trainable.training_run import lies_on, pick_device
 
 Array = NDArray[np.float64]
 Step = Callable[[], object]
@@ -47,7 +47,16 @@ WARMUP = {"cpu": 2, "cuda": 20}
 MATMUL_SIDES = {"cpu": (512, 1024), "cuda": (2048, 4096, 8192)}
 MATMULS = 5  # timed at once
 RESAMPLINGS = 2000  # of the rounds, for an interval
-SHOWN = ("generator", "crop_px", "batch_size", "adversarial", "averages_on", "swa_n", "seed")
+SHOWN = (
+    "generator",
+    "crop_px",
+    "batch_size",
+    "adversarial",
+    "averages_on",
+    "data_device",
+    "swa_n",
+    "seed",
+)
 # Option, least and most value, default, meaning.
 NUMBERS: tuple[tuple[str, int, int, int | None, str], ...] = (
     ("classes", 2, VOID, 21, "of the random labels (default: 21)"),
@@ -85,7 +94,7 @@ def benchmark(
         What the command prints. In `compared` a `ratio` is the other's time over ours; `speedup` is
         the baseline's, and `readouts_cost` the share of time that carrying the averages adds.
     """
-    data = random_data(config, classes)
+    data = random_data(config, classes, device)
     flop = flop_of_step(config, data, device)
     carried = [config.readout] * readouts
     ours = build_trainer(config, data, carried, device)
@@ -93,7 +102,8 @@ def benchmark(
     peak = peak_memory(partial(warm_up, ours.step), device)
     steps: dict[str, Step] = {OURS: ours.step}
     for name, other in others.items():
-        steps[name] = build_trainer(other, data, carried, device).step
+        its_data = random_data(other, classes, device)
+        steps[name] = build_trainer(other, its_data, carried, device).step
     if readouts:
         steps[WITHOUT_READOUTS] = build_trainer(config, data, [], device).step
     if baseline:
@@ -134,8 +144,11 @@ def benchmark(
     }
 
 
-def random_data(config: TrialConfig, classes: int) -> DataSet:
-    """Return noise with patches of labels, some of them void, a little larger than a crop."""
+def random_data(config: TrialConfig, classes: int, device: torch.device) -> DataSet:
+    """Return noise a little larger than a crop, with patches of labels, some of them void.
+
+    It lies where the config's `data_device` says.
+    """
     drawn = torch.Generator().manual_seed(config.seed)
     patches = math.ceil(1.2 * config.crop_px / PATCH_PX)
     side = patches * PATCH_PX
@@ -143,10 +156,10 @@ def random_data(config: TrialConfig, classes: int) -> DataSet:
     labels = torch.randint(classes + 1, (IMAGES, patches, patches), generator=drawn)
     labels = labels.masked_fill(labels == classes, VOID).to(torch.uint8)
     labels = labels.repeat_interleave(PATCH_PX, dim=1).repeat_interleave(PATCH_PX, dim=2)
-    sizes = torch.tensor([side, side]).expand(IMAGES, 2)
-    split = Split(images=images, labels=labels, sizes=sizes)
+    split = Split.of_equal(images, labels)
     names = tuple(str(index) for index in range(classes))
-    return DataSet(train=split, val=split, classes=names, fingerprint="")
+    data = DataSet(train=split, val=split, classes=names, fingerprint="")
+    return data.to(device) if lies_on(device, config.data_device, data.nbytes) else data
 
 
 def flop_of_step(config: TrialConfig, data: DataSet, device: torch.device) -> int:
