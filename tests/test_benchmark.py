@@ -162,7 +162,7 @@ def test_the_summary_is_median_minimum_and_quartiles() -> None:
 
 def options(*more: str) -> list[str]:
     fields = [*SMALL, "device=cpu"]
-    return [*(word for field in fields for word in ("--set", field)), *more]
+    return ["--preset", "demo", *(word for field in fields for word in ("--set", field)), *more]
 
 
 def run(
@@ -216,10 +216,23 @@ def test_without_comparisons_their_numbers_are_null(
     assert found["iterations_per_round"] == 1
 
 
+def test_short_options_set_their_fields(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = "--device cpu --generator deeplabv3_resnet18 --crop 33 --batch 2 --precision bf16"
+    config = json.loads(run(monkeypatch, capsys, *short.split(), "--rounds", "1")[0])["config"]
+    assert (config["generator"], config["crop_px"], config["batch_size"], config["precision"]) == (
+        "deeplabv3_resnet18", 33, 2, "bf16"
+    )  # fmt: skip
+    assert config["compile"] is False
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [
         ("--rounds 0", "rounds=0"),
+        ("--crop 8", "crop_px=8"),
+        ("--compile --precision fp16", "'fp16'"),
         ("--classes 1", "classes=1"),
         ("--threads many", "many"),
         ("--set crop_px=8", "crop_px=8"),

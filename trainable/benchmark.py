@@ -1,10 +1,11 @@
 """Time whole training steps on random images, and print one JSON object.
 
-    python -m trainable.benchmark --preset voc2012 --set crop_px=129 --set batch_size=2 --baseline
+    python -m trainable.benchmark --crop 129 --batch 2 --baseline
 
-times the config that the options name and, as asked for, the loop that people write (`--baseline`),
-the same training without its averages (`--readouts`), and the same with another value of a field
-(`--against precision=fp32`). All run in one process and in turn, so that noise hits them alike.
+times the config that the options name, by default the paper's, and, as asked for, the loop that
+people write (`--baseline`), the same training without its averages (`--readouts`), and the same
+with another value of a field (`--against precision=fp32`). All run in one process and in turn, so
+that noise hits them alike.
 """
 
 from __future__ import annotations
@@ -57,6 +58,15 @@ SHOWN = (
     "swa_n",
     "seed",
 )
+# Options that are short for `--set`.
+FIELDS = {
+    "device": "device",
+    "generator": "generator",
+    "crop": "crop_px",
+    "batch": "batch_size",
+    "precision": "precision",
+    "compile": "compile",
+}
 # Option, least and most value, default, meaning.
 NUMBERS: tuple[tuple[str, int, int, int | None, str], ...] = (
     ("classes", 2, VOID, 21, "of the random labels (default: 21)"),
@@ -276,6 +286,12 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_options(parser)
+    parser.set_defaults(preset="voc2012")
+    for name, field in FIELDS.items():
+        value: dict[str, Any] = {"metavar": "VALUE"}
+        if name == "compile":
+            value = {"action": "store_const", "const": "true"}
+        parser.add_argument(f"--{name}", help=f"short for `--set {field}=...`", **value)
     for name, _, _, default, meaning in NUMBERS:
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=meaning)
     parser.add_argument("--baseline", action="store_true", help="time a plain loop, too")
@@ -298,7 +314,9 @@ def _check(options: argparse.Namespace) -> None:
 
 def _endless(options: argparse.Namespace, *changes: str) -> TrialConfig:
     """Return the config of the options and changes, to be averaged from the first iteration on."""
-    overrides = [*options.overrides, *changes, f"iterations={ENDLESS}", "swa_threshold=0"]
+    given = [(field, getattr(options, name)) for name, field in FIELDS.items()]
+    short = [f"{field}={value}" for field, value in given if value is not None]
+    overrides = [*options.overrides, *short, *changes, f"iterations={ENDLESS}", "swa_threshold=0"]
     return config_of(argparse.Namespace(**{**vars(options), "overrides": overrides}))
 
 
