@@ -32,6 +32,7 @@ TRAINING_MODULES = (
     "images",
     "losses",
     "metrics",
+    "parallel",
     "sbd",
     "segtrack",
     "trainer",
