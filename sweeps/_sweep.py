@@ -107,6 +107,8 @@ def _answer(plan: Plan, options: argparse.Namespace, console: Console) -> int:
     head = f"{plan.name} on {plan.base.dataset}: {len(plan.trials)} trials"
     counts = f"from {len(plan.runs)} training runs, {done} done"
     left = f"{len(pending)} to train" if pending else "nothing to train"
+    if plan.data.skipped:
+        _say(console, plan.data.skipped_in_words())
     _say(console, f"{head} {counts}, {left}")
     publisher = Publisher(plan, options.tracking_uri, lambda text: _say(console, text))
     execution = Execution()

@@ -153,6 +153,14 @@ def test_the_second_start_reads_no_file(
     assert read == []
 
 
+def test_a_start_that_finds_its_data_waits_for_no_one(
+    config: TrialConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets.inspect(config)
+    monkeypatch.setattr(decoded, "_locked", lambda folder: pytest.fail("the lock was asked for"))
+    datasets.inspect(config)
+
+
 def test_the_cache_is_the_users_unless_the_config_names_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -330,7 +338,7 @@ def test_a_process_killed_while_it_decodes_leaves_no_entry(
     assert process.communicate()[0] == ""
     assert process.returncode == -9
     (left,) = entries(config)
-    assert left.suffix == ".tmp"
+    assert left.suffix == ".partial"
     assert not list(Path(config.cache_dir).glob("*.json"))
     fingerprint = datasets.inspect(config).fingerprint
     (entry,) = entries(config)

@@ -423,6 +423,8 @@ def test_what_cannot_be_decoded_is_left_out_where_that_is_wanted(
     spoil(voc_root)
     facts = datasets.inspect(config)
     assert facts.skipped == (IMAGE,)
+    with pytest.raises(ConfigError, match="2007_000001"):
+        datasets.inspect(voc_config(voc_root))
     data = datasets.load(config)
     assert len(data.train) == 3
     assert data.train.sizes.tolist() == [list(VOC_SIZES[k]) for k in (0, 2, 3)]
@@ -440,6 +442,13 @@ def test_what_is_wrong_but_can_be_decoded_is_never_left_out(
     spoil(voc_root)
     with pytest.raises(ConfigError, match="2007_000001"):
         datasets.inspect(voc_config(voc_root, skip_bad_images=True))
+
+
+def test_what_pillow_only_warns_of_is_no_matter(voc_root: Path) -> None:
+    image = opened(voc_root, IMAGE).quantize(256)
+    image.save(voc_root / IMAGE, "PNG", transparency=bytes(range(256)))
+    data = datasets.load(voc_config(voc_root))
+    assert (data.train.run(1, 2)[0][0].permute(1, 2, 0).numpy() == image.convert("RGB")).all()
 
 
 def test_a_split_of_which_nothing_can_be_decoded_is_refused(voc_root: Path) -> None:

@@ -24,6 +24,7 @@ from trees import (
     write_sbd_mask,
     write_sbd_tree,
     write_segtrack_tree,
+    write_voc_pair,
     write_voc_tree,
 )
 
@@ -75,6 +76,10 @@ def mask_at(path: Path) -> tuple[str, list[int], Pixels]:
         return mask.mode, mask.getpalette() or [], np.array(mask)
 
 
+def across(*args: object) -> None:
+    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+
 # voc-aug
 
 
@@ -119,11 +124,29 @@ def test_what_is_built_can_be_trained_on(build: Callable[[Path], int], tmp_path:
     assert (labels == sbd_labels_of(voc_image(voc_name(7)))).all()
 
 
-def test_in_vocs_own_folder_only_what_is_new_is_added(
+def test_a_mask_of_voc_wins_even_where_no_list_of_voc_names_it(
     roots: tuple[Path, Path], build: Callable[[Path], int], tmp_path: Path
 ) -> None:
     own, _ = roots
+    write_voc_pair(own, voc_name(6))
+    assert build(tmp_path / "out") == 0
+    for name in (f"SegmentationClass/{voc_name(6)}.png", f"JPEGImages/{voc_name(6)}.jpg"):
+        built = name.replace("SegmentationClass", "SegmentationClassAug")
+        assert (tmp_path / "out" / VOC / built).samefile(own / VOC / name)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_in_vocs_own_folder_only_what_is_new_is_added(
+    links: bool,
+    roots: tuple[Path, Path],
+    build: Callable[[Path], int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own, _ = roots
     before = {path: path.stat().st_ino for path in own.rglob("*")}
+    if not links:
+        monkeypatch.setattr(os, "link", across)
     assert build(tmp_path / "out") == build(own) == 0
     assert content(own) == content(tmp_path / "out")
     assert {path: path.stat().st_ino for path in before} == before
@@ -136,9 +159,6 @@ def test_where_linking_is_not_possible_files_are_copied(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def across(*args: object) -> None:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
     assert build(tmp_path / "linked") == 0
     monkeypatch.setattr(os, "link", across)
     assert build(tmp_path / "copied") == 0
@@ -174,6 +194,11 @@ def remove_voc_image(own: Path, other: Path) -> str:
     return "JPEGImages/2007_000004.jpg: the file must exist"
 
 
+def remove_voc_train_image(own: Path, other: Path) -> str:
+    (own / VOC / "JPEGImages/2007_000000.jpg").unlink()
+    return "JPEGImages/2007_000000.jpg: the file must exist"
+
+
 def remove_sbd_list(own: Path, other: Path) -> str:
     (other / "val.txt").unlink()
     return "sbd/val.txt: must be a readable list"
@@ -198,6 +223,7 @@ def train_on_val(own: Path, other: Path) -> str:
     "spoil",
     [
         remove_sbd_mask, break_sbd_mask, shrink_sbd_mask, remove_voc_mask, remove_voc_image,
+        remove_voc_train_image,
         remove_sbd_list, remove_sbd, remove_voc, train_on_val,
     ],
 )  # fmt: skip

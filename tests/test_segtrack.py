@@ -89,13 +89,13 @@ def test_segtrack_later_objects_win_and_certain_ones_beat_uncertain(segtrack_roo
     assert labels[20, [3, 4, 50, 51]].tolist() == [0, 255, 255, 0]
 
 
-@pytest.mark.parametrize("value", [1, 254])
-def test_segtrack_every_value_between_0_and_255_is_uncertain(
-    segtrack_root: Path, value: int
+@pytest.mark.parametrize("colour", [(1, 1, 1), (254, 254, 254), (255, 0, 0), (255, 255, 254)])
+def test_segtrack_every_colour_between_black_and_white_is_uncertain(
+    segtrack_root: Path, colour: tuple[int, int, int]
 ) -> None:
     tree = segtrack_tree(segtrack_root)
     mask = object_mask(0)
-    mask[mask == 128] = value
+    mask[mask[..., 0] == 128] = colour
     Image.fromarray(mask).save(tree.train[0].masks[0])
     assert labels_of(tree, tree.train[0])[20, [4, 30]].tolist() == [255, 255]
 

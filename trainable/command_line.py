@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -53,7 +54,12 @@ def config_of(options: argparse.Namespace) -> TrialConfig:
     overrides = list(options.overrides)
     if options.data_root is not None:
         overrides.append(f"data_root={json.dumps(str(Path(options.data_root).resolve()))}")
-    return load_config(preset=options.preset, file=options.config, overrides=overrides)
+    config = load_config(preset=options.preset, file=options.config, overrides=overrides)
+    if config.cache_dir:
+        # A worker's own folder is another one.
+        cache_dir = str(Path(config.cache_dir).expanduser().resolve())
+        config = dataclasses.replace(config, cache_dir=cache_dir)
+    return config
 
 
 def check_writable(option: str, folder: Path) -> None:

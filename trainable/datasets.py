@@ -125,6 +125,14 @@ class DataFacts:
     classes: tuple[str, ...]
     skipped: tuple[str, ...] = ()
 
+    def skipped_in_words(self) -> str:
+        """Return how many images were left out and the first of them, empty where none was."""
+        if not self.skipped:
+            return ""
+        more = f" and {len(self.skipped) - 3} more" if len(self.skipped) > 3 else ""
+        count = f"left out {len(self.skipped)} images that cannot be decoded: "
+        return count + ", ".join(self.skipped[:3]) + more
+
 
 def inspect(config: TrialConfig) -> DataFacts:
     """Check the data that `config` names, every file of it, without keeping it in memory.

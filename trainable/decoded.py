@@ -7,11 +7,11 @@
             {train,val}.images   uint8, one image after the other, each [3, h, w]
             {train,val}.labels   uint8, one mask after the other, each [h, w]
             sizes.json           height and width of each image
+        <signature>.partial/     an entry in the making; what a kill leaves goes at the next one
 
 The fingerprint follows from every byte; the signature from names, sizes and times of change alone,
-so that a start costs a look at each file instead of reading all. A file changed to one of the same
-size and time goes unseen: `python -m trainable.prepare check` reads everything. The folder can be
-deleted at any time.
+so that a start costs a look at each file instead of reading all. The price: a file that changed but
+kept size and time goes unseen until the folder is deleted, which may be done at any time.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from trainable.files import Decoded, FileTree, Sample, check_counts, decode
 from trainable.images import UndecodableError
 from trainable.losses import VOID
 from trainable.parallel import in_order
-from trainable.run_folder import write_atomically
 
 # The modules whose text decides what decoding gives; so does Pillow.
 DECODING_MODULES = ("decoded", "files", "images", "sbd", "segtrack", "voc")
@@ -137,9 +136,9 @@ def _arrays(place: Path, name: str, split: list[list[int]]) -> list[tuple[Path, 
 
 def _add(folder: Path, signature: str, tree: FileTree, config: TrialConfig) -> Entry:
     """Decode a tree into an entry, written aside and then moved, and return it."""
-    for stale in folder.glob("*.tmp"):
+    for stale in folder.glob("*.partial"):
         shutil.rmtree(stale)
-    temporary = folder / f"{signature}.tmp"
+    temporary = folder / f"{signature}.partial"
     temporary.mkdir()
     try:
         fingerprint, skipped = _write(temporary, tree, skip=config.skip_bad_images)
@@ -151,7 +150,9 @@ def _add(folder: Path, signature: str, tree: FileTree, config: TrialConfig) -> E
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     record = json.dumps({"fingerprint": fingerprint, "skipped": skipped})
-    write_atomically(_record(folder, signature), record.encode())
+    new = folder / "tree.new"
+    new.write_text(record)
+    new.replace(_record(folder, signature))
     entry = _known(folder, signature)
     assert entry is not None
     return entry
@@ -195,14 +196,13 @@ def _write(folder: Path, tree: FileTree, *, skip: bool) -> tuple[str, list[str]]
                 file.flush()
                 os.fsync(file.fileno())
         check_counts(tree, name, counts)
-    write_atomically(folder / "sizes.json", json.dumps(sizes).encode())
+    (folder / "sizes.json").write_text(json.dumps(sizes))
     return digest.hexdigest()[:16], skipped
 
 
 def _signature(tree: FileTree, config: TrialConfig) -> str:
     """Return what a tree on disk is known by, from a look at each of its files."""
-    decided_by = [tree.classes, config.skip_bad_images, code_version()]
-    digest = hashlib.sha256(json.dumps(decided_by).encode())
+    digest = hashlib.sha256(json.dumps([tree.classes, config.skip_bad_images]).encode())
     for name, samples in tree.splits.items():
         for sample in samples:
             looks = [(tree.relative(path), *_look(path)) for path in (sample.image, *sample.masks)]

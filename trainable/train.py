@@ -82,6 +82,8 @@ def _spec(options: argparse.Namespace) -> RunSpec:
     config = weights.pin(config_of(options)).canonical()
     pick_device(config.device)
     data = datasets.inspect(config)
+    if data.skipped:
+        _say(options, data.skipped_in_words())
     if config.weights:
         generator = build_generator(config, len(data.classes))
         _say(options, weights.load_pretrained(generator, config).in_words())
