@@ -329,12 +329,14 @@ def _milliseconds(time_s: float) -> int:
 def _detail(
     trial: Trial, content: Mapping[str, Any], history: Sequence[Mapping[str, float]]
 ) -> dict[str, Any]:
-    """Return what a dozen metrics leave out: IoU per class, the average's facts, all curves."""
+    """Return what a dozen metrics leave out: IoU per class, Eq. 8 as printed, all curves."""
     entry = content["readouts"][readout_key(trial.config.readout)]
     return {
         "classes": content["classes"],
         "val/iou": content["val"]["iou"],
         "swa/iou": entry["swa"]["iou"],
+        "val/miou_per_image": content["val"]["miou_per_image"],
+        "swa/miou_per_image": entry["swa"]["miou_per_image"],
         "averaged": entry["averaged"],
         "history": list(history),
     }

@@ -48,7 +48,7 @@ ANOTHER_NAME = {
     "trunk_layout": "torchvision",
     "trunk_batch_norm": "train",
     "precision": "fp32",
-    "memory_format": "channels_last",
+    "memory_format": "contiguous",
     "optimizer_kernels": "plain",
     "data_device": "host",
     "averages_on": "host",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from trainable.config import Readout
 
 Network = TypeVar("Network", bound=nn.Module)
+PIECE = 2**19  # numbers: 2 MB of the current weights and of each average
 
 
 class Average:
@@ -53,17 +54,7 @@ class Average:
         since = iteration - self.start
         return since == -1 or (since >= 0 and since % self.readout.swa_n == 0)
 
-    def take(self, iteration: int, current: dict[str, Tensor]) -> None:
-        """Begin with the current weights before iteration `start`; average them in from there."""
-        if iteration < self.start:
-            self.values = {part: current[part].clone() for part in self.parts}
-            return
-        share = self._share()
-        for part, value in self.values.items():
-            value.lerp_(current[part], share)
-        self.averaged += 1
-
-    def _share(self) -> float:
+    def share(self) -> float:
         """Return the weight with which the next weights enter the average."""
         if self.readout.swa_rule == "eq7":
             return 1 / (self.readout.swa_n + 1)
@@ -99,10 +90,17 @@ class Averages:
     def update(self, iteration: int, generator: nn.Module) -> None:
         """Take in the weights that the generator's step of `iteration` gave, where they are due."""
         due = [average for average in self.each if average.is_due(iteration)]
-        parts = {part for average in due for part in average.parts}
-        current = {part: _flat(_tensors(generator, part)).to(self.device) for part in parts}
+        for part in {part for average in due for part in average.parts}:
+            current = _flat(_tensors(generator, part)).to(self.device)
+            under_way = []
+            for average in (average for average in due if part in average.parts):
+                if iteration < average.start:
+                    average.values[part] = current.clone()
+                else:
+                    under_way.append((average.values[part], average.share()))
+            _take_in(current, under_way)
         for average in due:
-            average.take(iteration, current)
+            average.averaged += iteration >= average.start
 
     def network(self, average: Average, generator: Network, batches: Iterable[Tensor]) -> Network:
         """Return a copy of the generator with the averaged weights, in evaluation mode.
@@ -139,6 +137,18 @@ class Averages:
             average.values = {
                 part: value.to(self.device, copy=True) for part, value in state["values"].items()
             }
+
+
+def _take_in(current: Tensor, averages: Sequence[tuple[Tensor, float]]) -> None:
+    """Move each average towards the current weights by its share of the difference.
+
+    On a CPU piece by piece, so that a piece of the current weights stays in the cache for all.
+    """
+    size = PIECE if current.device.type == "cpu" else max(1, current.numel())
+    for start in range(0, current.numel(), size):
+        piece = slice(start, start + size)
+        for value, share in averages:
+            value[piece].lerp_(current[piece], share)
 
 
 def _tensors(generator: nn.Module, part: str) -> Iterator[tuple[str, Tensor]]:

@@ -285,8 +285,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_config_options(parser)
-    parser.set_defaults(preset="voc2012")
+    add_config_options(parser, preset="voc2012")
     for name, field in FIELDS.items():
         value: dict[str, Any] = {"metavar": "VALUE"}
         if name == "compile":

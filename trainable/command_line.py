@@ -29,10 +29,10 @@ def refuse(message: str) -> NoReturn:
     raise SystemExit(BAD_INPUT)
 
 
-def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `config_of` reads."""
+def add_config_options(parser: argparse.ArgumentParser, *, preset: str = "demo") -> None:
+    """Add the options that `config_of` reads, with a preset by default."""
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--preset", default="demo", metavar="NAME", help="default: demo")
+    source.add_argument("--preset", default=preset, metavar="NAME", help=f"default: {preset}")
     source.add_argument("--config", metavar="FILE", help="YAML file instead of a preset")
     parser.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
     parser.add_argument(

@@ -119,7 +119,7 @@ class TrialConfig:
 
     # Numerics: each changes the rounding, so each is part of what identifies a training run
     precision: str = "auto"  # `fp32`, or `bf16` autocast; auto: bf16 on a GPU that has it
-    memory_format: str = "auto"  # `contiguous` or `channels_last`; auto: channels_last on a GPU
+    memory_format: str = "channels_last"  # or `contiguous`, torch's default
     optimizer_kernels: str = "fused"  # or `plain`, what torch takes by itself
     compile: bool = False  # torch.compile for both networks
     deterministic: bool = False  # the same bits on a GPU, too, with slower kernels
@@ -168,7 +168,7 @@ class TrialConfig:
             ("trunk_layout", ("auto", "caffe", "torchvision")),
             ("trunk_batch_norm", ("affine_frozen", "frozen", "train")),
             ("precision", ("auto", "fp32", "bf16")),
-            ("memory_format", ("auto", "contiguous", "channels_last")),
+            ("memory_format", ("channels_last", "contiguous")),
             ("optimizer_kernels", ("fused", "plain")),
             ("device", ("auto", "cpu", "cuda")),
             ("data_device", ("auto", "device", "host")),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -32,17 +33,13 @@ class Numerics:
     def of(cls, config: TrialConfig, device: torch.device) -> Self:
         """Resolve the settings of `config`.
 
-        On a CPU bf16 is off, since its dilated convolutions are slower there than in fp32, and so
-        is channels_last.
+        On a CPU `auto` is fp32: dilated convolutions in bf16 are slower there.
         """
-        cuda = device.type == "cuda"
-        bf16 = cuda and torch.cuda.is_bf16_supported()
+        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
         return cls(
             device=device,
             bf16=bf16 if config.precision == "auto" else config.precision == "bf16",
-            channels_last=cuda
-            if config.memory_format == "auto"
-            else config.memory_format == "channels_last",
+            channels_last=config.memory_format == "channels_last",
             fused=config.optimizer_kernels == "fused",
             compile=config.compile,
             deterministic=config.deterministic,
@@ -59,6 +56,16 @@ class Numerics:
         if self.compile:
             # torch keeps a handful of compiled versions per process, then falls back silently.
             torch.compiler.reset()
+
+    @contextmanager
+    def without_search(self) -> Iterator[None]:
+        """Keep cuDNN from trying its kernels anew for each size that images of files have."""
+        before = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = False
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.benchmark = before
 
     def place(self, network: nn.Module) -> None:
         """Move a network to the device, in the memory format."""

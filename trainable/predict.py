@@ -26,6 +26,7 @@ from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, check_w
 from trainable.config import ConfigError, Readout, TrialConfig
 from trainable.images import read_image
 from trainable.inference import probabilities
+from trainable.numerics import Numerics
 from trainable.palette import lay_over, mask_image
 from trainable.saved_model import SavedModel, load_model
 from trainable.training_run import pick_device
@@ -45,7 +46,8 @@ def main() -> int:
         readout_key = choose_weights(model, options.weights, options.readout)
     except ConfigError as error:
         refuse(str(error))
-    network = model.network(readout_key).to(device)
+    network = model.network(readout_key)
+    Numerics.of(model.config, device).place(network)
     out.mkdir(parents=True, exist_ok=True)
     done = failed = 0
     try:

@@ -201,11 +201,12 @@ class Trainer:
         network.eval()
         classes = len(self.data.classes)
         matrices = []
-        for images, labels in self.data.val.equal_sized(EVAL_BATCH):
-            pixels = normalise(images.to(self.device), caffe=self.config.is_caffe)
-            predicted = network(pixels).argmax(dim=1)
-            true = labels.to(self.device).long()
-            matrices.append(confusion_matrices(predicted, true, classes))
+        with self.numerics.without_search():
+            for images, labels in self.data.val.equal_sized(EVAL_BATCH):
+                pixels = normalise(images.to(self.device), caffe=self.config.is_caffe)
+                predicted = network(pixels).argmax(dim=1)
+                true = labels.to(self.device).long()
+                matrices.append(confusion_matrices(predicted, true, classes))
         return segmentation_metrics(torch.cat(matrices).cpu())
 
     def averaged(self, average: Average) -> nn.Module:
