@@ -265,6 +265,17 @@ def test_an_image_below_the_least_crop_lies_at_the_top_left_of_mean_colour(
     torch.testing.assert_close(probabilities(generator, image, config=CONFIG), expected)
 
 
+def test_an_image_is_normalised_as_the_config_s_trunk_wants_it() -> None:
+    image = photograph(40, 56)
+    for layout in ("caffe", "torchvision"):
+        config = small_config(trunk_layout=layout)
+        generator = build_generator(config, len(CLASSES)).eval()
+        with torch.no_grad():
+            logits = generator(normalise(image[None], caffe=layout == "caffe"))
+        found = probabilities(generator, image, config=config)
+        torch.testing.assert_close(found, logits.softmax(dim=1)[0])
+
+
 def test_the_options_reach_the_probabilities(folder: Path, run: Run) -> None:
     torch.manual_seed(0)
     state = build_generator(CONFIG, len(CLASSES)).state_dict()

@@ -16,6 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 from small import SMALL, small_config, spec_of
+from trees import VOC, voc_name, write_voc_tree
 
 from trainable import datasets, progress, repeat, run_folder, train
 from trainable.generators import build_generator
@@ -194,6 +195,20 @@ def test_another_readout_is_trained_beside_the_one_that_is_there(run: Run) -> No
     run(f"{SETTINGS} --set swa_n=3")
     result = json.loads((Path("runs") / KEY / "result.json").read_text())
     assert set(result["readouts"]) == {READOUT, readout_key(small_config(swa_n=3).readout)}
+
+
+def test_images_that_are_left_out_are_named(run: Run) -> None:
+    root = write_voc_tree(Path("data"), aug=False)
+    broken = f"{VOC}/JPEGImages/{voc_name(1)}.jpg"
+    (root / broken).write_bytes(b"no image")
+    command = (
+        f"{SETTINGS} --data-root data --set dataset=voc2012 --set voc_train=train "
+        "--set iterations=2 --set skip_bad_images=true"
+    )
+    code, out, _ = run(command)
+    assert code == 0
+    assert out.startswith(f"left out 1 images that cannot be decoded: {broken}\n")
+    assert json.loads(run(f"{command} --json")[1])["skipped"] == [broken]
 
 
 def test_the_threads_asked_for_are_used(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

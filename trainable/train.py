@@ -15,7 +15,7 @@ import json
 import shlex
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -66,18 +66,22 @@ def _train(options: argparse.Namespace) -> int:
     check_writable("--storage", storage)
     if options.no_reuse == "":
         options.no_reuse = uuid.uuid4().hex
-    spec = _spec(options)
+    spec, skipped = _spec(options)
     folder = RunFolder(storage, spec.training_key)
     found = outcome(folder, spec)
     if found is None:
         found = _train_in_folder(with_known_readouts(spec, folder), folder, options.threads)
     else:
         _say(options, f"{folder.path} holds the {found[0]} already; --no-reuse trains again")
-    return _conclude(options, spec, folder, found)
+    return _conclude(options, spec, skipped, folder, found)
 
 
-def _spec(options: argparse.Namespace) -> RunSpec:
-    """Return what the options ask for, the data and the weights of which are looked at first."""
+def _spec(options: argparse.Namespace) -> tuple[RunSpec, tuple[str, ...]]:
+    """Look at the data and the weights that the options name.
+
+    Returns:
+        What is to be trained, and the images that are left out of it.
+    """
     options.preset = options.preset or "demo"
     config = weights.pin(config_of(options)).canonical()
     pick_device(config.device)
@@ -87,13 +91,14 @@ def _spec(options: argparse.Namespace) -> RunSpec:
     if config.weights:
         generator = build_generator(config, len(data.classes))
         _say(options, weights.load_pretrained(generator, config).in_words())
-    return RunSpec(
+    spec = RunSpec(
         config=config,
         readouts=(config.readout,),
         data_fingerprint=data.fingerprint,
         training_key=training_key(config, data.fingerprint),
         attempt=options.no_reuse or "",
     )
+    return spec, data.skipped
 
 
 def _train_in_folder(
@@ -115,6 +120,7 @@ def _train_in_folder(
 def _conclude(
     options: argparse.Namespace,
     spec: RunSpec,
+    skipped: Sequence[str],
     folder: RunFolder,
     found: tuple[str, dict[str, Any]],
 ) -> int:
@@ -124,6 +130,7 @@ def _conclude(
         "training_key": spec.training_key,
         "trial_key": trial_key(spec.config, spec.data_fingerprint),
         "run_folder": str(folder.path),
+        "skipped": list(skipped),
         "failure": content["cause"] if kind == "failure" else None,
     }
     if kind == "failure":
