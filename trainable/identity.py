@@ -81,7 +81,7 @@ class RunSpec:
         readouts: The averages to carry, at least one.
         data_fingerprint: What the data must be.
         training_key: `training_key` of the two.
-        attempt: Checkpoints of another attempt are not continued; empty continues any.
+        attempt: Checkpoints of another attempt are not continued; empty is the usual one.
     """
 
     config: TrialConfig

@@ -24,6 +24,7 @@ import os
 import pickle
 import struct
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -195,7 +196,9 @@ def load_tensors(path: Path) -> dict[str, Any]:
             f"{digest[:16]}; restore the two files"
         )
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        # What torch warns of (TorchScript, odd pickles) is refused below or harmless.
+        with warnings.catch_warnings(action="ignore"):
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except BROKEN as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise DamagedFileError(f"{path}: must hold tensors and primitives, but {reason}") from error
