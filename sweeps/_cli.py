@@ -11,6 +11,9 @@ from trainable.command_line import Parser, add_config_options
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 
 
+NEW_ATTEMPT = "new"  # of what `--no-reuse` without a name begins
+
+
 def sweep_parser(description: str) -> argparse.ArgumentParser:
     """Return the parser of a sweep script; the script adds the options of its own axes."""
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,7 +62,12 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
         help="start no step of training after this time",
     )
     parser.add_argument(
-        "--no-reuse", action="store_true", help="train again what run folders already hold"
+        "--no-reuse",
+        nargs="?",
+        const=NEW_ATTEMPT,
+        default="",
+        metavar="ATTEMPT",
+        help="train again what run folders already hold; with a name, go on with what was so begun",
     )
     parser.add_argument("--no-figures", action="store_true", help="draw no figures at the end")
     parser.add_argument(

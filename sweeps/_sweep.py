@@ -17,6 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from sweeps._best import best_point
+from sweeps._cli import NEW_ATTEMPT
 from sweeps._estimate import describe
 from sweeps._mlflow import Publisher
 from sweeps._plan import Plan, make_plan
@@ -57,6 +58,8 @@ class Question:
 def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
     """Answer the question as the command line says, and return the exit code."""
     options = parser.parse_args()
+    if options.no_reuse == NEW_ATTEMPT:
+        options.no_reuse = uuid.uuid4().hex
     console = Console(stderr=options.json, highlight=False)
     try:
         plan = _plan(question, options)
@@ -97,7 +100,7 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
         axes=question.axes,
         data=data,
         storage=storage,
-        attempt=uuid.uuid4().hex if options.no_reuse else "",
+        attempt=options.no_reuse,
     )
 
 
@@ -136,7 +139,8 @@ def _answer(plan: Plan, options: argparse.Namespace, console: Console) -> int:
     except ExecutorError as error:
         refuse(str(error))
     except KeyboardInterrupt:
-        command = shlex.join([Path(sys.executable).name, *sys.argv])
+        attempt = [f"--no-reuse={options.no_reuse}"] if options.no_reuse else []
+        command = shlex.join([Path(sys.executable).name, *sys.argv, *attempt])
         _say(console, f"interrupted; what was trained is kept, go on with: {command}")
         return INTERRUPTED
     if pending:

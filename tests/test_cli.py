@@ -15,7 +15,7 @@ from PIL import Image
 from record_helpers import finish, grid, plan_of
 from trees import write_voc_tree
 
-from sweeps import _run, lambda_grid
+from sweeps import _run, _sweep, lambda_grid
 from trainable import datasets
 from trainable.config_files import load_config
 from trainable.generators import deeplab_small
@@ -276,16 +276,32 @@ def test_options_reach_the_plan(
     # The same data and seed, so that the run is known by its key.
     configs = grid([0.25], [5], iterations=16, swa_n=3)
     facts = datasets.inspect(configs[0])
-    plan = plan_of(storage, configs, data=facts)
+    plan = plan_of(storage, configs, data=facts, attempt="mine")
     finish(plan, plan.runs[0])
     argv = f"--config {file} --set seed=4 --set swa_n=3 --seeds 2 --lambdas 0.25"
-    for more, done in (("", 1), ("--no-reuse", 0)):
+    for more, done in (("", 1), ("--no-reuse", 0), ("--no-reuse=mine", 1), ("--no-reuse=other", 0)):
         command = f"{argv} --storage {storage} --plan --json {more}"
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *shlex.split(command)])
         assert lambda_grid.main() == 0
         said = json.loads(capsys.readouterr().out)
         assert (said["training_runs"], said["training_runs_done"]) == (2, done)
     assert list(empty.iterdir()) == []
+
+
+def test_an_interrupted_sweep_names_the_command_that_goes_on_with_its_attempt(
+    empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_sweep, "ray_slots", interrupted)
+    said = []
+    for more in ("", "--no-reuse"):
+        monkeypatch.setattr(sys, "argv", ["lambda_grid.py", "--seeds", "1", *shlex.split(more)])
+        assert lambda_grid.main() == 130
+        said.append(capsys.readouterr().out.splitlines()[-1])
+    assert said[0].endswith(f"go on with: {Path(sys.executable).name} lambda_grid.py --seeds 1")
+    assert re.search(r"lambda_grid.py --seeds 1 --no-reuse --no-reuse=[0-9a-f]{32}$", said[1])
 
 
 def test_the_default_grid_is_every_lambda_with_each_seed() -> None:
