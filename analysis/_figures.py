@@ -36,6 +36,7 @@ STYLE: Any = {
 _OWN = ["trial_key", "training_key", "run_id", "status", *METRICS]
 TITLES = {
     "shapes": "shapes (generated, not the paper's data)",
+    "sbd": "SBD (the paper's is on Pascal VOC 2012)",
     "segtrackv2": "SegTrack-v2 (the paper's is on Pascal VOC 2012)",
     "voc2012": "Pascal VOC 2012",
 }
