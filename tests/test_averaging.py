@@ -200,8 +200,9 @@ def test_an_average_that_was_saved_and_loaded_goes_on_with_the_same_bits(
     weights = torch.randn(12).tolist()
     values = readout(swa_rule=rule, swa_n=2, swa_threshold=0.5)
     network = scalar()
-    straight, first = (Averages([values], 12, network) for _ in range(2))
-    resumed = Averages([values], 12, scalar(9.0))
+    many = 20 * [values]  # so many that weights wait to be taken in
+    straight, first = (Averages(many, 12, network) for _ in range(2))
+    resumed = Averages(many, 12, scalar(9.0))
     for iteration, weight in enumerate(weights):
         at(network, weight)
         straight.update(iteration, network)
@@ -216,9 +217,10 @@ def test_an_average_that_was_saved_and_loaded_goes_on_with_the_same_bits(
             resumed.load_state_dict(state)
             kept = {name: value.clone() for name, value in state[0]["values"].items()}
         resumed.update(iteration, network)
-    (one,), (two,) = resumed.each, straight.each
-    assert torch.equal(one.values["weights"], two.values["weights"])
-    assert one.averaged == two.averaged == 3
+    for one, two in zip(resumed.each, straight.each, strict=True):
+        ours, theirs = resumed.named(one, network), straight.named(two, network)
+        assert torch.equal(ours["weight"], theirs["weight"])
+        assert one.averaged == two.averaged == 3
     assert state[0]["values"] == kept  # going on does not write into the saved state
 
 
@@ -240,7 +242,7 @@ def test_averages_carried_together_equal_each_carried_alone_bit_for_bit() -> Non
             swa_threshold=draw.choice([0, 0.25, 0.5, 0.9]),
             swa_decay=draw.uniform(0.1, 0.99),
         )
-        for rule, policy in product(SWA_RULES, SWA_BATCH_NORMS)
+        for rule, policy in 2 * list(product(SWA_RULES, SWA_BATCH_NORMS))
     ]
     together = trained(*readouts)
     for average in together.averages.each:

@@ -84,6 +84,7 @@ class Averages:
         device = next(generator.parameters()).device
         self.device = torch.device("cpu") if on_host else device
         self.each = [Average(readout, iterations) for readout in readouts]
+        self._current: dict[str, Tensor] = {}  # kept, since new memory costs more than the copy
         self.update(-1, generator)
 
     @torch.no_grad()
@@ -91,7 +92,7 @@ class Averages:
         """Take in the weights that the generator's step of `iteration` gave, where they are due."""
         due = [average for average in self.each if average.is_due(iteration)]
         for part in {part for average in due for part in average.parts}:
-            current = _flat(_tensors(generator, part)).to(self.device)
+            current = self._flat(generator, part)
             under_way = []
             for average in (average for average in due if part in average.parts):
                 if iteration < average.start:
@@ -101,6 +102,14 @@ class Averages:
             _take_in(current, under_way)
         for average in due:
             average.averaged += iteration >= average.start
+
+    def _flat(self, generator: nn.Module, part: str) -> Tensor:
+        """Return a part of the generator as one vector, each tensor in the order of its memory."""
+        vectors = [
+            value.as_strided((value.numel(),), (1,)) for _, value in _tensors(generator, part)
+        ]
+        self._current[part] = torch.cat(vectors, out=self._current.get(part))
+        return self._current[part].to(self.device)
 
     def network(self, average: Average, generator: Network, batches: Iterable[Tensor]) -> Network:
         """Return a copy of the generator with the averaged weights, in evaluation mode.
@@ -123,7 +132,7 @@ class Averages:
             tensors = dict(_tensors(generator, part))
             pieces = torch.split(value, [tensor.numel() for tensor in tensors.values()])
             for (name, tensor), piece in zip(tensors.items(), pieces, strict=True):
-                named[name] = piece.view(tensor.shape)
+                named[name] = piece.as_strided(tensor.shape, tensor.stride())
         return named
 
     def state_dict(self) -> list[dict[str, Any]]:
@@ -158,10 +167,6 @@ def _tensors(generator: nn.Module, part: str) -> Iterator[tuple[str, Tensor]]:
         yield from (
             (n, value) for n, value in generator.named_buffers() if value.is_floating_point()
         )
-
-
-def _flat(tensors: Iterable[tuple[str, Tensor]]) -> Tensor:
-    return torch.cat([value.reshape(-1) for _, value in tensors])
 
 
 @torch.no_grad()
