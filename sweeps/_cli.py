@@ -6,12 +6,9 @@ import argparse
 import math
 from collections.abc import Callable
 
-from trainable.command_line import Parser, add_config_options
+from trainable.command_line import Parser, add_config_options, add_no_reuse, whole
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
-
-
-NEW_ATTEMPT = "new"  # of what `--no-reuse` without a name begins
 
 
 def sweep_parser(description: str) -> argparse.ArgumentParser:
@@ -20,7 +17,7 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
     add_config_options(parser)
     parser.add_argument(
         "--seeds",
-        type=_whole(most=10_000),
+        type=whole(most=10_000),
         default=3,
         metavar="N",
         help="seeds per setting (default: 3)",
@@ -40,7 +37,7 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
     parser.add_argument(
-        "--max-concurrent", type=_whole(), metavar="N", help="training runs at a time"
+        "--max-concurrent", type=whole(), metavar="N", help="training runs at a time"
     )
     parser.add_argument(
         "--cpus-per-trial",
@@ -61,14 +58,7 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="start no step of training after this time",
     )
-    parser.add_argument(
-        "--no-reuse",
-        nargs="?",
-        const=NEW_ATTEMPT,
-        default="",
-        metavar="ATTEMPT",
-        help="train again what run folders already hold; with a name, go on with what was so begun",
-    )
+    add_no_reuse(parser)
     parser.add_argument("--no-figures", action="store_true", help="draw no figures at the end")
     parser.add_argument(
         "--out", default="figures/", metavar="DIR", help="folder of figures (default: figures/)"
@@ -86,18 +76,6 @@ def _tracking_uri(text: str) -> str:
             f"must begin with one of {', '.join(STORES)} and `://`, but got {text!r}"
         )
     return text
-
-
-def _whole(most: int = 1_000_000) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        digits = text.isascii() and text.isdigit() and len(text) < 10
-        if not digits or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number from 1 to {most}, but got {text!r}"
-            )
-        return int(text)
-
-    return read
 
 
 def _number(*, positive: bool) -> Callable[[str], float]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +15,6 @@ from typing import Any
 from rich.console import Console
 
 from sweeps._best import best_point
-from sweeps._cli import NEW_ATTEMPT
 from sweeps._estimate import describe
 from sweeps._mlflow import Publisher
 from sweeps._plan import Plan, make_plan
@@ -28,12 +25,13 @@ from trainable.command_line import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
+    attempt_of,
     check_writable,
     config_of,
+    going_on,
     refuse,
 )
 from trainable.config import ConfigError, TrialConfig
-from trainable.generators import build_generator
 from trainable.run_folder import CRASH_LOG
 from trainable.training_run import pick_device
 
@@ -58,8 +56,6 @@ class Question:
 def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
     """Answer the question as the command line says, and return the exit code."""
     options = parser.parse_args()
-    if options.no_reuse == NEW_ATTEMPT:
-        options.no_reuse = uuid.uuid4().hex
     console = Console(stderr=options.json, highlight=False)
     try:
         plan = _plan(question, options)
@@ -92,7 +88,7 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
         check_writable("--tracking-uri", database.parent)
     data = datasets.inspect(base)
     for network in {config.generator: config for config in trials if config.weights}.values():
-        weights.load_pretrained(build_generator(network, len(data.classes)), network)
+        weights.try_out(network, len(data.classes))
     return make_plan(
         question.name,
         trials,
@@ -100,7 +96,7 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
         axes=question.axes,
         data=data,
         storage=storage,
-        attempt=options.no_reuse,
+        attempt=attempt_of(options),
     )
 
 
@@ -139,8 +135,7 @@ def _answer(plan: Plan, options: argparse.Namespace, console: Console) -> int:
     except ExecutorError as error:
         refuse(str(error))
     except KeyboardInterrupt:
-        attempt = [f"--no-reuse={options.no_reuse}"] if options.no_reuse else []
-        command = shlex.join([Path(sys.executable).name, *sys.argv, *attempt])
+        command = going_on(options, sys.argv[0])
         _say(console, f"interrupted; what was trained is kept, go on with: {command}")
         return INTERRUPTED
     if pending:

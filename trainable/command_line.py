@@ -6,7 +6,10 @@ import argparse
 import dataclasses
 import json
 import os
+import shlex
 import sys
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -60,6 +63,44 @@ def config_of(options: argparse.Namespace) -> TrialConfig:
         cache_dir = str(Path(config.cache_dir).expanduser().resolve())
         config = dataclasses.replace(config, cache_dir=cache_dir)
     return config
+
+
+def add_no_reuse(parser: argparse.ArgumentParser) -> None:
+    """Add the option that `attempt_of` reads."""
+    parser.add_argument(
+        "--no-reuse",
+        nargs="?",
+        const="",
+        metavar="ATTEMPT",
+        help="train again what run folders already hold; with a name, go on with what was so begun",
+    )
+
+
+def attempt_of(options: argparse.Namespace) -> str:
+    """Return the attempt that the options name: a new one for `--no-reuse` alone, empty without."""
+    if options.no_reuse == "":
+        options.no_reuse = uuid.uuid4().hex
+    return options.no_reuse or ""
+
+
+def going_on(options: argparse.Namespace, *command: str) -> str:
+    """Return the command line that goes on with what `command` began."""
+    attempt = [f"--no-reuse={options.no_reuse}"] if options.no_reuse else []
+    return shlex.join([Path(sys.executable).name, *command, *sys.argv[1:], *attempt])
+
+
+def whole(most: int = 1_000_000) -> Callable[[str], int]:
+    """Return the reader of an option that is a whole number from 1 to `most`."""
+
+    def read(text: str) -> int:
+        digits = text.isascii() and text.isdigit() and len(text) < 10
+        if not digits or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from 1 to {most}, but got {text!r}"
+            )
+        return int(text)
+
+    return read
 
 
 def check_writable(option: str, folder: Path) -> None:

@@ -37,6 +37,7 @@ from trainable.files import Decoded, FileTree, Sample, check_counts, decode
 from trainable.images import UndecodableError
 from trainable.losses import VOID
 from trainable.parallel import in_order
+from trainable.run_folder import write_atomically
 
 # The modules whose text decides what decoding gives; so does Pillow.
 DECODING_MODULES = ("decoded", "files", "images", "sbd", "segtrack", "voc")
@@ -150,9 +151,7 @@ def _add(folder: Path, signature: str, tree: FileTree, config: TrialConfig) -> E
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     record = json.dumps({"fingerprint": fingerprint, "skipped": skipped})
-    new = folder / "tree.new"
-    new.write_text(record)
-    new.replace(_record(folder, signature))
+    write_atomically(_record(folder, signature), record.encode())
     entry = _known(folder, signature)
     assert entry is not None
     return entry

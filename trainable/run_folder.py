@@ -122,9 +122,7 @@ class RunFolder:
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Save a state of tensors and primitives under its `iteration`, and drop older ones."""
         save_tensors(self.path / f"checkpoint-{state['iteration']:07d}.pt", state)
-        for old in self.checkpoints()[:-KEPT_CHECKPOINTS]:
-            old.unlink()
-            old.with_suffix(".sha256").unlink(missing_ok=True)
+        self._drop(self.checkpoints()[:-KEPT_CHECKPOINTS])
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the newest checkpoint whose checksum holds, or None.
@@ -148,7 +146,10 @@ class RunFolder:
 
     def drop_checkpoints(self) -> None:
         """Delete every checkpoint: none is needed any more, or none may be continued."""
-        for path in self.checkpoints():
+        self._drop(self.checkpoints())
+
+    def _drop(self, checkpoints: list[Path]) -> None:
+        for path in checkpoints:
             path.unlink()
             path.with_suffix(".sha256").unlink(missing_ok=True)
 
@@ -196,13 +197,26 @@ def load_tensors(path: Path) -> dict[str, Any]:
             f"{digest[:16]}; restore the two files"
         )
     try:
-        # What torch warns of (TorchScript, odd pickles) is refused below or harmless.
-        with warnings.catch_warnings(action="ignore"):
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = read_tensors(path)
     except BROKEN as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise DamagedFileError(f"{path}: must hold tensors and primitives, but {reason}") from error
     return state
+
+
+def read_tensors(file: Path | IO[bytes], *, mmap: bool = False) -> Any:
+    """Return what a file of tensors holds, on the CPU; no code in it is run.
+
+    Args:
+        file: A file from anywhere.
+        mmap: Whether tensors are read only where they are used.
+
+    Raises:
+        Exception: One of BROKEN, where the file is damaged or holds more than tensors.
+    """
+    # What torch warns of (TorchScript, odd pickles) its readers refuse, or it is harmless.
+    with warnings.catch_warnings(action="ignore"):
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

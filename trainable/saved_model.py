@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from trainable.config import ConfigError, Readout, TrialConfig
 from trainable.config_files import config_from
 from trainable.generators import build_generator
-from trainable.run_folder import BROKEN
+from trainable.run_folder import BROKEN, read_tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +73,7 @@ def load_model(path: Path) -> SavedModel:
     _verify(path)
     try:
         # Mapped, not read: of a checkpoint's tensors only the generator's are wanted.
-        with warnings.catch_warnings(action="ignore"):
-            saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        saved = read_tensors(path, mmap=True)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except BROKEN as error:

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -30,12 +28,15 @@ from trainable.command_line import (
     SOME_FAILED,
     Parser,
     add_config_options,
+    add_no_reuse,
+    attempt_of,
     check_writable,
     config_of,
+    going_on,
     refuse,
+    whole,
 )
 from trainable.config import EXECUTION_FIELDS, ConfigError, Readout
-from trainable.generators import build_generator
 from trainable.identity import RunSpec, readout_key, training_key, trial_key
 from trainable.metrics import METRICS
 from trainable.progress import train_to_end
@@ -55,7 +56,8 @@ def main() -> int:
     except KeyboardInterrupt:
         ends = "a repetition keeps nothing"
         if options.run_folder is None:
-            ends = f"go on from the last checkpoint with: {_command(options)}"
+            command = going_on(options, "-m", "trainable.train")
+            ends = f"go on from the last checkpoint with: {command}"
         print(f"interrupted; {ends}", file=sys.stderr)
         return INTERRUPTED
 
@@ -64,8 +66,6 @@ def _train(options: argparse.Namespace) -> int:
     """Train the trial that the options name, unless its result is there."""
     storage = Path(options.storage or "runs/")
     check_writable("--storage", storage)
-    if options.no_reuse == "":
-        options.no_reuse = uuid.uuid4().hex
     spec, skipped = _spec(options)
     folder = RunFolder(storage, spec.training_key)
     found = outcome(folder, spec)
@@ -89,14 +89,13 @@ def _spec(options: argparse.Namespace) -> tuple[RunSpec, tuple[str, ...]]:
     if data.skipped:
         _say(options, data.skipped_in_words())
     if config.weights:
-        generator = build_generator(config, len(data.classes))
-        _say(options, weights.load_pretrained(generator, config).in_words())
+        _say(options, weights.try_out(config, len(data.classes)).in_words())
     spec = RunSpec(
         config=config,
         readouts=(config.readout,),
         data_fingerprint=data.fingerprint,
         training_key=training_key(config, data.fingerprint),
-        attempt=options.no_reuse or "",
+        attempt=attempt_of(options),
     )
     return spec, data.skipped
 
@@ -214,13 +213,6 @@ def _execution(options: argparse.Namespace) -> dict[str, Any]:
     return {field: getattr(config, field) for field in fields}
 
 
-def _command(options: argparse.Namespace) -> str:
-    """Return the command that goes on with what was interrupted."""
-    attempt = [f"--no-reuse={options.no_reuse}"] if options.no_reuse else []
-    python = Path(sys.executable).name
-    return shlex.join([python, "-m", "trainable.train", *sys.argv[1:], *attempt])
-
-
 def _say(options: argparse.Namespace, text: str) -> None:
     print(text, file=sys.stderr if options.json else sys.stdout)
 
@@ -235,17 +227,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--storage", metavar="DIR", help="folder of run folders (default: runs/)")
     parser.add_argument(
         "--threads",
-        type=_whole,
+        type=whole(most=4096),
         metavar="N",
         help="of the CPU (default: torch's choice); the last digits depend on it",
     )
-    parser.add_argument(
-        "--no-reuse",
-        nargs="?",
-        const="",
-        metavar="ATTEMPT",
-        help="train again what the run folder holds; with a name, go on with what was so begun",
-    )
+    add_no_reuse(parser)
     parser.add_argument(
         "--run-folder",
         metavar="DIR",
@@ -258,12 +244,6 @@ def _parser() -> argparse.ArgumentParser:
     # So that a repetition sees whether a preset was asked for.
     parser.set_defaults(preset=None)
     return parser
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:5]) <= 4096):
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 4096, but got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -12,19 +12,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
 from trainable.config import ConfigError, TrialConfig
-from trainable.generators import RESNETS, DeepLab
-from trainable.run_folder import BROKEN
+from trainable.generators import RESNETS, DeepLab, build_generator
+from trainable.run_folder import BROKEN, read_tensors
 
 TORCHVISION = "torchvision"  # instead of a file: torchvision's IMAGENET1K_V1 of the trunk's ResNet
 
@@ -128,6 +127,15 @@ def load_pretrained(generator: DeepLab, config: TrialConfig) -> Report:
     )
 
 
+def try_out(config: TrialConfig, classes: int) -> Report:
+    """Return what `load_pretrained` would do for a generator of `config`, before any training.
+
+    Raises:
+        ConfigError: As `load_pretrained`.
+    """
+    return load_pretrained(build_generator(config, classes), config)
+
+
 def _misfit(wanted: Tensor, found: Tensor | None) -> str:
     """Return what keeps a tensor of the file from its place, empty where nothing does."""
     if found is None:
@@ -185,9 +193,7 @@ def _opened(config: TrialConfig) -> Iterator[tuple[BinaryIO, Path, str]]:
 def _read(file: BinaryIO, path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name; nothing in it is executed."""
     try:
-        # What torch warns of (TorchScript, odd pickles) is refused below or harmless.
-        with warnings.catch_warnings(action="ignore"):
-            content: Any = torch.load(file, map_location="cpu", weights_only=True)
+        content = read_tensors(file)
     except BROKEN as error:
         raise ConfigError(
             f"{path}: must be a file that torch.load reads with weights_only=True, but is broken "
