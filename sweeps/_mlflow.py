@@ -15,6 +15,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -63,6 +64,7 @@ class Record:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         self.plan = plan
+        create_database(tracking_uri)
         self.client: MlflowClient = MlflowClient(tracking_uri)
         self.experiment_id = self._experiment()
         self.parent = self._parent()
@@ -286,6 +288,33 @@ class Publisher:
                 f"written ({_first_line(error)}); training goes on, run the same command again "
                 "to catch up"
             )
+
+
+def create_database(tracking_uri: str) -> None:
+    """Create the SQLite file of a tracking URI whole or not at all, where there is none.
+
+    MLflow builds a new database in some fifty migrations; a process killed among them leaves one
+    that no version reads.
+    """
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy.engine import make_url
+
+    url = make_url(tracking_uri) if tracking_uri.startswith("sqlite") else None
+    if url is None or not url.database or Path(url.database).exists():
+        return
+    path = Path(url.database)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        store = SqlAlchemyStore(
+            url.set(database=str(temporary)).render_as_string(hide_password=False),
+            DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH,
+        )
+        store.engine.dispose()
+        with suppress(FileExistsError):  # another sweep was faster: its file is as good
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def git_commit() -> str:

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -14,7 +16,7 @@ from record_helpers import BASE, BEGUN_AT, fail, finish, grid, history_of, miou_
 from analysis import _frames, load_trials
 from sweeps import _mlflow
 from sweeps._best import best_point
-from sweeps._mlflow import CURVES, Publisher, Record
+from sweeps._mlflow import CURVES, Publisher, Record, create_database
 from sweeps._plan import Plan
 from trainable.identity import code_version
 from trainable.run_folder import RunFolder
@@ -475,6 +477,25 @@ def test_a_store_that_is_none_gives_one_warning(
 def test_a_warning_shows_no_password(tmp_path: Path) -> None:
     (warning,) = publish(finished(tmp_path / "runs"), "http://someone:secret@127.0.0.1:1")
     assert "secret" not in warning
+
+
+@pytest.mark.slow
+def test_a_kill_while_the_database_is_made_leaves_none_that_is_half_made(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    database = tmp_path / "mlflow.db"
+    uri = f"sqlite:///{database}"
+    program = f"from sweeps._mlflow import create_database; create_database({uri!r})"
+    maker = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size for path in tmp_path.glob(".mlflow.db.*.tmp")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    maker.kill()
+    maker.wait()
+    assert not database.exists()
+    create_database(uri)
+    assert MlflowClient(uri).get_experiment_by_name("Default") is not None
 
 
 def test_a_slow_store_does_not_hold_up_the_sweep(
