@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,11 @@ class PlannedRun:
         return in_words(self.spec.config, (*axes, "seed"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Plan:
     """A sweep's trials, the training runs that answer them, and where their folders lie.
+
+    A sweep that chooses as it goes adds trials to it while others train.
 
     Attributes:
         name: Of the sweep.
@@ -48,7 +50,9 @@ class Plan:
         base: The config that the axes vary.
         data: Fingerprint and classes of the data set.
         storage: Folder of all run folders.
-        runs: In the order in which to train.
+        attempt: If not empty, results of other attempts do not count as done.
+        runs: The training runs, in the order in which to train.
+        stopped: Why this sweep wants no more of a run that has no outcome, by training key.
     """
 
     name: str
@@ -57,7 +61,11 @@ class Plan:
     base: TrialConfig
     data: DataFacts
     storage: Path
-    runs: tuple[PlannedRun, ...]
+    attempt: str = ""
+    runs: list[PlannedRun] = field(default_factory=list)
+    stopped: dict[str, str] = field(default_factory=dict)
+    _places: dict[str, int] = field(default_factory=dict)  # of each run, by its training key
+    _done: set[str] = field(default_factory=set)  # an outcome stays: no folder is read again for it
 
     @property
     def trials(self) -> list[Trial]:
@@ -70,7 +78,50 @@ class Plan:
 
     def pending(self) -> list[PlannedRun]:
         """Return the runs that are still to be trained."""
-        return [run for run in self.runs if self.outcome(run) is None]
+        return [run for run in self.runs if self._is_pending(run)]
+
+    def _is_pending(self, run: PlannedRun) -> bool:
+        key = run.spec.training_key
+        if key in self.stopped or key in self._done:
+            return False
+        if self.outcome(run) is None:
+            return True
+        self._done.add(key)
+        return False
+
+    def add(self, configs: Iterable[TrialConfig]) -> list[PlannedRun]:
+        """Take in trials and return the training runs that answer them, in the order given.
+
+        Trials that differ only in their readout share a run, also with trials taken in before; a
+        run that lacks a readout is trained again with the ones it has besides: all numbers of a
+        run folder come from one trajectory. A trial that stands twice counts once.
+        """
+        merged: dict[str, dict[str, Trial]] = {}
+        for config in configs:
+            canonical = config.canonical()
+            trial = Trial(
+                config=canonical,
+                training_key=training_key(canonical, self.data.fingerprint),
+                trial_key=trial_key(canonical, self.data.fingerprint),
+            )
+            merged.setdefault(trial.training_key, {})[trial.trial_key] = trial
+        return [self._merge(key, trials) for key, trials in merged.items()]
+
+    def _merge(self, key: str, trials: dict[str, Trial]) -> PlannedRun:
+        place = self._places.get(key)
+        known = {} if place is None else {t.trial_key: t for t in self.runs[place].trials}
+        if place is not None and trials.keys() <= known.keys():
+            return self.runs[place]
+        run = _planned_run(
+            tuple((known | trials).values()), self.data.fingerprint, self.storage, self.attempt
+        )
+        if place is None:
+            self._places[key] = len(self.runs)
+            self.runs.append(run)
+        else:
+            self.runs[place] = run
+            self._done.discard(key)
+        return run
 
 
 def in_words(config: TrialConfig, fields: Iterable[str]) -> str:
@@ -92,10 +143,7 @@ def make_plan(
     storage: Path,
     attempt: str = "",
 ) -> Plan:
-    """Merge trials into training runs.
-
-    A run that lacks a readout is trained again with the ones it has besides: all numbers of a run
-    folder come from one trajectory.
+    """Merge trials into training runs; see `Plan.add`.
 
     Args:
         name: Of the sweep.
@@ -106,30 +154,18 @@ def make_plan(
         storage: Folder of all run folders.
         attempt: If not empty, results of other attempts do not count as done.
     """
-    merged: dict[str, dict[str, Trial]] = {}
-    for config in configs:
-        canonical = config.canonical()
-        trial = Trial(
-            config=canonical,
-            training_key=training_key(canonical, data.fingerprint),
-            trial_key=trial_key(canonical, data.fingerprint),
-        )
-        merged.setdefault(trial.training_key, {})[trial.trial_key] = trial
-    runs = [
-        _planned_run(tuple(trials.values()), data.fingerprint, storage, attempt)
-        for trials in merged.values()
-    ]
-    # The longest first, so that the last slot to finish idles the others least.
-    runs.sort(key=lambda run: not run.spec.config.has_adversary)
-    return Plan(
+    plan = Plan(
         name=name,
         sweep_key=_sweep_key(name, base, axes, data.fingerprint),
         axes=axes,
         base=base,
         data=data,
         storage=storage,
-        runs=tuple(runs),
+        attempt=attempt,
     )
+    # The longest first, so that the last slot to finish idles the others least.
+    plan.add(sorted(configs, key=lambda config: not config.has_adversary))
+    return plan
 
 
 def _planned_run(
