@@ -21,6 +21,7 @@ import torch
 
 from sweeps._plan import Plan, PlannedRun
 from sweeps._screen import Execution, Screen
+from sweeps._source import Source
 
 MAX_RETRIES = 2  # of a run whose worker died; it goes on from its last good checkpoint
 # Ray reads these at import: no stock output, loggers or telemetry; token authentication.
@@ -95,16 +96,16 @@ def ray_slots(resources: Resources, wanted: int) -> Iterator[Slots]:
 
 def execute(
     plan: Plan,
-    pending: list[PlannedRun],
+    source: Source,
     slots: Slots,
     screen: Screen,
     on_outcome: Callable[[PlannedRun, str | None], None],
 ) -> Execution:
-    """Train the pending runs; return when all ended, or the time budget did.
+    """Train what a source gives; return when all ended, or the time budget did.
 
     Args:
         plan: The sweep.
-        pending: Those of its runs to train.
+        source: Gives its runs.
         slots: Of the Ray that runs.
         screen: Is told what happens.
         on_outcome: Called for each run that ended, with the cause if its worker failed.
@@ -117,6 +118,7 @@ def execute(
     from sweeps._report import Report
     from trainable.ray_trainable import SegmentationTrainable
 
+    pending = list(iter(source.next, None))
     execution = Execution(slots=slots.count)
     scratch = plan.storage / ".tune"
     tuner = tune.Tuner(

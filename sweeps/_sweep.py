@@ -20,6 +20,7 @@ from sweeps._mlflow import Publisher
 from sweeps._plan import Plan, make_plan
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
+from sweeps._source import Listed, Source
 from trainable import datasets, weights
 from trainable.command_line import (
     INTERRUPTED,
@@ -36,6 +37,12 @@ from trainable.run_folder import CRASH_LOG
 from trainable.training_run import pick_device
 
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
+Sources = Callable[[Plan, argparse.Namespace], Source]
+
+
+def listed(plan: Plan, options: argparse.Namespace) -> Source:
+    """Return what trains the plan as it is."""
+    return Listed(plan.pending())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +53,13 @@ class Question:
         name: Of the sweep, also in the record.
         axes: The config fields that it varies, besides the seed.
         trials: From the base config, the seeds and the script's options to the trials.
+        source: From the plan and the options to what gives the training runs.
     """
 
     name: str
     axes: tuple[str, ...]
     trials: Trials
+    source: Sources = listed
 
 
 def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
@@ -67,7 +76,7 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
         if options.json:
             print(json.dumps(_summary(plan, None, None, [])))
         return OK
-    return _answer(plan, options, console)
+    return _answer(question, plan, options, console)
 
 
 def _plan(question: Question, options: argparse.Namespace) -> Plan:
@@ -100,7 +109,7 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
     )
 
 
-def _answer(plan: Plan, options: argparse.Namespace, console: Console) -> int:
+def _answer(question: Question, plan: Plan, options: argparse.Namespace, console: Console) -> int:
     pending = plan.pending()
     done = len(plan.runs) - len(pending)
     head = f"{plan.name} on {plan.base.dataset}: {len(plan.trials)} trials"
@@ -131,7 +140,8 @@ def _answer(plan: Plan, options: argparse.Namespace, console: Console) -> int:
                     slots=slots.count,
                 )
                 stack.enter_context(screen)
-                execution = execute(plan, pending, slots, screen, publisher.publish)
+                source = question.source(plan, options)
+                execution = execute(plan, source, slots, screen, publisher.publish)
     except ExecutorError as error:
         refuse(str(error))
     except KeyboardInterrupt:
