@@ -53,6 +53,8 @@ class Plan:
         attempt: If not empty, results of other attempts do not count as done.
         runs: The training runs, in the order in which to train.
         stopped: Why this sweep wants no more of a run that has no outcome, by training key.
+        tags: What the record is to say of a trial besides, by trial key.
+        notes: What a person at the screen is to be told, one line each.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Plan:
     attempt: str = ""
     runs: list[PlannedRun] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     _places: dict[str, int] = field(default_factory=dict)  # of each run, by its training key
     _done: set[str] = field(default_factory=set)  # an outcome stays: no folder is read again for it
 
