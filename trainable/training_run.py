@@ -20,6 +20,7 @@ from trainable.datasets import DataSet
 from trainable.identity import RunSpec, code_version, readout_key
 from trainable.metrics import METRICS
 from trainable.run_folder import RunFolder
+from trainable.samples import Samples
 from trainable.trainer import Trainer, build_trainer, new_generator
 from trainable.weights import load_pretrained
 
@@ -45,6 +46,7 @@ class TrainingRun:
         with ExitStack() as stack:
             stack.enter_context(self.folder)
             self.trainer = self._build()
+            self.samples = Samples(self.folder.path, self.trainer)
             self._held = stack.pop_all()
 
     def _build(self) -> Trainer:
@@ -99,6 +101,7 @@ class TrainingRun:
         while not trainer.finished:
             before = trainer.iteration
             trainer.advance()
+            self.samples.take()
             if trainer.iteration // every > before // every or trainer.finished:
                 self.save()
             if time.monotonic() >= deadline:
@@ -132,11 +135,13 @@ class TrainingRun:
             key, readout = readout_key(average.readout), dataclasses.asdict(average.readout)
             network = trainer.averaged(average)
             swa = trainer.evaluate(network)
+            self.samples.take_averaged(average.readout, network)
             readouts[key] = {"readout": readout, "averaged": average.averaged, "swa": swa}
             state = dict(network.named_buffers()) | trainer.averages.named(
                 average, trainer.generator
             )
             averages[key] = {"readout": readout, "state": state}
+        self.samples.save()
         self.folder.save_model(
             self._names()
             | {
