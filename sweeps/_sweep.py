@@ -70,7 +70,11 @@ class Question:
 
 def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
     """Answer the question as the command line says, and return the exit code."""
-    options = parser.parse_args()
+    return answer(question, parser.parse_args())
+
+
+def answer(question: Question, options: argparse.Namespace) -> int:
+    """Answer the question as the options of `sweep_parser` say, and return the exit code."""
     console = Console(stderr=options.json, highlight=False)
     try:
         plan = _plan(question, options)
