@@ -81,7 +81,7 @@ class SearchSource:
 
     def outline(self) -> None:
         """Add to the plan as many runs as are still to come; their settings are a guess."""
-        while len(self.asks) < self.search.max_asks:
+        while len(self.asks) < self.search.asks:
             self._keep(self.search.space.values(self._study.ask(self._point())))
         for ask in self.asks[: self.search.confirm]:
             self.plan.add(other_seeds(ask.trials[0].config, self.search.seeds))
@@ -104,7 +104,7 @@ class SearchSource:
             ask = self._again.popleft()
             if self._is_to_be_trained(ask):
                 return ask.run
-        while len(self.asks) < self.search.max_asks:
+        while len(self.asks) < self.search.asks:
             ask = self._ask()
             self._answer(ask)
             if self._is_to_be_trained(ask):
@@ -244,7 +244,7 @@ class SearchSource:
 
     def _choose_when_all_ended(self) -> None:
         """Put the best settings on the list of what is trained with other seeds."""
-        all_asked = len(self.asks) >= self.search.max_asks
+        all_asked = len(self.asks) >= self.search.asks
         if self._confirming is None and all_asked and not self._under_way():
             runs = plan_confirmation(self.plan, self.search, self.asks)
             self._confirming = deque(run for run in runs if self.plan.outcome(run) is None)

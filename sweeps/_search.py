@@ -26,7 +26,7 @@ class Search:
     Attributes:
         space: What varies.
         method: How settings are chosen.
-        max_asks: How many settings are asked for.
+        asks: How many settings are asked for.
         confirm: How many of the best are trained again with other seeds: the best of many on one
             seed owes part of its value to that seed.
         seeds: How many other seeds.
@@ -36,7 +36,7 @@ class Search:
 
     space: Space
     method: Method
-    max_asks: int
+    asks: int
     confirm: int
     seeds: int
     points: tuple[Mapping[str, Any], ...] = ()

@@ -16,7 +16,7 @@ from trainable.command_line import whole
 from trainable.config import ConfigError
 
 # With 3 x 3 runs that confirm, the demo takes about 4 minutes on two cores at 12 s a run.
-MAX_TRIALS = 24
+ASKS = 24
 CONFIRM = 3
 
 
@@ -38,11 +38,11 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         help="value a training run by its best readout, or suggest one (default: exhaustive)",
     )
     parser.add_argument(
-        "--max-trials",
+        "--asks",
         type=whole(),
-        default=MAX_TRIALS,
+        default=ASKS,
         metavar="N",
-        help=f"settings to ask for (default: {MAX_TRIALS})",
+        help=f"settings to ask for (default: {ASKS})",
     )
     parser.add_argument(
         "--confirm",
@@ -80,7 +80,7 @@ def search_source(plan: Plan, options: argparse.Namespace, space: Space) -> Sear
     search = Search(
         space=space,
         method=Method(sampler=options.sampler, scheduler=options.scheduler, seed=plan.base.seed),
-        max_asks=options.max_trials,
+        asks=options.asks,
         confirm=options.confirm,
         seeds=options.seeds,
         points=tuple(read_point(text, space, plan.base) for text in options.points),

@@ -54,17 +54,27 @@ class Question:
         axes: The config fields that it varies, besides the seed.
         trials: From the base config, the seeds and the script's options to the trials.
         source: From the plan and the options to what gives the training runs.
+        question: The same in one sentence.
+        settings: `key=value` that this question changes in a preset, before `--set` has its say.
+        with_samples: Whether the record takes the predicted masks, too.
     """
 
     name: str
     axes: tuple[str, ...]
     trials: Trials
     source: Sources = listed
+    question: str = ""
+    settings: tuple[str, ...] = ()
+    with_samples: bool = False
 
 
 def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
     """Answer the question as the command line says, and return the exit code."""
-    options = parser.parse_args()
+    return answer(question, parser.parse_args())
+
+
+def answer(question: Question, options: argparse.Namespace) -> int:
+    """Answer the question as the options of `sweep_parser` say, and return the exit code."""
     console = Console(stderr=options.json, highlight=False)
     try:
         plan = _plan(question, options)
@@ -80,6 +90,8 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
 
 
 def _plan(question: Question, options: argparse.Namespace) -> Plan:
+    if options.config is None:
+        options.overrides = [*question.settings, *options.overrides]
     base = weights.pin(config_of(options))
     seeds = range(base.seed, base.seed + options.seeds)
     trials = question.trials(base, seeds, options)
@@ -98,7 +110,7 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
     data = datasets.inspect(base)
     for network in {config.generator: config for config in trials if config.weights}.values():
         weights.try_out(network, len(data.classes))
-    return make_plan(
+    plan = make_plan(
         question.name,
         trials,
         base=base,
@@ -107,6 +119,8 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
         storage=storage,
         attempt=attempt_of(options),
     )
+    plan.question, plan.with_samples = question.question, question.with_samples
+    return plan
 
 
 def _answer(question: Question, plan: Plan, options: argparse.Namespace, console: Console) -> int:

@@ -46,7 +46,7 @@ def search_of(
     axes: dict[str, Axis] | None = None,
     **changes: Any,
 ) -> Search:
-    values: dict[str, Any] = {"max_asks": 8, "confirm": 0, "seeds": 2} | changes
+    values: dict[str, Any] = {"asks": 8, "confirm": 0, "seeds": 2} | changes
     return Search(
         space=Space(axes=axes or AXES, readouts=readouts),
         method=Method(sampler=sampler, scheduler=scheduler, seed=BASE.seed),

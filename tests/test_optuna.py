@@ -67,7 +67,7 @@ def killed_at(storage: Path, search: Search, at: int) -> bool:
 def test_a_search_killed_anywhere_goes_on_as_one_that_was_not(
     tmp_path: Path, sampler: str, scheduler: str, readouts: str
 ) -> None:
-    search = search_of(sampler=sampler, scheduler=scheduler, readouts=readouts, max_asks=7)
+    search = search_of(sampler=sampler, scheduler=scheduler, readouts=readouts, asks=7)
     straight = told(searched(tmp_path / "straight", search))
     step = 9 if sampler == "gp" else 4  # a Gaussian process takes half a second per ask
     at = 1
