@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps._plan import Plan
 from sweeps._search import VALUE, Ask
@@ -67,9 +68,9 @@ class Projection:
                     self._study.add_trial(trial)
                     self._written.add(trial.user_attrs["trial_key"])
                 del self._waiting[0]
-        except StorageInternalError as error:
+        except (StorageInternalError, SQLAlchemyError) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
-            note = f"{self.name} in optuna.db is behind ({reason}); the same command brings it up"
+            note = f"{self.name} in optuna.db is behind ({reason}); the same command makes it up"
             if note not in self.plan.notes:
                 self.plan.notes.append(note)
 

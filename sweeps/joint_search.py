@@ -23,6 +23,7 @@ from sweeps._search_options import add_search_options, search_source
 from sweeps._source import Source
 from sweeps._space import Axis, Choice, Range, Space
 from sweeps._sweep import Question, run_sweep
+from sweeps.swa_grid import THRESHOLDS, intervals
 from trainable.config import TrialConfig
 
 # Fig. 4's from the smallest that acts to equal weight. A weight matters by its order of magnitude.
@@ -30,9 +31,6 @@ LAMBDA_ADV = Range(0.0005, 1.0, log=True)
 # Times the preset's own: the paper's and the base code's choices lie within a factor of 2.5 of
 # each other, and beyond a factor of 4 the demo's training fails or does not get far.
 LR_FACTOR = 4.0
-# Times the preset's own, and thirds of the training: cheap, since a run carries them all.
-SWA_N_FACTORS = (0.2, 0.4, 1, 2, 4, 10)
-SWA_THRESHOLDS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,15 +41,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def axes(base: TrialConfig) -> dict[str, Axis]:
-    """Return what is searched, round the settings of a preset."""
-    wanted = (round(factor * base.swa_n) for factor in SWA_N_FACTORS)
-    intervals = sorted({min(max(1, n), base.iterations) for n in wanted})
+    """Return what is searched, round the settings of a preset; a run carries all of swa_grid's."""
     return {
         "lambda_adv": LAMBDA_ADV,
         "lr_generator": _round(base.lr_generator),
         "lr_discriminator": _round(base.lr_discriminator),
-        "swa_n": Choice(tuple(intervals)),
-        "swa_threshold": Choice(SWA_THRESHOLDS),
+        "swa_n": Choice(tuple(intervals(base))),
+        "swa_threshold": Choice(THRESHOLDS),
     }
 
 
@@ -73,6 +69,7 @@ def source(plan: Plan, options: argparse.Namespace) -> Source:
 
 QUESTION = Question(
     name="joint_search",
+    question="Which adversarial weight, learning rates and averaging together give the best mIoU?",
     axes=("lambda_adv", "lr_generator", "lr_discriminator", "swa_n", "swa_threshold"),
     trials=trials,
     source=source,

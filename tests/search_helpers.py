@@ -33,7 +33,8 @@ class KilledError(Exception):
 
 def miou(config: TrialConfig, readout: Readout) -> tuple[float, float]:
     """Return val/miou and swa/miou: a hill over lambda and learning rate, n=5 and 0.5 on top."""
-    far = math.log10(config.lambda_adv / 0.02) ** 2 + math.log10(config.lr_generator / 0.02) ** 2
+    lambda_adv = max(config.lambda_adv, 1e-4)  # also of the baseline
+    far = math.log10(lambda_adv / 0.02) ** 2 + math.log10(config.lr_generator / 0.02) ** 2
     val = 0.7 - 0.05 * far + 0.001 * config.seed
     return val, val + 0.02 * (readout.swa_n == 5) + 0.01 * readout.swa_threshold
 
