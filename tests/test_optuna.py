@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -149,7 +150,7 @@ def test_a_search_of_more_asks_goes_on_with_that_of_fewer(tmp_path: Path) -> Non
      {"points": ({"lambda_adv": 0.1, "lr_generator": 0.02},)}],
 )  # fmt: skip
 def test_another_search_begins_anew_says_why_and_shares_the_runs(
-    tmp_path: Path, change: dict[str, object]
+    tmp_path: Path, change: dict[str, Any]
 ) -> None:
     searched(tmp_path, search_of(asks=2))
     other = begin(tmp_path, search_of(asks=2, **change))
