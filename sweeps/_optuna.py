@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from sweeps._event_log import EventLog
 from sweeps._plan import Plan, PlannedRun
@@ -32,7 +33,8 @@ from trainable.run_folder import RunFolder
 class SearchSource:
     """The runs of a search, in the order of its asks, then those that confirm its best.
 
-    Nothing is written before `begin`, which comes before the first `next`.
+    As a context manager it is the search's one driver. Nothing is written before it is entered,
+    and no run is given.
 
     Args:
         plan: The sweep; asks are added to it, also those that the log tells of.
@@ -60,8 +62,8 @@ class SearchSource:
         self._again = deque(self._under_way())
         self._choose_when_all_ended()
 
-    def begin(self) -> None:
-        """Become the search's one driver, and tell what was answered while there was none.
+    def __enter__(self) -> Self:
+        """Become the one driver, and tell what was answered while there was none.
 
         Raises:
             ConfigError: Another process drives the search.
@@ -78,6 +80,17 @@ class SearchSource:
         for ask in self._under_way():
             self._answer(ask)
         self._choose_when_all_ended()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Wait for the stored study, and let another process drive the search."""
+        self._projection.close()
+        self._log.close()
 
     def outline(self) -> None:
         """Add to the plan as many runs as are still to come; their settings are a guess."""
@@ -85,11 +98,6 @@ class SearchSource:
             self._keep(self.search.space.values(self._study.ask(self._point())))
         for ask in self.asks[: self.search.confirm]:
             self.plan.add(other_seeds(ask.trials[0].config, self.search.seeds))
-
-    def close(self) -> None:
-        """Wait for the stored study, and let another process drive the search."""
-        self._projection.close()
-        self._log.close()
 
     @property
     def exhausted(self) -> bool:

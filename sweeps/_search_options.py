@@ -68,11 +68,10 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 
 
 def search_source(plan: Plan, options: argparse.Namespace, space: Space) -> SearchSource:
-    """Return the source of a search, ready to give runs; with `--plan` the plan is filled instead.
+    """Return the source of a search; with `--plan` it has filled the plan instead.
 
     Raises:
-        ConfigError: The space, a point, the sampler or the scheduler is not usable, or another
-            process drives the search.
+        ConfigError: The space, a point, the sampler or the scheduler is not usable.
     """
     space.check(plan.base)
     _refuse_fixed(space, options)
@@ -89,8 +88,6 @@ def search_source(plan: Plan, options: argparse.Namespace, space: Space) -> Sear
     source = SearchSource(plan, search)
     if options.plan:
         source.outline()
-    else:
-        source.begin()
     return source
 
 

@@ -62,8 +62,12 @@ def empty_plan(storage: Path, base: TrialConfig = BASE, axes: tuple[str, ...] = 
 
 def begin(storage: Path, search: Search, plan: Plan | None = None) -> SearchSource:
     source = SearchSource(plan or empty_plan(storage), search)
-    source.begin()
+    source.__enter__()
     return source
+
+
+def leave(source: SearchSource) -> None:
+    source.__exit__(None, None, None)
 
 
 def validations(config: TrialConfig) -> list[tuple[int, float]]:

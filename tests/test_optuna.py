@@ -18,6 +18,7 @@ from search_helpers import (
     drive,
     empty_plan,
     history,
+    leave,
     miou,
     search_of,
     told,
@@ -51,7 +52,7 @@ def _early_model(monkeypatch: pytest.MonkeyPatch) -> None:
 def searched(storage: Path, search: Search, *, slots: int = 2) -> SearchSource:
     source = begin(storage, search)
     drive(source, slots=slots)
-    source.close()
+    leave(source)
     return source
 
 
@@ -68,7 +69,7 @@ def killed_at(storage: Path, search: Search, at: int) -> bool:
     source = SearchSource(empty_plan(storage), search)
     killer.arm(source._log)
     try:
-        source.begin()
+        source.__enter__()
         drive(source, tick=killer.tick)
     except KilledError:
         return True
@@ -112,7 +113,7 @@ def test_a_restart_gives_first_what_was_under_way_in_the_order_of_its_asks(tmp_p
     search = search_of(asks=5)
     before = begin(tmp_path, search)
     given = [before.next() for _ in range(3)]
-    before.close()
+    leave(before)
     again = begin(tmp_path, search)
     assert [again.next() for _ in range(3)] == given
     assert len(again.asks) == 3
@@ -129,7 +130,7 @@ def test_a_run_that_a_budget_cut_off_is_neither_told_nor_followed_by_another(
     source.ended(run, None)
     assert source.asks[0].state is None
     assert (source.next(), source.exhausted) == (None, True)
-    source.close()
+    leave(source)
     assert begin(tmp_path, search_of()).next() == run
 
 
@@ -184,9 +185,9 @@ def test_a_search_has_one_driver(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must have one driver"):
         begin(tmp_path, search_of())
     assert first.next() is not None
-    first.close()
+    leave(first)
     with pytest.raises(ConfigError, match="must have one driver"):
-        late.begin()  # what it read is no longer all there is
+        late.__enter__()  # what it read is no longer all there is
 
 
 # What is told
@@ -252,7 +253,7 @@ def test_a_crash_is_told_as_failed_and_not_tried_again_by_a_restart(tmp_path: Pa
     run = source.next()
     assert run is not None
     source.ended(run, "CUDA error")
-    source.close()
+    leave(source)
     again = begin(tmp_path, search)
     assert (again.next(), again.exhausted) == (None, True)
     assert again.plan.stopped == {run.spec.training_key: "CUDA error"}
@@ -317,7 +318,7 @@ def test_optuna_opens_the_stored_study_and_finds_every_sibling_once(tmp_path: Pa
     search = search_of(scheduler="asha", sampler="random", asks=12, confirm=1)
     source = searched(tmp_path, search)
     again = begin(tmp_path, search)
-    again.close()  # a restart writes nothing twice
+    leave(again)  # a restart writes nothing twice
     storage = f"sqlite:///{tmp_path / 'optuna.db'}"
     (name,) = optuna.get_all_study_names(storage)
     assert name.startswith(f"joint_search-{source.plan.sweep_key}-")
@@ -345,7 +346,7 @@ def test_a_store_that_cannot_be_written_holds_nothing_up_and_is_made_up_for(
     assert all(ask.state is not None for ask in source.asks)
     assert "is behind" in " ".join(source.plan.notes)
     tmp_path.joinpath("optuna.db").unlink()
-    begin(tmp_path, search_of(asks=3)).close()
+    leave(begin(tmp_path, search_of(asks=3)))
     (name,) = optuna.get_all_study_names(f"sqlite:///{tmp_path / 'optuna.db'}")
     study = optuna.load_study(study_name=name, storage=f"sqlite:///{tmp_path / 'optuna.db'}")
     assert len(study.trials) == 18
@@ -380,7 +381,7 @@ def test_a_warm_start_tells_the_sampler_of_finished_runs_that_fit(tmp_path: Path
     assert sorted(trial.params["lambda_adv"] for trial in trials) == [0.01, 0.1]
     assert {trial.value for trial in trials} == {miou(c, c.readout)[1] for c in fitting}
     drive(source)
-    source.close()
+    leave(source)
     assert [ask.number for ask in source.asks] == [0, 1]
     # What was told stays told, whatever becomes of the folders.
     for path in (tmp_path / "earlier").glob("*/result.json"):
