@@ -183,7 +183,7 @@ def _add_trial(
     for name, value in (BASE | params).items():
         rows.add("SqlParam", run_uuid=run, key=name, value=str(value))
     history = _history(random)
-    points = [(name, row[name], row["iteration"]) for row in history for name in CURVES]
+    points = [(name, row[name], int(row["iteration"])) for row in history for name in CURVES]
     for name, value, step in points[: len(points) // 2] if failed else points:
         rows.add("SqlMetric", **_point(run, name, value, step))
     last = {} if failed else {name: random.normal(0.6, 0.02) for name in METRICS}
@@ -249,8 +249,8 @@ def _write_artifacts(folder: Path, history: list[dict[str, float]], *, masks: bo
     (folder / DETAIL_FILE).write_text(json.dumps(detail), encoding="utf-8")
     if masks:
         names = [f"{kind}-{k}" for k in range(3) for kind in ("truth", "raw-60", "raw-240", "swa")]
-        arrays = {name: np.zeros((48, 48), np.uint8) for name in names}
-        images = {f"image-{k}": np.full((48, 48, 3), 99, np.uint8) for k in range(3)}
+        arrays: dict[str, Any] = {name: np.zeros((48, 48), np.uint8) for name in names}
+        arrays |= {f"image-{k}": np.full((48, 48, 3), 99, np.uint8) for k in range(3)}
         packed = io.BytesIO()
-        np.savez_compressed(packed, **arrays, **images)
+        np.savez_compressed(packed, **arrays)
         (folder / MASKS_FILE).write_bytes(packed.getvalue())
