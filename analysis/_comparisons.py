@@ -103,8 +103,8 @@ class Comparison:
 
     @property
     def places(self) -> int:
-        """Decimals that the difference deserves, in points."""
-        return decimals(100 * (self.high - self.difference))
+        """Decimals of the difference in points; one at least, so that an end near 0 has a sign."""
+        return max(decimals(100 * (self.high - self.difference)), 1)
 
     def _evidence(self) -> str:
         low, high = (fixed(100 * end, self.places) for end in (self.low, self.high))
@@ -125,8 +125,9 @@ def compare(one: Mapping[int, float], other: Mapping[int, float]) -> Comparison:
 
     With two or more seeds in common, a paired t-test on the differences, over those seeds alone:
     what a seed gives to both settings (initialisation, batches, crops) cancels. With fewer,
-    Welch's t-test over all seeds. Both are exact at any number of seeds from two on where the
-    values are normal. With one seed there is a difference and nothing else.
+    Welch's t-test over all seeds. From two seeds on the first is exact where the differences are
+    normal, the second nearly so where the values are. With one seed there is a difference and
+    nothing else.
 
     Args:
         one: Value of each seed, as fractions; those that are not finite are left out and counted.
