@@ -15,12 +15,14 @@ from analysis._cells import Cell, seeds_note, table
 from analysis._comparisons import MOST_SEEDS, POWER, Comparison
 from analysis._families import against_best
 from analysis._intervals import student_t
-from analysis._numbers import count, fixed, percent_words
+from analysis._numbers import count, fixed
 from analysis._selection import choose
 
 WEIGHTS = {"val/miou": "raw weights", "swa/miou": "averaged weights"}
 SHOWN_OF_SEARCH = 5  # settings of a search that none has confirmed yet
 TO_BEST = "to the best [points]"
+FRESH = "on fresh seeds [%]"
+SEEN = "in the search, optimistic [%]"
 SEEDS_NEEDED = "seeds needed"
 
 Key = tuple[Any, ...]
@@ -51,17 +53,16 @@ def grid_summary(
     asked = _scores(trials, axes, metric)
     scores = {name: _scores(finished, axes, name) for name in WEIGHTS}
     ranked, gains = _ranked(scores[metric])
-    finding = _grid_finding(scores[metric], gains, axes)
+    finding = _finding(scores[metric], gains, axes)
     rows = []
-    for key in (*ranked, *(key for key in asked if key not in ranked)):
+    for key in (*ranked, *(key for key in asked if key not in scores[metric])):
         done, wanted = len(scores[metric].get(key, {})), len(asked[key])
-        row: dict[str, Cell] = {
-            **dict(zip(axes, map(_plain, key), strict=True)),
-            "seeds": done if done == wanted else f"{done} of {wanted}",
-        }
-        for name, words in WEIGHTS.items():
-            row[f"{words} [%]"] = mean_of(scores[name].get(key, {}))
-        rows.append(row | _to_best(key, ranked, gains))
+        rows.append(
+            dict(zip(axes, key, strict=True))
+            | {"seeds": done if done == wanted else f"{done} of {wanted}"}
+            | {f"{w} [%]": mean_of(scores[name].get(key, {})) for name, w in WEIGHTS.items()}
+            | _to_best(key, ranked, gains)
+        )
     return table(
         rows,
         title=f"Settings of {trials.attrs.get('sweep', 'the grid')}, {_dataset(trials)}",
@@ -109,29 +110,25 @@ def search_summary(
     listed = ranked or _ranked(seen)[0][:SHOWN_OF_SEARCH]
     finding = "No setting has been confirmed on fresh seeds"
     if ranked:
-        mean = student_t(fresh[ranked[0]].values())
-        finding = f"{_name(ranked[0], axes)} is the best on fresh seeds with {percent_words(mean)}"
-    rows = []
-    for key in listed:
-        row: dict[str, Cell] = {
-            **dict(zip(axes, map(_plain, key), strict=True)),
-            "fresh seeds": len(fresh.get(key, {})),
-            "on fresh seeds [%]": mean_of(fresh.get(key, {})),
-            **_to_best(key, ranked, gains),
-            "in the search, optimistic [%]": mean_of(seen.get(key, {})),
-        }
-        rows.append(row)
+        finding = f"On fresh seeds {_finding(fresh, gains, axes)}"
+    rows = [
+        dict(zip(axes, key, strict=True))
+        | {"fresh seeds": len(fresh.get(key, {})), FRESH: mean_of(fresh.get(key, {}))}
+        | _to_best(key, ranked, gains)
+        | {SEEN: mean_of(seen.get(key, {}))}
+        for key in listed
+    ]
     return table(
         rows,
         title=f"Best settings of {trials.attrs.get('sweep', 'the search')}, {_dataset(trials)}",
         finding=finding,
-        measured=["on fresh seeds [%]", TO_BEST, "in the search, optimistic [%]"],
+        measured=[FRESH, TO_BEST, SEEN],
         caption=sentences(
             [
                 f"mIoU of the {WEIGHTS[metric]} on the validation set of {_dataset(trials)}",
                 *frame_notes(trials),
                 _search_note(trials, seen),
-                *seeds_note(row["on fresh seeds [%]"] for row in rows),
+                *seeds_note(row[FRESH] for row in rows),
                 *_family_notes(ranked, gains, axes),
                 finding,
                 *_optimism_notes(fresh, seen),
@@ -145,7 +142,7 @@ def _scores(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> Scores:
     found: Scores = {}
     columns = (rows[name].tolist() for name in (*axes, "seed", metric))
     for *key, seed, value in zip(*columns, strict=True):
-        found.setdefault(tuple(key), {})[int(seed)] = float(value)
+        found.setdefault(tuple(map(_known, key)), {})[int(seed)] = float(value)
     return found
 
 
@@ -186,7 +183,7 @@ def _family_notes(
     ]
 
 
-def _grid_finding(scores: Scores, gains: Mapping[Key, Comparison], axes: Sequence[str]) -> str:
+def _finding(scores: Scores, gains: Mapping[Key, Comparison], axes: Sequence[str]) -> str:
     """Say which setting came out best, what that is worth, and how many others may be as good."""
     try:
         found = choose(scores)
@@ -235,7 +232,8 @@ def _name(key: Key, axes: Sequence[str]) -> str:
     return ", ".join(f"{axis}={shown(part)}" for axis, part in zip(axes, key, strict=True))
 
 
-def _plain(part: Any) -> Cell:
+def _known(part: Any) -> Any:
+    """Return None for a field that a trial has not: NaN would not equal itself as a key."""
     return None if isinstance(part, float) and math.isnan(part) else part
 
 

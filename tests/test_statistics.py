@@ -87,7 +87,8 @@ def test_a_seed_that_only_one_setting_has_is_left_out_and_counted() -> None:
 
 def test_one_seed_gives_a_difference_and_nothing_else() -> None:
     for found in (compare({0: 0.5}, {0: 0.4}), compare({0: 0.5}, {1: 0.3, 2: 0.5})):
-        assert (found.n, found.difference) == (1, pytest.approx(0.1))
+        assert found.n == 1
+        assert found.difference == pytest.approx(0.1)
         assert all(math.isnan(x) for x in (found.low, found.high, found.p, found.p_corrected))
         assert not found.distinguishable
         assert found.seeds_needed is None
@@ -203,7 +204,7 @@ def test_holm_multiplies_by_rank_and_never_decreases() -> None:
 
 def test_holm_counts_only_the_comparisons_that_could_be_tested() -> None:
     one, nothing, other = holm([0.01, math.nan, 0.04])
-    assert (one, other) == (pytest.approx(0.02), pytest.approx(0.04))
+    assert [one, other] == pytest.approx([0.02, 0.04])
     assert math.isnan(nothing)
 
 
@@ -214,9 +215,8 @@ def test_holm_takes_a_family_of_which_not_all_is_at_hand() -> None:
 def test_a_family_raises_false_alarms_no_more_often_than_one_comparison() -> None:
     sweeps = paired_sweeps(np.random.default_rng(4), [0.7] * 4, 5, sweeps=2000)
     families = [against(0, dict(enumerate(map(by_seed, rows)))).values() for rows in sweeps]
-    assert at_most(
-        sum(any(one.distinguishable for one in family) for family in families), 0.05, 2000
-    )
+    alarms = sum(any(one.distinguishable for one in family) for family in families)
+    assert at_most(alarms, 0.05, 2000)
     alone = sum(any(one.p < 0.05 for one in family) for family in families)
     assert not at_most(alone, 0.05, 2000)
     assert {one.family for family in families for one in family} == {3}
@@ -256,17 +256,15 @@ def test_the_best_is_not_a_setting_that_failed_at_other_seeds() -> None:
 # Selection
 
 
-def simulate_choices(
-    seeds: int, spread: float, sweeps: int = 1500
-) -> dict[str, NDArray[np.float64]]:
-    """Choose among 20 settings in each sweep; return errors against the truth, and coverage.
+def simulate_choices(seeds: int, spread: float) -> dict[str, NDArray[np.float64]]:
+    """Choose among 20 settings of known means; return the errors of both means, and coverage.
 
-    What a corrected mean estimates is the true mean of what half of the seeds would choose, so
-    the truth is put into the values of seeds that no split can see: setting k has the mean m_k.
+    The naive mean claims to be that of the best setting, the corrected one to be that of what
+    halves of the seeds choose.
     """
     rng = np.random.default_rng(seeds)
     naive, error, covered = [], [], []
-    for _ in range(sweeps):
+    for _ in range(1000):
         means = rng.normal(0, spread, 20)
         values = means[:, None] + rng.normal(0, 1, (20, seeds)) + rng.normal(0, 1, seeds)
         found = choose(dict(enumerate(map(by_seed, values))))
@@ -274,7 +272,7 @@ def simulate_choices(
         naive.append(found.naive.mean - means[found.best])
         error.append(found.corrected.mean - truth)
         covered.append(found.corrected.low <= truth <= found.corrected.high)
-    return {"naive": np.array(naive), "error": np.array(error), "covered": np.array(covered)}
+    return {"naive": np.array(naive), "error": np.array(error), "missed": 1 - np.array(covered)}
 
 
 def expected_choice(values: NDArray[np.float64], means: NDArray[np.float64]) -> float:
@@ -298,7 +296,7 @@ def test_choosing_on_one_half_of_the_seeds_is_unbiased_where_the_naive_mean_is_n
         z = found[name].mean() / (found[name].std(ddof=1) / math.sqrt(len(found[name])))
         assert (z > limit) == biased, (name, z)
         assert z > -limit
-    assert at_most(int((~found["covered"]).sum()), 0.05, len(found["covered"]))
+    assert at_most(int(found["missed"].sum()), 0.05, len(found["missed"]))
 
 
 def test_with_one_setting_the_correction_changes_nothing() -> None:
@@ -306,7 +304,9 @@ def test_with_one_setting_the_correction_changes_nothing() -> None:
     found = choose({"only": values})
     plain = student_t(values.values())
     assert dataclasses.astuple(found.corrected) == pytest.approx(dataclasses.astuple(plain))
-    assert found.words("it").startswith("it is the only setting, with 61.4 %")
+    assert found.words("it").startswith(
+        "it is the only setting, with 61 % (95 % 58 to 65, 5 seeds)"
+    )
 
 
 def test_a_choice_among_few_equals_the_sum_by_hand() -> None:
