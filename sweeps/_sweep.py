@@ -138,7 +138,8 @@ def _answer(question: Question, plan: Plan, options: argparse.Namespace, console
         with ExitStack() as stack:
             slots = None
             if pending:
-                slots = stack.enter_context(ray_slots(_resources(options), len(pending)))
+                resources = _resources(options)
+                slots = stack.enter_context(ray_slots(resources, len(pending), plan.storage))
             plan.storage.mkdir(parents=True, exist_ok=True)
             stack.enter_context(publisher)
             to_train = {run.spec.training_key for run in pending}
