@@ -60,6 +60,7 @@ class Plan:
         attempt: If not empty, results of other attempts do not count as done.
         runs: The training runs, in the order in which to train.
         stopped: Why this sweep wants no more of a run that has no outcome, by training key.
+        tags: What the record is to say of a trial besides, by trial key.
         question: What the sweep asks, in one sentence.
         with_samples: Whether the record takes the predicted masks, too.
         why_partial: What ended the sweep before all of it was done, empty if nothing did.
@@ -74,6 +75,7 @@ class Plan:
     attempt: str = ""
     runs: list[PlannedRun] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
     question: str = ""
     with_samples: bool = False
     why_partial: str = ""
