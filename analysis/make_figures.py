@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import pandas as pd
 import yaml
 
-from analysis._frames import RecordError, load_trials
+from analysis._frames import load_trials
+from analysis._record import RecordError, finished
 
 PAPER = Path(__file__).with_name("paper.yaml")
 FIGURES = {"lambda_grid": "fig4"}
@@ -66,6 +68,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _draw(tracking_uri: str, sweeps: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return each figure's entry in the manifest, and all files by name, the manifest last."""
     loaded = [load_trials(tracking_uri, sweep) for sweep in sweeps]
+    for trials in loaded:
+        _check_drawable(trials)
     names = [trials.attrs["sweep"] for trials in loaded]
     for name in names:
         if name not in FIGURES:
@@ -89,6 +93,15 @@ def _draw(tracking_uri: str, sweeps: Sequence[str]) -> tuple[dict[str, Any], dic
         files |= own
     files["manifest.json"] = render_manifest(entries)
     return entries, files
+
+
+def _check_drawable(trials: pd.DataFrame) -> None:
+    if finished(trials).empty:
+        total = trials.attrs["trials_total"]
+        raise RecordError(
+            f"sweep {trials.attrs['sweep']!r} has no finished trials yet (0 of {total}); "
+            "go on with it first"
+        )
 
 
 def _refuse(message: str) -> int:

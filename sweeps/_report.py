@@ -1,16 +1,22 @@
-"""The Tune callback that tells screen and record what happens to the training runs."""
+"""The Tune callback that tells source, screen and record what happens to the training runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 
 from sweeps._plan import Plan, PlannedRun
 from sweeps._screen import Execution, Screen
+from sweeps._searcher import Traffic
 from trainable.training_run import summary
+
+if TYPE_CHECKING:
+    from sweeps._run import Slots
 
 
 class Report(tune.Callback):
@@ -18,25 +24,31 @@ class Report(tune.Callback):
 
     Args:
         plan: The sweep.
-        pending: The runs under way.
+        traffic: The runs under way.
         screen: Is told what happens.
         execution: Is given causes of failures, seconds and memory.
         on_outcome: Called for each run that ended, with the cause if its worker failed.
+        slots: What a run takes, and how long its worker may be silent.
     """
 
     def __init__(
         self,
         plan: Plan,
-        pending: Sequence[PlannedRun],
+        traffic: Traffic,
         screen: Screen,
         execution: Execution,
         on_outcome: Callable[[PlannedRun, str | None], None],
+        slots: Slots,
     ) -> None:
         self.plan = plan
-        self.runs = {run.spec.training_key: run for run in pending}
+        self.traffic = traffic
         self.screen = screen
         self.execution = execution
         self.on_outcome = on_outcome
+        self.slots = slots
+        self._heard: dict[str, tuple[Any, float]] = {}  # trial and time of its last sign of life
+        self._hung: set[str] = set()
+        self._busy_s: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles its callbacks for a restore that is never asked for."""
@@ -44,39 +56,84 @@ class Report(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Show the run."""
-        run = self.runs[str(trial)]
-        label, iterations = run.label(self.plan.axes), run.spec.config.iterations
-        self.screen.started(str(trial), label, iterations)
+        key = str(trial)
+        run = self.traffic.under_way[key]
+        self.screen.total = len(self.plan.runs)
+        self.screen.started(key, run.label(self.plan.axes), run.spec.config.iterations)
+        self._heard[key] = trial, time.monotonic()
+        self._hung.discard(key)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:
         """Show how far the run is."""
-        self.screen.progressed(str(trial), result["run_iteration"], result["val/miou"])
+        key = str(trial)
+        self._heard[key] = trial, time.monotonic()
+        self._busy_s[key] = self._busy_s.get(key, 0.0) + result["busy_s"]
+        self.execution.busy_s += result["busy_s"]
+        self.execution.gpu_s += result["busy_s"] * self.slots.gpus
         self.execution.rss_gb = max(self.execution.rss_gb, result["rss_gb"])
+        self.screen.progressed(key, result["run_iteration"], result["val/miou"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Show and pass on what the run folder holds; Tune's own word for the end is not asked."""
-        run, busy_s = self.runs[str(trial)], trial.last_result.get("busy_s", 0.0)
-        self.execution.busy_s += busy_s
-        found = self.plan.outcome(run)
-        if found is None:
-            self.screen.running.pop(str(trial), None)  # the time budget stopped it
+        key = str(trial)
+        busy_s = self._forget(key)
+        if trial.last_result.get("out_of_memory"):
+            self.traffic.crowd_out(key)
             return
-        kind, content = found
+        run = self.traffic.end(key, None)
+        kind, content = self.plan.outcome(run) or (None, {})
         if kind == "result":
             metrics = summary(content, run.trials[0].config.readout)
-            self.screen.finished(str(trial), metrics["val/miou"], metrics["swa/miou"], busy_s)
+            self.screen.finished(key, metrics["val/miou"], metrics["swa/miou"], busy_s)
+        elif kind == "failure":
+            self.screen.ended_without_numbers(key, content["cause"])
         else:
-            self.screen.ended_without_numbers(str(trial), content["cause"])
+            self.screen.stopped(key, self.plan.stopped.get(key, "no more of it is wanted"))
         self.on_outcome(run, None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Show a run whose worker failed more often than it is retried."""
+        key = str(trial)
         cause = _last_line(trial.error_file)
-        self.execution.causes[str(trial)] = cause
-        self.screen.ended_without_numbers(str(trial), cause)
-        self.on_outcome(self.runs[str(trial)], cause)
+        if key in self._hung:
+            cause = (
+                f"its worker sent no report for {self.slots.hang_timeout_s:g} s and was killed, as "
+                "often as it was tried; give --hang-timeout more seconds if it needs them"
+            )
+        self._forget(key)
+        self._fail(key, cause)
+
+    def fail_crowded_out(self) -> None:
+        """Give up on runs that CUDA has no memory for, where there is no more to be had."""
+        for key in list(self.traffic.crowded_out):
+            self._fail(
+                key,
+                f"CUDA ran out of memory with {self.slots.gpus:g} GPUs; lower batch_size or "
+                "crop_px, or set averages_on=host or data_device=host",
+            )
+
+    def _fail(self, key: str, cause: str) -> None:
+        self.screen.ended_without_numbers(key, cause)
+        self.execution.causes[key] = cause
+        self.on_outcome(self.traffic.end(key, cause), cause)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        """Kill the workers that hang: Tune sees that they died, and tries their runs again."""
+        now = time.monotonic()
+        for key, (trial, heard) in list(self._heard.items()):
+            actor = trial.temporary_state.ray_actor
+            if now - heard > self.slots.hang_timeout_s and actor is not None:
+                self._hung.add(key)
+                del self._heard[key]
+                ray.kill(actor)
+
+    def _forget(self, key: str) -> float:
+        """Drop what is kept of a run under way and return the seconds that it was busy."""
+        self._heard.pop(key, None)
+        self._hung.discard(key)
+        return self._busy_s.pop(key, 0.0)
 
 
 def _last_line(error_file: str | None) -> str:

@@ -6,6 +6,7 @@ experiment state is thrown away: restored after a kill it reissues trials under 
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import shutil
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -23,6 +24,12 @@ from sweeps._plan import Plan, PlannedRun
 from sweeps._screen import Execution, Screen
 from sweeps._source import Source
 
+if TYPE_CHECKING:
+    from sweeps._budget import Budget
+    from sweeps._report import Report
+    from sweeps._searcher import Traffic
+
+HANG_TIMEOUT_S = 1800.0  # far above the longest validation of one readout
 MAX_RETRIES = 2  # of a run whose worker died; it goes on from its last good checkpoint
 # Ray reads these at import: no stock output, loggers or telemetry; token authentication.
 RAY_SETTINGS = {
@@ -50,16 +57,29 @@ class Resources:
     gpus_per_trial: float | None
     max_concurrent: int | None
     time_budget_s: float | None
+    gpu_hours: float | None = None
+    hang_timeout_s: float = HANG_TIMEOUT_S
 
 
 @dataclass(frozen=True, kw_only=True)
 class Slots:
-    """How many training runs go on at a time, what each takes, and for how long."""
+    """How many training runs go on at a time, what each takes, and for how long.
+
+    Attributes:
+        count: Training runs at a time.
+        cpus: Of a training run.
+        gpus: Of a training run.
+        time_budget_s: Of all; None is without end.
+        gpu_hours: Of all, in whole GPUs; None is without end.
+        hang_timeout_s: A worker that sends no report for so long is killed, and its run retried.
+    """
 
     count: int
     cpus: float
     gpus: float
     time_budget_s: float | None
+    gpu_hours: float | None = None
+    hang_timeout_s: float = HANG_TIMEOUT_S
 
 
 def check_resources(resources: Resources) -> None:
@@ -100,8 +120,13 @@ def execute(
     slots: Slots,
     screen: Screen,
     on_outcome: Callable[[PlannedRun, str | None], None],
+    *,
+    trainable: type | None = None,
 ) -> Execution:
-    """Train what a source gives; return when all ended, or the time budget did.
+    """Train what a source gives; return when all ended, or a budget did.
+
+    A run that CUDA has no memory for is trained when the source has no other, with twice the share
+    of a GPU, up to a whole one.
 
     Args:
         plan: The sweep.
@@ -109,29 +134,68 @@ def execute(
         slots: Of the Ray that runs.
         screen: Is told what happens.
         on_outcome: Called for each run that ended, with the cause if its worker failed.
+        trainable: What trains one; None is `SegmentationTrainable`.
 
     Raises:
         KeyboardInterrupt: SIGINT or SIGTERM came; workers were stopped.
     """
-    from ray import tune
-
+    from sweeps._budget import Budget
     from sweeps._report import Report
+    from sweeps._searcher import Traffic
     from trainable.ray_trainable import SegmentationTrainable
 
-    pending = list(iter(source.next, None))
     execution = Execution(slots=slots.count)
+    budget = Budget(execution, time_s=slots.time_budget_s, gpu_hours=slots.gpu_hours)
+    traffic = Traffic(source=source)
+    started = time.monotonic()
+    with _sigterm_interrupts():
+        for roomier in _shares(traffic, slots):
+            report = Report(plan, traffic, screen, execution, on_outcome, roomier)
+            _fit(trainable or SegmentationTrainable, plan, traffic, roomier, budget, report)
+            if execution.spent:
+                break
+            if roomier.gpus == 0 or roomier.gpus >= 1:
+                report.fail_crowded_out()
+    execution.wall_s = time.monotonic() - started
+    return execution
+
+
+def _shares(traffic: Traffic, slots: Slots) -> Iterator[Slots]:
+    """Yield what runs take: those of the source, then those that need more room, and so on."""
+    while True:
+        traffic.again = None
+        yield slots
+        roomier = slots
+        while traffic.crowded_out:
+            roomier = dataclasses.replace(roomier, gpus=min(1.0, 2 * roomier.gpus))
+            traffic.take_crowded_out()
+            yield roomier
+        if traffic.source.exhausted:
+            return
+
+
+def _fit(
+    trainable: type, plan: Plan, traffic: Traffic, slots: Slots, budget: Budget, report: Report
+) -> None:
+    """Train with a fresh Tuner until the searcher is finished or the budget is used up."""
+    from ray import tune
+
+    from sweeps._searcher import SourceScheduler, SourceSearcher
+
     scratch = plan.storage / ".tune"
     tuner = tune.Tuner(
-        tune.with_resources(SegmentationTrainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
+        tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
         param_space={
-            "spec": tune.grid_search([run.spec.to_primitives() for run in pending]),
             "storage": str(plan.storage),
             "threads": max(1, int(slots.cpus)),
+            "gpu_share": slots.gpus,
         },
         tune_config=tune.TuneConfig(
+            search_alg=SourceSearcher(traffic),
+            scheduler=SourceScheduler(traffic),
+            num_samples=-1,
             reuse_actors=True,
             max_concurrent_trials=slots.count,
-            time_budget_s=slots.time_budget_s,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
         ),
@@ -139,19 +203,16 @@ def execute(
             name=plan.sweep_key,
             storage_path=str(scratch),
             verbose=0,
-            callbacks=[Report(plan, pending, screen, execution, on_outcome)],
+            stop=budget,
+            callbacks=[report],
             failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    started = time.monotonic()
     try:
-        with _sigterm_interrupts():
-            tuner.fit()
+        tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    execution.wall_s = time.monotonic() - started
-    return execution
 
 
 def _start_ray(address: str | None) -> None:
@@ -200,6 +261,8 @@ def _slots(found: dict[str, float], resources: Resources, wanted: int) -> Slots:
         cpus=resources.cpus_per_trial,
         gpus=gpus_per_trial,
         time_budget_s=resources.time_budget_s,
+        gpu_hours=resources.gpu_hours,
+        hang_timeout_s=resources.hang_timeout_s,
     )
 
 

@@ -22,6 +22,8 @@ class Execution:
         wall_s: Seconds from the moment Ray was ready.
         slots: Training runs at a time.
         rss_gb: Largest resident memory of a worker, in GB.
+        gpu_s: As `busy_s`, of whole GPUs.
+        spent: The budget that ended it, in words; None if none did.
     """
 
     causes: dict[str, str] = field(default_factory=dict)
@@ -29,6 +31,8 @@ class Execution:
     wall_s: float = 0.0
     slots: int = 1
     rss_gb: float = 0.0
+    gpu_s: float = 0.0
+    spent: str | None = None
 
     @property
     def utilisation(self) -> float:
@@ -115,6 +119,12 @@ class Screen:
         self.done += 1
         self.failed += 1
         self._line(f"[{self.done}/{self.total}] {run.label}: FAILED: {cause}")
+
+    def stopped(self, key: str, reason: str) -> None:
+        """Show a run of which the sweep wants no more."""
+        run = self.running.pop(key)
+        self.done += 1
+        self._line(f"[{self.done}/{self.total}] {run.label}: stopped: {reason}")
 
     def note(self, text: str) -> None:
         """Say something beside the runs."""

@@ -19,11 +19,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from analysis import _frames, make_figures
+from analysis import _frames, _record, _store, make_figures
 from analysis._figures import fig4, fig4_table
-from analysis._frames import RecordError, load_trials
+from analysis._frames import load_trials
 from analysis._intervals import student_t
 from analysis._lambda_axis import LambdaAxis
+from analysis._record import RecordError, Sweep
 
 # mlflow 3.17 asks SQLAlchemy 2.1 for it, at the first use of a database in a process.
 NOLOAD = "ignore:The ``noload`` loader strategy is deprecated"
@@ -63,8 +64,8 @@ def write_sweep(
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(uri)
-    found = client.get_experiment_by_name(_frames.EXPERIMENT)
-    place = found.experiment_id if found else client.create_experiment(_frames.EXPERIMENT)
+    found = client.get_experiment_by_name(_record.EXPERIMENT)
+    place = found.experiment_id if found else client.create_experiment(_record.EXPERIMENT)
     shared = {"sweep": sweep, "sweep_key": key, "schema": schema, "dataset": "shapes"}
     asked = shared | {"kind": "sweep", "trials_total": str(len(points))}
     parent = client.create_run(place, start_time=start, tags=asked, run_name=sweep).info.run_id
@@ -208,14 +209,11 @@ def test_a_trial_without_its_point_is_refused_not_dropped(name: str) -> None:
 
 def test_frame_is_typed_and_of_the_newest_sweep_of_that_name(record: str) -> None:
     frame = load_trials(record)
-    parent = frame.attrs.pop("parent_run_id")
-    assert len(parent) == 32
-    assert frame.attrs == {
-        "sweep": "lambda_grid",
-        "sweep_key": "b" * 16,
-        "dataset": "shapes",
-        "trials_total": 9,
-    }
+    sweep = Sweep.of(frame)
+    assert len(sweep.parent_run_id) == 32
+    assert (sweep.sweep, sweep.sweep_key) == ("lambda_grid", "b" * 16)
+    assert (sweep.dataset, sweep.trials_total) == ("shapes", 9)
+    assert frame.attrs["tracking_uri"] == record
     assert len(frame) == 9
     assert {name: frame[name].dtype.kind for name in ("lambda_adv", "lr", "seed")} == {
         "lambda_adv": "f",
@@ -236,7 +234,7 @@ def test_frame_is_the_same_however_small_the_pages(
     record: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = load_trials(record)
-    monkeypatch.setattr(_frames, "PAGE_SIZE", 2)
+    monkeypatch.setattr(_store, "PAGE_SIZE", 2)
     pd.testing.assert_frame_equal(load_trials(record), whole)
 
 
@@ -402,7 +400,7 @@ def with_deleted_experiment(path: Path) -> str:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(f"sqlite:///{path}")
-    client.delete_experiment(client.create_experiment(_frames.EXPERIMENT))
+    client.delete_experiment(client.create_experiment(_record.EXPERIMENT))
     return f"sqlite:///{path}"
 
 

@@ -70,7 +70,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was trained to its end."""
     run = TrainingRun(spec_of(TRAINED), tmp_path_factory.mktemp("runs"))
-    while not run.finished:
+    while not run.complete:
         run.advance()
     run.close()
     return run.folder.path

@@ -24,14 +24,14 @@ from trainable.training_run import TrainingRun
 import torch
 torch.set_num_threads(1)
 run = TrainingRun(RunSpec.from_primitives(json.loads(sys.argv[1])), Path(sys.argv[2]))
-while not run.finished:
+while not run.complete:
     run.advance()
 run.close()
 """
 
 
 def tune_config(spec: RunSpec, storage: Path) -> dict[str, Any]:
-    return {"spec": spec.to_primitives(), "storage": str(storage), "threads": 1}
+    return {"spec": spec.to_primitives(), "storage": str(storage), "threads": 1, "gpu_share": 0.0}
 
 
 def run_to_end(trainable: SegmentationTrainable) -> dict[str, Any]:

@@ -24,7 +24,7 @@ CLOCKS = ("time", "finished_at", "images_per_s", "train_s")
 
 def train(spec: RunSpec, storage: Path) -> dict[str, Any]:
     run = TrainingRun(spec, storage)
-    while not run.finished:
+    while not run.complete:
         run.advance()
     run.close()
     return numbers(spec, storage)

@@ -57,7 +57,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storage of a run that was trained without the command, straight to its end."""
     storage = tmp_path_factory.mktemp("trained")
     run = TrainingRun(spec_of(CONFIG), storage)
-    while not run.finished:
+    while not run.complete:
         run.advance()
     run.close()
     return storage

@@ -40,7 +40,7 @@ def train_to_end(run: TrainingRun, *, where: str) -> None:
         while True:
             run.advance()
             progress.update()
-            if run.finished:
+            if run.complete:
                 break
             if progress.stopping:
                 run.save()
@@ -102,7 +102,9 @@ class Progress:
         self._stack.close()
 
     def update(self) -> None:
-        """Show the row that the trainer recorded last."""
+        """Show the row that the trainer recorded last, unless that was done."""
+        if self.trainer.iteration == self._reached[0]:
+            return
         self._reached = (self.trainer.iteration, self.trainer.train_s, time.monotonic())
         row = self.trainer.history[-1]
         self._latest |= row

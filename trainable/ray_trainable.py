@@ -27,7 +27,8 @@ class SegmentationTrainable(tune.Trainable):
     """Trains one `RunSpec` in its run folder, which alone holds the truth; Ray keeps no checkpoint.
 
     A retry is a fresh start that goes on from the run folder's last good checkpoint. The config
-    has `spec`, a RunSpec in primitives, `storage`, the folder of run folders, and `threads`.
+    has `spec`, a RunSpec in primitives, `storage`, the folder of run folders, `threads`, and
+    `gpu_share`, what of a GPU this process may fill.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -35,56 +36,88 @@ class SegmentationTrainable(tune.Trainable):
         self._spec = RunSpec.from_primitives(config["spec"])
         self._run_storage = Path(config["storage"])
         self._threads: int = config["threads"]
+        self._gpu_share: float = config["gpu_share"]
         self._run: TrainingRun | None = None
-        self._busy_s = 0.0
+        self._told = 0  # rows of the history that were looked through for a report
         self._whole = True  # whether the run stands between two iterations, fit to be saved
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Let go of the run at hand and take the next: what makes an actor reusable."""
-        self.cleanup()
+        """Let go of the run at hand and take the next: what makes an actor reusable.
+
+        A run that is still open was stopped because no more of it is wanted: it is not saved.
+        """
+        self._let_go()
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for about a second, or to the end of the training run.
+        """Train and validate for about a second, or to the end of the training run.
 
-        A diverged run is an outcome, not a fault: it is recorded and not tried again.
+        A diverged run is an outcome, not a fault: it is recorded and not tried again. One that
+        CUDA has no memory for is left as it is: the driver tries it again with more room.
         """
         started = time.perf_counter()
-        diverged = False
+        ended: dict[str, Any] = {}
         try:
-            if self._run is None:
-                torch.set_num_threads(self._threads)
-                self._run = TrainingRun(self._spec, self._run_storage)
-            self._run.advance(at_least_s=REPORT_S)
+            run = self._opened()
+            deadline = started + REPORT_S
+            while not run.complete:
+                run.advance(at_least_s=deadline - time.perf_counter())
+                if time.perf_counter() >= deadline:
+                    break
+            ended["done"] = run.complete
         except NonFiniteLossError as error:
             assert self._run is not None
             self._run.fail(str(error))
-            self._whole, diverged = False, True
+            self._whole, ended["done"] = False, True
+        except torch.OutOfMemoryError as error:
+            self._whole = False
+            ended |= {"done": True, "out_of_memory": str(error)}
         except Exception:
             self._whole = False
             folder = self._run_storage / self._spec.training_key
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / CRASH_LOG, traceback.format_exc().encode())
             raise
-        self._busy_s += time.perf_counter() - started
-        trainer = self._run.trainer
-        done = diverged or trainer.finished
-        if done:
+        report = self._progress() | ended
+        if ended["done"]:
             self.cleanup()
+        return report | {"busy_s": time.perf_counter() - started, "rss_gb": _peak_rss_gb()}
+
+    def _opened(self) -> TrainingRun:
+        if self._run is None:
+            torch.set_num_threads(self._threads)
+            if torch.cuda.is_available() and self._gpu_share:
+                torch.cuda.set_per_process_memory_fraction(min(1.0, self._gpu_share))
+            self._run = TrainingRun(self._spec, self._run_storage)
+        return self._run
+
+    def _progress(self) -> dict[str, Any]:
+        """Return how far the run is, with the validations that were not yet reported.
+
+        They are in the run folder, too, before anyone decides by them that it is to stop.
+        """
+        if self._run is None:  # there was no memory to open it
+            return {"run_iteration": 0, "val/miou": None, "validations": []}
+        trainer = self._run.trainer
+        rows, self._told = trainer.history[self._told :], len(trainer.history)
+        validations = [[row["iteration"], row["val/miou"]] for row in rows if "val/miou" in row]
+        if validations and not self._run.complete:
+            self._run.write_history()
         return {
             "run_iteration": trainer.iteration,
             "val/miou": trainer.last_miou,
-            "busy_s": self._busy_s,
-            "rss_gb": _peak_rss_gb(),
-            "done": done,
+            "validations": validations,
         }
 
     def cleanup(self) -> None:
         """Give the run folder and the device's memory back; a run stopped half-way is saved."""
+        if self._run is not None and self._whole:
+            self._run.save()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._run is not None:
-            if self._whole:
-                self._run.save()
             self._run.close()
             self._run = None
             if torch.cuda.is_available():

@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from trainable import datasets
+from trainable.averaging import Average
 from trainable.config import DATA_FIELDS, READOUT_FIELDS, ConfigError, Readout, TrialConfig
 from trainable.config_files import config_from
 from trainable.datasets import DataSet
@@ -25,10 +27,20 @@ from trainable.trainer import Trainer, build_trainer, new_generator
 from trainable.weights import load_pretrained
 
 
+@dataclass(frozen=True, kw_only=True)
+class Validated:
+    """A readout's average, the metrics of its network, and that network's tensors."""
+
+    average: Average
+    swa: dict[str, Any]
+    state: dict[str, torch.Tensor]
+
+
 class TrainingRun:
     """Trains what a spec asks for, from the last good checkpoint on, and writes the result.
 
-    Holds the run folder's lock from construction to `close`.
+    Holds the run folder's lock from construction to `close`; `complete` is set when the result is
+    written.
 
     Args:
         spec: What to train.
@@ -42,7 +54,9 @@ class TrainingRun:
     def __init__(self, spec: RunSpec, storage: Path) -> None:
         self.spec = spec
         self.folder = RunFolder(storage, spec.training_key)
+        self.complete = False
         self._saved_at = -1
+        self._validated: list[Validated] = []
         with ExitStack() as stack:
             stack.enter_context(self.folder)
             self.trainer = self._build()
@@ -94,8 +108,12 @@ class TrainingRun:
     def advance(self, *, at_least_s: float = 0.0) -> None:
         """Train on to a recorded iteration, for at least this long unless training ends first.
 
-        After the last iteration the readouts are validated and `result.json` is written.
+        After the last iteration each call validates one network: the readouts', then the raw
+        weights, with which `result.json` is written.
         """
+        if self.trainer.finished:
+            self._finish_further()
+            return
         deadline = time.monotonic() + at_least_s
         trainer, every = self.trainer, self.spec.config.checkpoint_every
         while not trainer.finished:
@@ -106,8 +124,6 @@ class TrainingRun:
                 self.save()
             if time.monotonic() >= deadline:
                 break
-        if trainer.finished:
-            self._finish()
 
     def save(self) -> None:
         """Write a checkpoint and the history so far, unless that was done at this iteration."""
@@ -116,8 +132,12 @@ class TrainingRun:
         self.folder.save_checkpoint(
             self.trainer.state_dict() | self._names() | {"run": self._run_identity()}
         )
-        self.folder.write("metrics", {"history": self.trainer.history})
+        self.write_history()
         self._saved_at = self.trainer.iteration
+
+    def write_history(self) -> None:
+        """Write what was measured so far."""
+        self.folder.write("metrics", {"history": self.trainer.history})
 
     def _names(self) -> dict[str, Any]:
         """Return what a file of tensors needs to be read by itself."""
@@ -127,20 +147,35 @@ class TrainingRun:
             "classes": list(self.trainer.data.classes),
         }
 
+    def _finish_further(self) -> None:
+        """Validate the next readout, or the raw weights, after which the run is complete.
+
+        What an interruption loses of this is done again from the last checkpoint.
+        """
+        averages = self.trainer.averages.each
+        if len(self._validated) < len(averages):
+            self._validated.append(self._validate(averages[len(self._validated)]))
+        else:
+            self._finish()
+
+    def _validate(self, average: Average) -> Validated:
+        trainer = self.trainer
+        network = trainer.averaged(average)
+        swa = trainer.evaluate(network)
+        self.samples.take_averaged(average.readout, network)
+        state = dict(network.named_buffers()) | trainer.averages.named(average, trainer.generator)
+        return Validated(average=average, swa=swa, state=state)
+
     def _finish(self) -> None:
         trainer, config = self.trainer, self.spec.config
         readouts: dict[str, Any] = {}
         averages: dict[str, Any] = {}
-        for average in trainer.averages.each:
-            key, readout = readout_key(average.readout), dataclasses.asdict(average.readout)
-            network = trainer.averaged(average)
-            swa = trainer.evaluate(network)
-            self.samples.take_averaged(average.readout, network)
-            readouts[key] = {"readout": readout, "averaged": average.averaged, "swa": swa}
-            state = dict(network.named_buffers()) | trainer.averages.named(
-                average, trainer.generator
-            )
-            averages[key] = {"readout": readout, "state": state}
+        for one in self._validated:
+            readout = one.average.readout
+            key, values = readout_key(readout), dataclasses.asdict(readout)
+            readouts[key] = {"readout": values, "averaged": one.average.averaged, "swa": one.swa}
+            averages[key] = {"readout": values, "state": one.state}
+        val = trainer.evaluate(trainer.generator)
         self.samples.save()
         self.folder.save_model(
             self._names()
@@ -153,7 +188,7 @@ class TrainingRun:
         self.folder.write(
             "result",
             {
-                "val": trainer.evaluate(trainer.generator),
+                "val": val,
                 "readouts": readouts,
                 "train": _last_losses(trainer.history),
                 "classes": list(trainer.data.classes),
@@ -165,16 +200,12 @@ class TrainingRun:
             },
         )
         self.folder.drop_checkpoints()
+        self.complete = True
 
     def fail(self, cause: str) -> None:
         """Record that this run ended without a result, and why; it counts as done."""
-        self.folder.write("metrics", {"history": self.trainer.history})
+        self.write_history()
         self.folder.write("failure", {"cause": cause, "attempt": self.spec.attempt})
-
-    @property
-    def finished(self) -> bool:
-        """Whether training has ended."""
-        return self.trainer.finished
 
     def close(self) -> None:
         """Give the run folder back."""

@@ -1,0 +1,156 @@
+"""The joint between a source of runs and Ray Tune: what draws runs, and what stops them.
+
+Tune pickles searcher and scheduler for a restore that is never asked for; they give it nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from sweeps._plan import PlannedRun
+from sweeps._source import Source
+
+
+@dataclass(kw_only=True)
+class Traffic:
+    """The runs that a source gave and that have not ended, by training key.
+
+    A run that ran out of GPU memory has not ended: it waits for an execution with more room.
+
+    Attributes:
+        source: Gives the runs.
+        under_way: Being trained, or about to be.
+        crowded_out: Ran out of GPU memory.
+        again: If not None, these are to be trained, and none is drawn from the source.
+        ending: Keys of runs that the source wants stopped.
+    """
+
+    source: Source
+    under_way: dict[str, PlannedRun] = field(default_factory=dict)
+    crowded_out: dict[str, PlannedRun] = field(default_factory=dict)
+    again: deque[PlannedRun] | None = None
+    ending: set[str] = field(default_factory=set)
+    _told: dict[str, int] = field(default_factory=dict)  # iteration of the last validation
+    _held: PlannedRun | None = None
+
+    def draw(self) -> PlannedRun | None:
+        """Return the next run to train; None while there is none."""
+        if self.again is not None:
+            run = self.again.popleft() if self.again else None
+        else:
+            run, self._held = self._held or self.source.next(), None
+        if run is None:
+            return None
+        key = run.spec.training_key
+        if key in self.under_way or key in self.crowded_out:
+            self._held = run  # two cannot write to one run folder
+            return None
+        self.under_way[key] = run
+        return run
+
+    @property
+    def over(self) -> bool:
+        """Whether no run comes before one that was crowded out has ended, or none at all.
+
+        Raises:
+            RuntimeError: The source waits for the end of a run, but none is under way.
+        """
+        if self.again is not None:
+            return not self.again
+        if self._held is None and self.source.exhausted:
+            return True
+        if self.under_way:
+            return False
+        if not self.crowded_out:
+            raise RuntimeError("a source must give a run, or be exhausted, where none is under way")
+        return True
+
+    def tell(self, key: str, validations: Iterable[tuple[int, float]]) -> bool:
+        """Pass validations on, each once; return whether the run is to be stopped.
+
+        A worker that goes on from a checkpoint, or in another process, reports from the first on.
+        """
+        for iteration, miou in validations:
+            if key in self.ending:
+                break
+            if iteration > self._told.get(key, 0):
+                self._told[key] = iteration
+                if self.source.report(self.under_way[key], iteration, miou):
+                    self.ending.add(key)
+        return key in self.ending
+
+    def crowd_out(self, key: str) -> None:
+        """Let a run wait for more room."""
+        self.crowded_out[key] = self.under_way.pop(key)
+
+    def take_crowded_out(self) -> None:
+        """Let the runs that wait for more room be trained next, and no others."""
+        self.again, self.crowded_out = deque(self.crowded_out.values()), {}
+
+    def end(self, key: str, cause: str | None) -> PlannedRun:
+        """Let the source know that a run ended, and return it."""
+        run = self.under_way.pop(key, None) or self.crowded_out.pop(key)
+        self._told.pop(key, None)
+        self.ending.discard(key)
+        self.source.ended(run, cause)
+        return run
+
+
+class SourceSearcher(Searcher):
+    """Suggests what a source gives, and is finished when that is."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        super().__init__()
+        self.traffic = traffic
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing; see the module."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return what a worker needs to know of the next run."""
+        run = self.traffic.draw()
+        if run is not None:
+            return {"spec": run.spec.to_primitives()}
+        finished: Any = Searcher.FINISHED
+        return finished if self.traffic.over else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Need nothing: the callback passes ends on."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing; see the module."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing; see the module."""
+
+
+class SourceScheduler(FIFOScheduler):
+    """Tells a source of each validation and stops what it wants stopped."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.traffic = traffic
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing; see the module."""
+        return {}
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Stop a trial in whose validations the source saw enough."""
+        stop = self.traffic.tell(str(trial), result["validations"])
+        decision: str = TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Pass on the validations of a last report, which Tune does not ask a decision for."""
+        self.traffic.tell(str(trial), result["validations"])
