@@ -82,7 +82,7 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
         type=_number(positive=True),
         default=HANG_TIMEOUT_S,
         metavar="SECONDS",
-        help=f"kill a worker that is silent for so long, and try again (default: {HANG_TIMEOUT_S:g})",
+        help=f"kill a worker that is silent so long, and try again (default: {HANG_TIMEOUT_S:g})",
     )
     parser.add_argument(
         "--max-trials",

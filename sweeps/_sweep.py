@@ -175,9 +175,10 @@ def _answer(
         _say(console, f"interrupted; what was trained is kept, go on with: {command}")
         return INTERRUPTED
     if slots is not None:
+        trained = len(plan.runs) - len(plan.pending()) - done
         _say(
             console,
-            f"trained {len(plan.runs) - len(plan.pending()) - done} runs in {execution.wall_s:.0f} s; "
+            f"trained {trained} runs in {execution.wall_s:.0f} s; "
             f"slots busy {execution.utilisation:.2f}; largest worker {execution.rss_gb:.2f} GB",
         )
     if isinstance(known, Race):
@@ -210,6 +211,7 @@ def _train(
         total=len(plan.runs),
         done=len(plan.runs) - len(plan.pending()),
         slots=slots.count,
+        grows=not isinstance(source, Listed),
     )
     with screen:
         execution = execute(plan, limited, slots, screen, publisher.publish)

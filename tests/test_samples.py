@@ -28,9 +28,9 @@ STAGES = (3, 6, 12, 24)  # the first of them from 1.2, 4.8, 12 and 24 on
 def train(spec: RunSpec, storage: Path, *, restart: bool = False) -> bytes:
     """Train to the end, from a fresh object after each recorded iteration if asked for."""
     run = TrainingRun(spec, storage)
-    while not run.finished:
+    while not run.complete:
         run.advance()
-        if restart and not run.finished:
+        if restart and not run.trainer.finished:
             run.save()
             run.close()
             run = TrainingRun(spec, storage)
@@ -83,7 +83,8 @@ def test_a_run_leaves_images_truths_stages_and_each_average(trained: tuple[Path,
 
 def test_the_last_masks_are_what_the_trained_networks_predict(tmp_path: Path) -> None:
     run = TrainingRun(spec_of(CONFIG), tmp_path)
-    run.advance(at_least_s=60)
+    while not run.complete:
+        run.advance()
     trainer = run.trainer
     masks = masks_of((run.folder.path / SAMPLES_FILE).read_bytes())
     average = trainer.averages.each[0]

@@ -121,7 +121,8 @@ def test_the_discriminator_is_not_involved_unless_it_is_asked_for(
 def numbers(spec: RunSpec, storage: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train and return the result's readouts and the averages' states."""
     run = TrainingRun(spec, storage)
-    run.advance(at_least_s=60)
+    while not run.complete:
+        run.advance()
     run.close()
     result = run.folder.read("result")
     assert result is not None
