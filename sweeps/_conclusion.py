@@ -50,6 +50,7 @@ class Conclusion:
 
     def lines(self) -> Iterator[str | RenderableType]:
         """Yield what a person is told, before the figures."""
+        yield from self.plan.notes
         for key, label, cause in self.failures:
             yield f"failed: {label}: {cause} (log: {self.plan.storage / key / CRASH_LOG})"
         left = f"{self.left} training runs are left; the same command goes on with them"

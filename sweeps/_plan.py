@@ -64,6 +64,7 @@ class Plan:
         question: What the sweep asks, in one sentence.
         with_samples: Whether the record takes the predicted masks, too.
         why_partial: What ended the sweep before all of it was done, empty if nothing did.
+        notes: What a person at the screen is to be told besides, one line each.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Plan:
     question: str = ""
     with_samples: bool = False
     why_partial: str = ""
+    notes: list[str] = field(default_factory=list)
     _places: dict[str, int] = field(default_factory=dict)  # of each run, by its training key
     _done: set[str] = field(default_factory=set)  # an outcome stays: no folder is read again for it
 

@@ -78,9 +78,10 @@ class Limited:
         )
 
     @property
-    def reached(self) -> bool:
-        """Whether the limit keeps something from being trained."""
-        return self._ended >= self._most and not self._source.exhausted
+    def why_partial(self) -> str:
+        """What keeps something from being trained, empty where the limit does not."""
+        reached = self._ended >= self._most and not self._source.exhausted
+        return f"limit of {self._most} trials" if reached else ""
 
     @property
     def exhausted(self) -> bool:

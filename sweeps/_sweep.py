@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from sweeps._estimate import describe
 from sweeps._mlflow import Publisher, without_password
 from sweeps._plan import Plan, make_plan
 from sweeps._race import Race
-from sweeps._run import ExecutorError, Resources, Slots, check_resources, execute, ray_slots
+from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
 from sweeps._source import Limited, Listed, Source
 from trainable import datasets, weights
@@ -38,7 +38,7 @@ from trainable.training_run import pick_device
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
 Sources = Callable[[Plan, argparse.Namespace], Source]
 MANY = 1_000_000  # runs or trials: no limit
-WIDTH = 160  # of a table in a file
+FILE_WIDTH = 160  # of a table that no terminal cuts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,8 @@ class Question:
         axes: The config fields that it varies, besides the seed.
         trials: From the base config, the seeds and the script's options to the trials.
         source: From the plan and the options to what gives the training runs, where those are not
-            known before; called when Ray runs and the storage is there.
+            known before. It is made for `--plan`, too, and writes nothing before it is entered,
+            if it is a context manager: that happens when Ray runs and the storage is there.
         question: The same in one sentence.
         settings: `key=value` that this question changes in a preset, before `--set` has its say.
         with_samples: Whether the record takes the predicted masks, too.
@@ -77,9 +78,11 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
 def answer(question: Question, options: argparse.Namespace) -> int:
     """Answer the question as the options of `sweep_parser` say, and return the exit code."""
     console = Console(stderr=options.json, highlight=False)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
     try:
         plan = _plan(question, options)
-        known = _known_source(question, plan, options)
+        source = _source(question, plan, options)
         check_resources(_resources(options))
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
@@ -88,7 +91,7 @@ def answer(question: Question, options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(Conclusion(plan=plan).as_primitives() | {"figure": None}))
         return OK
-    return _answer(question, plan, known, options, console)
+    return _answer(plan, source, options, console)
 
 
 def _plan(question: Question, options: argparse.Namespace) -> Plan:
@@ -125,11 +128,11 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
     return plan
 
 
-def _known_source(question: Question, plan: Plan, options: argparse.Namespace) -> Source | None:
-    """Return what trains the plan as it is, or races it; None where a search chooses.
+def _source(question: Question, plan: Plan, options: argparse.Namespace) -> Source:
+    """Return what gives the training runs: a search's own, a race, or the plan as it is.
 
     Raises:
-        ConfigError: A race cannot be held.
+        ConfigError: A race cannot be held, or a search cannot be done.
     """
     if options.race and question.source is not None:
         raise ConfigError(
@@ -137,38 +140,43 @@ def _known_source(question: Question, plan: Plan, options: argparse.Namespace) -
             "leave --race out"
         )
     if question.source is not None:
-        return None
+        return question.source(plan, options)
     return Race(plan, options.race_limit) if options.race else Listed(plan.pending())
 
 
-def _answer(
-    question: Question,
-    plan: Plan,
-    known: Source | None,
-    options: argparse.Namespace,
-    console: Console,
-) -> int:
+def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Console) -> int:
     pending = plan.pending()
     done = len(plan.runs) - len(pending)
     _announce(plan, len(pending), console)
     publisher = Publisher(plan, options.tracking_uri, lambda text: _say(console, text))
-    execution = Execution()
+    limited = Limited(source, plan, options.max_trials or MANY)
+    execution, slots = Execution(), None
     try:
         with ExitStack() as stack:
-            slots = None
-            if known is None or not known.exhausted:
-                wanted = len(pending) if isinstance(known, Listed) else MANY
+            if not limited.exhausted:
+                wanted = len(pending) if isinstance(source, Listed) else MANY
                 slots = stack.enter_context(ray_slots(_resources(options), wanted))
             plan.storage.mkdir(parents=True, exist_ok=True)
             stack.enter_context(publisher)
+            if isinstance(source, AbstractContextManager):
+                stack.enter_context(source)
             to_train = {run.spec.training_key for run in pending}
             for run in plan.runs:
                 if run.spec.training_key not in to_train:
                     publisher.publish(run)
             if slots is not None:
-                source = known or question.source(plan, options)
-                execution = _train(plan, source, slots, publisher, options, console)
-    except ExecutorError as error:
+                screen = Screen(
+                    console=console,
+                    title=f"{plan.name} on {plan.base.dataset}",
+                    total=len(plan.runs),
+                    done=done,
+                    slots=slots.count,
+                    grows=not isinstance(source, Listed),
+                )
+                with screen:
+                    execution = execute(plan, limited, slots, screen, publisher.publish)
+            plan.why_partial = execution.spent or limited.why_partial
+    except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     except KeyboardInterrupt:
         command = going_on(options, sys.argv[0])
@@ -181,8 +189,8 @@ def _answer(
             f"trained {trained} runs in {execution.wall_s:.0f} s; "
             f"slots busy {execution.utilisation:.2f}; largest worker {execution.rss_gb:.2f} GB",
         )
-    if isinstance(known, Race):
-        _say(console, known.in_words())
+    if isinstance(source, Race):
+        _say(console, source.in_words())
     return _conclude(Conclusion.of(plan, execution), options, console, publisher)
 
 
@@ -193,33 +201,6 @@ def _announce(plan: Plan, pending: int, console: Console) -> None:
     if plan.data.skipped:
         _say(console, plan.data.skipped_in_words())
     _say(console, f"{head} {counts}, {left}")
-
-
-def _train(
-    plan: Plan,
-    source: Source,
-    slots: Slots,
-    publisher: Publisher,
-    options: argparse.Namespace,
-    console: Console,
-) -> Execution:
-    """Train what the source gives, within the budgets, and note on the plan what ended it early."""
-    limited = Limited(source, plan, options.max_trials or MANY)
-    screen = Screen(
-        console=console,
-        title=f"{plan.name} on {plan.base.dataset}",
-        total=len(plan.runs),
-        done=len(plan.runs) - len(plan.pending()),
-        slots=slots.count,
-        grows=not isinstance(source, Listed),
-    )
-    with screen:
-        execution = execute(plan, limited, slots, screen, publisher.publish)
-    if execution.spent is not None:
-        plan.why_partial = execution.spent
-    elif limited.reached:
-        plan.why_partial = f"limit of {options.max_trials} trials"
-    return execution
 
 
 def _conclude(
@@ -257,5 +238,4 @@ def _say(console: Console, text: str | RenderableType) -> None:
     if isinstance(text, str):
         console.print(text, soft_wrap=True, markup=False)
     else:
-        # A table in a file is as wide as it is; on a terminal it is cut.
-        console.print(text, width=console.width if console.is_terminal else WIDTH, crop=True)
+        console.print(text)

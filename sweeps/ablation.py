@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from sweeps._cli import sweep_parser
 from sweeps._sweep import Question, run_sweep
@@ -29,7 +30,7 @@ FURTHER_GENERATORS = {
     "shapes": ("deeplabv3_resnet18",),
 }
 # Section 5.2 trains them "without pre-trained model".
-FROM_SCRATCH = {"weights": "", "weights_sha256": "", "trunk_batch_norm": "train"}
+FROM_SCRATCH: dict[str, Any] = {"weights": "", "weights_sha256": "", "trunk_batch_norm": "train"}
 
 
 def parser() -> argparse.ArgumentParser:

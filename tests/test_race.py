@@ -97,7 +97,8 @@ def test_a_race_that_is_begun_again_goes_on_where_it_stood(tmp_path: Path, done:
     everything = points([run for runs in drive(whole, Race(whole, 5)) for run in runs])
 
     plan = race_of(tmp_path / "cut", [0.0, 0.01, 1.0], seeds=3)
-    race, ended = Race(plan, 5), []
+    race = Race(plan, 5)
+    ended: list[PlannedRun] = []
     while len(ended) < done and (run := race.next()):
         finish(plan, run, miou)
         race.ended(run, None)
@@ -193,7 +194,7 @@ def test_a_limit_counts_trials_that_ended_and_begins_no_run_beyond(tmp_path: Pat
         finish(plan, run, miou)
         limited.ended(run, None)
     assert limited.exhausted
-    assert limited.reached
+    assert limited.why_partial == "limit of 3 trials"
     again = plan_of(tmp_path, grid([0.0, 0.01, 1.0], range(2)))
     assert Limited(Listed(again.pending()), again, 3).exhausted
 
@@ -211,7 +212,7 @@ def test_a_limit_that_is_not_in_the_way_is_not_reached(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, grid([0.0, 0.01]))
     limited = Limited(Listed(plan.pending()), plan, 2)
     drive(plan, limited)
-    assert not limited.reached
+    assert limited.why_partial == ""
 
 
 def test_all_trials_of_a_run_count(tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ import pytest
 import torch
 from small import small_config, spec_of
 
-from trainable import samples
 from trainable.augmentation import normalise
 from trainable.config import TrialConfig
 from trainable.config_files import load_config
-from trainable.identity import RunSpec
+from trainable.identity import RunSpec, readout_key
 from trainable.samples import SAMPLES_FILE, of_readout, spread, stages_of
 from trainable.training_run import TrainingRun
 
@@ -59,7 +58,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     ],
 )
 def test_stages_are_the_first_recorded_iterations_from_their_shares_on(
-    changes: dict[str, int], stages: tuple[int, ...]
+    changes: dict[str, Any], stages: tuple[int, ...]
 ) -> None:
     assert stages_of(dataclasses.replace(load_config(), **changes)) == stages
 
@@ -73,7 +72,7 @@ def test_images_are_spread_over_the_set_each_once() -> None:
 def test_a_run_leaves_images_truths_stages_and_each_average(trained: tuple[Path, bytes]) -> None:
     masks = masks_of(trained[1])
     own = spec_of(CONFIG)
-    key = samples.readout_key(own.readouts[0])
+    key = readout_key(own.readouts[0])
     names = ["image", "truth", *(f"raw-{stage}" for stage in STAGES), f"swa-{key}", "swa"]
     assert masks.keys() == {f"{name}-{k}" for name in names for k in range(4)}
     assert masks["image-0"].shape == (24, 24, 3)
@@ -88,7 +87,7 @@ def test_the_last_masks_are_what_the_trained_networks_predict(tmp_path: Path) ->
     trainer = run.trainer
     masks = masks_of((run.folder.path / SAMPLES_FILE).read_bytes())
     average = trainer.averages.each[0]
-    key = samples.readout_key(average.readout)
+    key = readout_key(average.readout)
     averaged = trainer.averaged(average)
     networks = {"raw-24": trainer.generator, f"swa-{key}": averaged, "swa": averaged}
     for k, index in enumerate(spread(6)):

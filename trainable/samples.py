@@ -14,6 +14,7 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -124,5 +125,6 @@ def _read(path: Path) -> Masks:
 def _packed(masks: Masks) -> bytes:
     """Return the file of masks, the same bytes for the same masks."""
     content = io.BytesIO()
-    np.savez_compressed(content, **{name: masks[name] for name in sorted(masks)})
+    ordered: dict[str, Any] = {name: masks[name] for name in sorted(masks)}
+    np.savez_compressed(content, **ordered)
     return content.getvalue()
