@@ -95,9 +95,7 @@ def check_resources(resources: Resources) -> None:
 
 
 @contextmanager
-def ray_slots(
-    resources: Resources, wanted: int, storage: Path | None = None
-) -> Iterator[Slots]:
+def ray_slots(resources: Resources, wanted: int, storage: Path | None = None) -> Iterator[Slots]:
     """Start Ray, or join a cluster, and give it back at the end.
 
     Args:

@@ -73,7 +73,7 @@ def test_a_run_leaves_images_truths_stages_and_each_average(trained: tuple[Path,
     masks = masks_of(trained[1])
     own = spec_of(CONFIG)
     key = readout_key(own.readouts[0])
-    names = ["image", "truth", *(f"raw-{stage}" for stage in STAGES), f"swa-{key}"]
+    names = ["image", "truth", *(f"raw-{stage}" for stage in STAGES), f"swa-{key}", "swa"]
     assert masks.keys() == {f"{name}-{k}" for name in names for k in range(4)}
     assert masks["image-0"].shape == (24, 24, 3)
     assert {mask.dtype for mask in masks.values()} == {np.dtype("uint8")}
@@ -83,12 +83,13 @@ def test_a_run_leaves_images_truths_stages_and_each_average(trained: tuple[Path,
 def test_the_last_masks_are_what_the_trained_networks_predict(tmp_path: Path) -> None:
     run = TrainingRun(spec_of(CONFIG), tmp_path)
     while not run.complete:
-        run.advance(at_least_s=60)
+        run.advance()
     trainer = run.trainer
     masks = masks_of((run.folder.path / SAMPLES_FILE).read_bytes())
     average = trainer.averages.each[0]
     key = readout_key(average.readout)
-    networks = {"raw-24": trainer.generator, f"swa-{key}": trainer.averaged(average)}
+    averaged = trainer.averaged(average)
+    networks = {"raw-24": trainer.generator, f"swa-{key}": averaged, "swa": averaged}
     for k, index in enumerate(spread(6)):
         image, label = trainer.data.val.run(index, index + 1)
         assert np.array_equal(masks[f"image-{k}"], image[0].permute(1, 2, 0).numpy())

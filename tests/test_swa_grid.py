@@ -122,7 +122,7 @@ def numbers(spec: RunSpec, storage: Path) -> tuple[dict[str, Any], dict[str, Any
     """Train and return the result's readouts and the averages' states."""
     run = TrainingRun(spec, storage)
     while not run.complete:
-        run.advance(at_least_s=60)
+        run.advance()
     run.close()
     result = run.folder.read("result")
     assert result is not None

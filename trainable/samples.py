@@ -1,8 +1,9 @@
 """Predicted masks of a few validation images at several stages of training: Figs. 5 and 7.
 
 `samples.npz` in the run folder, uint8, for images k = 0, 1, ...:
-    image-<k> [H, W, 3] RGB, truth-<k> [H, W], raw-<iteration>-<k> [H, W] of the raw weights, and
-    swa-<readout key>-<k> [H, W] of each average; `of_readout` gives one trial's share of it.
+    image-<k> [H, W, 3] RGB, truth-<k> [H, W], raw-<iteration>-<k> [H, W] of the raw weights,
+    swa-<readout key>-<k> [H, W] of each average, and swa-<k> of the first of them; `of_readout`
+    gives one trial's share of it, with its own average as swa-<k>.
 Looking changes nothing: no random number is drawn and no weight is touched.
 """
 
@@ -77,22 +78,25 @@ class Samples:
 
     def take_averaged(self, readout: Readout, network: nn.Module) -> None:
         """Predict with an averaged network; `save` writes it."""
-        self._predict(network, f"swa-{readout_key(readout)}")
+        masks = self._predict(network, f"swa-{readout_key(readout)}")
+        if readout == self._trainer.averages.each[0].readout:
+            self._masks |= {f"swa-{k}": mask for k, mask in enumerate(masks)}
 
     def save(self) -> None:
         """Write the file."""
         write_atomically(self._path, _packed(self._masks))
 
     @torch.no_grad()
-    def _predict(self, network: nn.Module, name: str) -> None:
-        trainer = self._trainer
+    def _predict(self, network: nn.Module, name: str) -> list[NDArray[np.uint8]]:
+        trainer, masks = self._trainer, []
         network.eval()
         with trainer.numerics.without_search():
-            for k, index in enumerate(spread(len(trainer.data.val))):
+            for index in spread(len(trainer.data.val)):
                 image = trainer.data.val.run(index, index + 1)[0].to(trainer.device)
                 logits = network(normalise(image, caffe=trainer.config.is_caffe))
-                mask = logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy()
-                self._masks[f"{name}-{k}"] = mask
+                masks.append(logits.argmax(dim=1)[0].to(torch.uint8).cpu().numpy())
+        self._masks |= {f"{name}-{k}": mask for k, mask in enumerate(masks)}
+        return masks
 
 
 def of_readout(path: Path, readout: Readout) -> bytes | None:
@@ -121,6 +125,6 @@ def _read(path: Path) -> Masks:
 def _packed(masks: Masks) -> bytes:
     """Return the file of masks, the same bytes for the same masks."""
     content = io.BytesIO()
-    arrays: dict[str, Any] = {name: masks[name] for name in sorted(masks)}
-    np.savez_compressed(content, **arrays)
+    ordered: dict[str, Any] = {name: masks[name] for name in sorted(masks)}
+    np.savez_compressed(content, **ordered)
     return content.getvalue()
