@@ -113,7 +113,7 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
             )
         check_writable("--tracking-uri", database.parent)
     data = datasets.inspect(base)
-    for network in {config.generator: config for config in trials if config.weights}.values():
+    for network in {one.generator: one for one in trials or [base] if one.weights}.values():
         weights.try_out(network, len(data.classes))
     plan = make_plan(
         question.name,
@@ -147,7 +147,7 @@ def _source(question: Question, plan: Plan, options: argparse.Namespace) -> Sour
 def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Console) -> int:
     pending = plan.pending()
     done = len(plan.runs) - len(pending)
-    _announce(plan, len(pending), console)
+    _announce(plan, len(pending), source, console)
     publisher = Publisher(plan, options.tracking_uri, lambda text: _say(console, text))
     limited = Limited(source, plan, options.max_trials or MANY)
     execution, slots = Execution(), None
@@ -195,10 +195,12 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
     return _conclude(Conclusion.of(plan, execution), options, console, publisher)
 
 
-def _announce(plan: Plan, pending: int, console: Console) -> None:
+def _announce(plan: Plan, pending: int, source: Source, console: Console) -> None:
     head = f"{plan.name} on {plan.base.dataset}: {len(plan.trials)} trials"
     counts = f"from {len(plan.runs)} training runs, {len(plan.runs) - pending} done"
     left = f"{pending} to train" if pending else "nothing to train"
+    if not isinstance(source, Listed) and not source.exhausted:
+        left = "more as it goes"
     if plan.data.skipped:
         _say(console, plan.data.skipped_in_words())
     _say(console, f"{head} {counts}, {left}")
