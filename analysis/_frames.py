@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from analysis._cache import cached
 from analysis._record import (
     COLUMNS,
     COSTS,
@@ -19,7 +20,7 @@ from analysis._record import (
     RecordError,
     Sweep,
 )
-from analysis._store import Store
+from analysis._store import Store, check_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["METRICS", "RecordError", "list_sweeps", "load_trials"]
 
 
-def list_sweeps(tracking_uri: str = "sqlite:///mlflow.db") -> pd.DataFrame:
+def list_sweeps(tracking_uri: str = "sqlite:///mlflow.db", *, cache: bool = True) -> pd.DataFrame:
     """Read which sweeps the record holds, the newest first.
 
     Args:
         tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
+        cache: Whether a frame that was read before serves while the record has not changed.
 
     Returns:
         One row per sweep with the fields of `Sweep` as columns.
@@ -39,18 +41,24 @@ def list_sweeps(tracking_uri: str = "sqlite:///mlflow.db") -> pd.DataFrame:
     Raises:
         RecordError: The record cannot be read, or is of a later schema.
     """
-    rows = [dataclasses.asdict(_sweep(run)) for run in Store(tracking_uri).search(_SWEEPS)]
-    return pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(Sweep)])
+
+    def read() -> pd.DataFrame:
+        rows = [dataclasses.asdict(_sweep(run)) for run in Store(tracking_uri).search(_SWEEPS)]
+        return pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(Sweep)])
+
+    check_uri(tracking_uri)
+    return cached(tracking_uri, "sweeps", read) if cache else read()
 
 
 def load_trials(
-    tracking_uri: str = "sqlite:///mlflow.db", sweep: str = "lambda_grid"
+    tracking_uri: str = "sqlite:///mlflow.db", sweep: str = "lambda_grid", *, cache: bool = True
 ) -> pd.DataFrame:
     """Read the trials of a sweep, finished or not.
 
     Args:
         tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
         sweep: Name of a sweep, whose newest one is read, or its `sweep_key`, or its run id.
+        cache: As for `list_sweeps`.
 
     Returns:
         One row per trial, sorted by `trial_key`: the columns of `COLUMNS` and the config's fields,
@@ -59,12 +67,18 @@ def load_trials(
     Raises:
         RecordError: The record cannot be read, lacks the sweep, or is of a later schema.
     """
-    store = Store(tracking_uri)
-    parent = _newest(list(store.search(_SWEEPS)), sweep)
-    found = _sweep(parent)
-    of_parent = f"tags.`mlflow.parentRunId` = '{found.parent_run_id}'"
-    frame = _tidy(_row(run) for run in store.search(f"tags.kind = 'trial' and {of_parent}"))
-    frame.attrs = dataclasses.asdict(found) | {"tracking_uri": tracking_uri}
+
+    def read() -> pd.DataFrame:
+        store = Store(tracking_uri)
+        found = _sweep(_newest(list(store.search(_SWEEPS)), sweep))
+        of_parent = f"tags.`mlflow.parentRunId` = '{found.parent_run_id}'"
+        frame = _tidy(_row(run) for run in store.search(f"tags.kind = 'trial' and {of_parent}"))
+        frame.attrs = dataclasses.asdict(found)
+        return frame
+
+    check_uri(tracking_uri)
+    frame = cached(tracking_uri, f"trials of {sweep}", read) if cache else read()
+    frame.attrs["tracking_uri"] = tracking_uri  # with its password, so it is not kept
     return frame
 
 

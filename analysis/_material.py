@@ -22,8 +22,7 @@ class Material:
     Attributes:
         trials: A frame as `load_trials` returns it.
         paper: The paper's printed numbers.
-        others: The newest sweep of each other name, and those of this name on other data sets,
-            by a title such as "ablation on segtrackv2".
+        others: By data set, the newest sweep of the same name on each other data set.
     """
 
     trials: pd.DataFrame
@@ -63,18 +62,16 @@ class Drawn:
         name: Stem of its files, such as "fig4".
         title: Its heading.
         sentence: What came out, in one sentence.
-        figure_png: The figure as PNG; absent where it is a table alone.
-        figure_svg: The figure as SVG, where asked for.
-        table: The numbers behind the figure, or the table itself.
         caption: Seeds, method of the interval, what is left out or mixed.
+        table: The numbers behind the figure, or the table itself.
+        files: By name, the content of its files; a figure has a PNG among them.
         trials: The trials it was drawn from.
     """
 
     name: str
     title: str
     sentence: str
-    figure_png: bytes | None
-    figure_svg: bytes | None
-    table: pd.DataFrame | None
     caption: str
+    table: pd.DataFrame | None
+    files: Mapping[str, bytes]
     trials: pd.DataFrame

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from sweeps._cluster import ClusterError, check_answers, check_storage, room, training_nodes
 from sweeps._plan import Plan, PlannedRun
 from sweeps._screen import Execution, Screen
 from sweeps._source import Source
@@ -90,26 +91,35 @@ def check_resources(resources: Resources) -> None:
     """
     if resources.address is None:
         here = {"CPU": float(_cpus()), "GPU": float(torch.cuda.device_count())}
-        _slots(here, resources, wanted=1)
+        _slots([here], resources, wanted=1)
 
 
 @contextmanager
-def ray_slots(resources: Resources, wanted: int) -> Iterator[Slots]:
+def ray_slots(resources: Resources, wanted: int, storage: Path | None = None) -> Iterator[Slots]:
     """Start Ray, or join a cluster, and give it back at the end.
 
     Args:
         resources: What a training run may take, and where.
         wanted: Training runs to do.
+        storage: The folder of run folders, which all nodes of a cluster must see.
 
     Raises:
-        ExecutorError: Ray cannot be reached or lacks the resources.
+        ExecutorError: Ray cannot be reached or lacks the resources, or a node the storage.
     """
     os.environ.update(RAY_SETTINGS)
     import ray
 
     try:
+        if resources.address is not None:
+            check_answers(resources.address)
         _start_ray(resources.address)
-        yield _slots(ray.cluster_resources(), resources, wanted)
+        nodes = [node["Resources"] for node in training_nodes()]
+        slots = _slots(nodes, resources, wanted)
+        if resources.address is not None and storage is not None:
+            check_storage(storage)
+        yield slots
+    except ClusterError as error:
+        raise ExecutorError(str(error)) from error
     finally:
         ray.shutdown()
 
@@ -238,28 +248,28 @@ def _start_ray(address: str | None) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
 
 
-def _slots(found: dict[str, float], resources: Resources, wanted: int) -> Slots:
+def _slots(nodes: Sequence[Mapping[str, float]], resources: Resources, wanted: int) -> Slots:
     """Return what a training run takes and how many fit.
 
     Raises:
         ExecutorError: Not even one fits.
     """
-    cpus, gpus = found.get("CPU", 0.0), found.get("GPU", 0.0)
-    gpus_per_trial = resources.gpus_per_trial
-    if gpus_per_trial is None:
-        gpus_per_trial = 1.0 if gpus else 0.0
-    fit = int(cpus / resources.cpus_per_trial)
-    if gpus_per_trial:
-        fit = min(fit, int(gpus / gpus_per_trial))
+    gpus = resources.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU") for node in nodes) else 0.0
+    fit = room(nodes, resources.cpus_per_trial, gpus)
     if fit < 1:
+        most = max(nodes, key=lambda node: (node.get("GPU", 0.0), node.get("CPU", 0.0)), default={})
+        where = "but there are" if len(nodes) == 1 else f"but the largest of {len(nodes)} nodes has"
         raise ExecutorError(
-            f"a training run needs {resources.cpus_per_trial:g} CPUs and {gpus_per_trial:g} GPUs, "
-            f"but there are {cpus:g} and {gpus:g}; lower --cpus-per-trial or --gpus-per-trial"
+            f"a training run needs {resources.cpus_per_trial:g} CPUs and {gpus:g} GPUs, "
+            f"{where} {most.get('CPU', 0.0):g} and {most.get('GPU', 0.0):g}; "
+            "lower --cpus-per-trial or --gpus-per-trial"
         )
     return Slots(
         count=max(1, min(fit, wanted, resources.max_concurrent or fit)),
         cpus=resources.cpus_per_trial,
-        gpus=gpus_per_trial,
+        gpus=gpus,
         time_budget_s=resources.time_budget_s,
         gpu_hours=resources.gpu_hours,
         hang_timeout_s=resources.hang_timeout_s,

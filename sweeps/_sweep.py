@@ -159,7 +159,8 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
         with ExitStack() as stack:
             if not limited.exhausted:
                 wanted = len(pending) if isinstance(source, Listed) else MANY
-                slots = stack.enter_context(ray_slots(_resources(options), wanted))
+                resources = _resources(options)
+                slots = stack.enter_context(ray_slots(resources, wanted, plan.storage))
             plan.storage.mkdir(parents=True, exist_ok=True)
             stack.enter_context(publisher)
             if isinstance(source, AbstractContextManager):

@@ -18,6 +18,7 @@ import yaml
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
+from written_records import POINTS, RAW, SWA_GAIN, write_sweep
 
 from analysis import _frames, _record, _store, make_figures
 from analysis._figures import fig4, fig4_table
@@ -32,9 +33,6 @@ pytestmark = pytest.mark.filterwarnings(NOLOAD)
 
 SCRIPT = Path(make_figures.__file__)
 PAPER = yaml.safe_load(make_figures.PAPER.read_text(encoding="utf-8"))
-RAW = {0.0: (0.60, 0.62, 0.61), 0.01: (0.63, 0.66, 0.64), 0.1: (0.55, 0.50, 0.57)}
-SWA_GAIN = (0.010, 0.012, 0.008)
-POINTS = [(value, seed) for value in RAW for seed in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -47,52 +45,6 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> str:
     write_sweep(uri, "ablation", key="d" * 16, start=4, states=dict.fromkeys(POINTS, "RUNNING"))
     write_sweep(uri, "joint_search", key="e" * 16, start=5, schema="2", points=POINTS[:1])
     return uri
-
-
-def write_sweep(
-    uri: str,
-    sweep: str,
-    *,
-    key: str,
-    start: int,
-    points: Sequence[tuple[float, int]] = POINTS,
-    states: Mapping[tuple[float, int], str] | None = None,
-    schema: str = "1",
-    double: bool = False,
-) -> None:
-    """Write a sweep as the driver does; `double` leaves a RUNNING twin of the first trial."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(uri)
-    found = client.get_experiment_by_name(_record.EXPERIMENT)
-    place = found.experiment_id if found else client.create_experiment(_record.EXPERIMENT)
-    shared = {"sweep": sweep, "sweep_key": key, "schema": schema, "dataset": "shapes"}
-    asked = shared | {"kind": "sweep", "trials_total": str(len(points))}
-    parent = client.create_run(place, start_time=start, tags=asked, run_name=sweep).info.run_id
-    states = states or {}
-    rows = [(point, states.get(point, "FINISHED")) for point in points]
-    for (value, seed), state in rows + [(points[0], "RUNNING")] * double:
-        # A key of digits alone must stay text.
-        tags = shared | {
-            "kind": "trial",
-            "mlflow.parentRunId": parent,
-            "trial_key": f"{points.index((value, seed)):016d}",
-            "training_key": "00",
-            "code_version": "c1",
-            "data_fingerprint": "d1",
-        }
-        run = client.create_run(place, start_time=start, tags=tags).info.run_id
-        for name, text in {
-            "lambda_adv": value,
-            "seed": seed,
-            "swa_rule": "eq7",
-            "lr": 1e-4,
-        }.items():
-            client.log_param(run, name, text)
-        if state != "RUNNING":
-            client.log_metric(run, "val/miou", RAW[value][seed])
-            client.log_metric(run, "swa/miou", RAW[value][seed] + SWA_GAIN[seed])
-        client.set_terminated(run, state)
 
 
 def frame_of(
@@ -233,9 +185,9 @@ def test_frame_has_one_row_per_trial_and_keeps_the_finished_run(record: str) -> 
 def test_frame_is_the_same_however_small_the_pages(
     record: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = load_trials(record)
+    whole = load_trials(record, cache=False)
     monkeypatch.setattr(_store, "PAGE_SIZE", 2)
-    pd.testing.assert_frame_equal(load_trials(record), whole)
+    pd.testing.assert_frame_equal(load_trials(record, cache=False), whole)
 
 
 def test_empty_text_among_params_is_no_number() -> None:

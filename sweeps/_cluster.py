@@ -1,0 +1,128 @@
+"""A cluster before a sweep joins it: does it answer, has it room, do its nodes see the storage?"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+CONNECT_S = 4.0
+ANSWER_S = 12.0  # a process that imports Ray and asks; Ray itself would ask for ever
+NODES_S = 30.0
+
+
+class ClusterError(RuntimeError):
+    """A cluster cannot do what was asked of it."""
+
+
+def check_answers(address: str) -> None:
+    """Ask a cluster for a sign of life; within 20 s it is clear whether there is one.
+
+    Raises:
+        ClusterError: There is none.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise ClusterError(f"--address must be HOST:PORT or auto, but got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _silent(address, str(error)) from error
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        asked = subprocess.run(
+            command, capture_output=True, text=True, timeout=ANSWER_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _silent(address, f"what listens there says nothing for {ANSWER_S:g} s") from error
+    if asked.returncode:
+        lines = (asked.stderr + asked.stdout).strip().splitlines() or ["it is not healthy"]
+        raise _silent(address, lines[-1])
+
+
+def _silent(address: str, reason: str) -> ClusterError:
+    return ClusterError(
+        f"--address must be that of a running Ray cluster, but {address} does not answer: "
+        f"{reason}; start one with `ray start --head`, or leave the option out"
+    )
+
+
+def room(nodes: Iterable[Mapping[str, float]], cpus: float, gpus: float) -> int:
+    """Return how many training runs fit at a time, each on one node.
+
+    Args:
+        nodes: Resources of each node.
+        cpus: Of a training run.
+        gpus: Of a training run.
+    """
+    return sum(
+        min(
+            int(node.get("CPU", 0.0) / cpus + 1e-9),
+            int(node.get("GPU", 0.0) / gpus + 1e-9) if gpus else sys.maxsize,
+        )
+        for node in nodes
+    )
+
+
+def check_storage(storage: Path) -> None:
+    """Let every node that may train look for a file that was just written, and write one.
+
+    Raises:
+        ClusterError: A node does not see it, or may not write.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    storage.mkdir(parents=True, exist_ok=True)
+    token = storage / f".seen-{uuid.uuid4().hex}"
+    token.write_text(token.name)
+    look = ray.remote(num_cpus=0, max_retries=0)(_look)
+    try:
+        asked = {
+            look.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(str(token)): _name(node)
+            for node in training_nodes()
+        }
+        answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=NODES_S)
+        faults = [f"{asked[one]} says nothing for {NODES_S:g} s" for one in silent]
+        faults += [f"{asked[one]} {fault}" for one in answered if (fault := ray.get(one))]
+    finally:
+        token.unlink()
+    if faults:
+        raise ClusterError(
+            f"--storage must be a folder that every node sees and may write, but of {storage} "
+            f"{'; '.join(sorted(faults))}; mount it there, or name another"
+        )
+
+
+def training_nodes() -> list[dict[str, Any]]:
+    """Return the living nodes that have CPUs to train with."""
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+
+
+def _look(token: str) -> str | None:
+    """Return in words why a node cannot use the storage; runs there."""
+    path = Path(token)
+    try:
+        if path.read_text() != path.name:
+            return "sees another file"
+        beside = path.with_name(f"{path.name}-{os.getpid()}")
+        beside.write_text("")
+        beside.unlink()
+    except OSError as error:
+        return f"says: {error.strerror}"
+    return None

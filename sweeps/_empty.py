@@ -1,0 +1,49 @@
+"""Trainables that train nothing: what is left is the cost of the platform; see `benchmark`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from trainable.identity import RunSpec
+from trainable.run_folder import RunFolder
+
+
+def empty_function(config: dict[str, Any]) -> None:
+    """Report a metric and end, as Tune's function API has it."""
+    tune.report({"miou": config["x"]})
+
+
+class EmptyTrainable(tune.Trainable):
+    """Ends at once, with an outcome in its run folder and a metric, as a training run does."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Remember whose outcome to write."""
+        self._spec = RunSpec.from_primitives(config["spec"])
+        self._run_storage = Path(config["storage"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Report the end."""
+        with RunFolder(self._run_storage, self._spec.training_key) as folder:
+            folder.write("failure", {"cause": "an empty trial", "attempt": ""})
+        return {
+            "run_iteration": self._spec.config.iterations,
+            "val/miou": 0.5,
+            "validations": [[self._spec.config.iterations, 0.5]],
+            "busy_s": 0.0,
+            "rss_gb": 0.0,
+            "done": True,
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Save nothing."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Load nothing."""

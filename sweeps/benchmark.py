@@ -1,0 +1,158 @@
+"""What the platform itself costs, beside its stock parts: each subcommand prints one JSON object.
+
+    python -m sweeps.benchmark trials [--trials 1000]
+
+`trials` runs empty trials on both sides, each side with two slots of this machine and a record in
+MLflow on SQLite: ours through planner, source, searcher and warm actors, and the stock way, Tune's
+function API with OptunaSearch and MLflowLoggerCallback. The start of Ray is left out on both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sweeps._mlflow import Publisher
+from sweeps._plan import PlannedRun, make_plan
+from sweeps._run import Resources, execute, ray_slots
+from sweeps._screen import Screen
+from sweeps._source import Listed
+from trainable import datasets
+from trainable.command_line import OK, Parser, whole
+from trainable.config_files import load_config
+
+SLOTS = 2
+STOCK_TRIALS = 20  # of the stock side, at most: it takes seconds a trial
+RSS_EVERY = 100  # trials between two looks at the driver's memory
+
+
+def main() -> int:
+    """Run the benchmark that the command line names, and return the exit code."""
+    options = _parser().parse_args()
+    print(json.dumps(options.benchmark(options), indent=1))
+    return OK
+
+
+def trials(options: argparse.Namespace) -> dict[str, Any]:
+    """Return seconds per empty trial and slot of both sides, their ratio, and our memory."""
+    stock_trials = min(options.trials, STOCK_TRIALS)
+    with tempfile.TemporaryDirectory() as folder:
+        wall_s, rss_mb = _ours(Path(folder), options.trials)
+        stock_wall_s = _stock(Path(folder), stock_trials)
+    ours, stock = wall_s * SLOTS / options.trials, stock_wall_s * SLOTS / stock_trials
+    return {
+        "slots": SLOTS,
+        "ours": {
+            "trials": options.trials,
+            "s_per_trial_and_slot": ours,
+            "driver_rss_mb": rss_mb,
+        },
+        "stock": {"trials": stock_trials, "s_per_trial_and_slot": stock},
+        "ratio": stock / ours,
+    }
+
+
+def _ours(folder: Path, count: int) -> tuple[float, dict[int, float]]:
+    """Return seconds, and the driver's memory in MB by the number of trials done."""
+    base = load_config()
+    plan = make_plan(
+        "benchmark",
+        [dataclasses.replace(base, seed=seed) for seed in range(count)],
+        base=base,
+        axes=(),
+        data=datasets.inspect(base),
+        storage=folder / "runs",
+    )
+    rss_mb: dict[int, float] = {}
+    ended = 0
+
+    def note(run: PlannedRun, cause: str | None) -> None:
+        nonlocal ended
+        ended += 1
+        if ended % RSS_EVERY == 0:
+            rss_mb[ended] = _rss_mb()
+        publisher.publish(run, cause)
+
+    resources = Resources(
+        address=None, cpus_per_trial=1, gpus_per_trial=0, max_concurrent=SLOTS, time_budget_s=None
+    )
+    with open(os.devnull, "w") as nowhere, ray_slots(resources, count) as slots:
+        screen = Screen(console=Console(file=nowhere), title="benchmark", total=count, done=0)
+        from sweeps._empty import EmptyTrainable
+
+        started = time.perf_counter()
+        publisher = Publisher(plan, f"sqlite:///{folder}/ours.db", warnings.warn)
+        with publisher:
+            execute(plan, Listed(plan.runs), slots, screen, note, trainable=EmptyTrainable)
+        return time.perf_counter() - started, rss_mb
+
+
+def _stock(folder: Path, count: int) -> float:
+    """Return the seconds that the stock parts take."""
+    resources = Resources(
+        address=None, cpus_per_trial=1, gpus_per_trial=0, max_concurrent=SLOTS, time_budget_s=None
+    )
+    uri = f"sqlite:///{folder}/stock.db"
+    with ray_slots(resources, count):
+        from ray import tune
+        from ray.air.integrations.mlflow import MLflowLoggerCallback
+        from ray.tune.search import ConcurrencyLimiter
+        from ray.tune.search.optuna import OptunaSearch
+
+        from sweeps._empty import empty_function
+
+        search = OptunaSearch(metric="miou", mode="max", seed=0)
+        started = time.perf_counter()
+        tune.Tuner(
+            tune.with_resources(empty_function, {"cpu": 1}),
+            param_space={"x": tune.uniform(0, 1)},
+            tune_config=tune.TuneConfig(
+                num_samples=count, search_alg=ConcurrencyLimiter(search, max_concurrent=SLOTS)
+            ),
+            run_config=tune.RunConfig(
+                name="stock",
+                storage_path=str(folder / "stock"),
+                verbose=0,
+                callbacks=[MLflowLoggerCallback(tracking_uri=uri, experiment_name="stock")],
+            ),
+        ).fit()
+        return time.perf_counter() - started
+
+
+def _rss_mb() -> float:
+    """Return this process's resident memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m sweeps.benchmark",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subcommands = parser.add_subparsers(required=True, metavar="BENCHMARK")
+    of_trials = subcommands.add_parser("trials", help="seconds per empty trial, memory of many")
+    of_trials.add_argument(
+        "--trials",
+        type=whole(),
+        default=100,
+        metavar="N",
+        help=f"of ours (default: 100); the stock side runs {STOCK_TRIALS} at most",
+    )
+    of_trials.set_defaults(benchmark=trials)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
