@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console, RenderableType
@@ -17,6 +18,7 @@ from sweeps._conclusion import Conclusion, draw, look_at
 from sweeps._estimate import describe
 from sweeps._mlflow import Publisher, without_password
 from sweeps._plan import Plan, make_plan
+from sweeps._probe import probe
 from sweeps._race import Race
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
@@ -87,7 +89,9 @@ def answer(question: Question, options: argparse.Namespace) -> int:
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     if options.plan:
-        _say(console, describe(plan))
+        here = options.address is None
+        threads = max(1, int(options.cpus_per_trial))
+        _say(console, describe(plan, partial(probe, threads=threads) if here else None))
         if options.json:
             print(json.dumps(Conclusion(plan=plan).as_primitives() | {"figure": None}))
         return OK
@@ -165,6 +169,7 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
             for run in plan.runs:
                 if run.spec.training_key not in to_train:
                     publisher.publish(run)
+            known = len(plan.runs)
             if slots is not None:
                 screen = Screen(
                     console=console,
@@ -176,6 +181,8 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
                 )
                 with screen:
                     execution = execute(plan, limited, slots, screen, publisher.publish)
+            for run in plan.runs[known:]:  # those added as it went may have been done already
+                publisher.publish(run)
             plan.why_partial = execution.spent or limited.why_partial
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
@@ -191,7 +198,7 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
             f"slots busy {execution.utilisation:.2f}; largest worker {execution.rss_gb:.2f} GB",
         )
     if isinstance(source, Race):
-        _say(console, source.in_words())
+        plan.notes.append(source.in_words())
     return _conclude(Conclusion.of(plan, execution), options, console, publisher)
 
 
