@@ -95,9 +95,7 @@ def check_resources(resources: Resources) -> None:
 
 
 @contextmanager
-def ray_slots(
-    resources: Resources, wanted: int, storage: Path | None = None
-) -> Iterator[Slots]:
+def ray_slots(resources: Resources, wanted: int, storage: Path | None = None) -> Iterator[Slots]:
     """Start Ray, or join a cluster, and give it back at the end.
 
     Args:
@@ -182,7 +180,7 @@ def _shares(traffic: Traffic, slots: Slots) -> Iterator[Slots]:
             roomier = dataclasses.replace(roomier, gpus=min(1.0, 2 * roomier.gpus))
             traffic.take_crowded_out()
             yield roomier
-        if traffic.source.exhausted:
+        if traffic.drained:
             return
 
 
