@@ -16,8 +16,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis._figures import STYLE
+from analysis._record import finished
 
 PNG_DPI = 200
+PACKAGES = ("matplotlib", "mlflow", "numpy", "optuna", "pandas", "scipy")
 # matplotlib stamps a PDF with the time unless told not to.
 METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {}}
 
@@ -35,25 +37,29 @@ def render_csv(table: pd.DataFrame) -> bytes:
     return str(table.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
 
 
-def describe(trials: pd.DataFrame, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return what a figure was drawn from, and the digest of each of its files."""
-    drawn = trials[trials["status"] == "FINISHED"]
+def describe_sweep(trials: pd.DataFrame) -> dict[str, Any]:
+    """Return which runs a sweep's figures were drawn from."""
+    drawn = finished(trials)
+    names = ("sweep", "sweep_key", "dataset", "parent_run_id", "trials_total")
     return {
-        **{name: trials.attrs[name] for name in ("sweep", "sweep_key", "dataset")},
-        "parent_run_id": trials.attrs["parent_run_id"],
-        "trials_total": trials.attrs["trials_total"],
+        **{name: trials.attrs[name] for name in names},
         "run_ids": sorted(drawn["run_id"]),
         "code_versions": sorted(drawn["code_version"].dropna().unique()),
         "data_fingerprints": sorted(drawn["data_fingerprint"].dropna().unique()),
-        "files": {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)},
     }
 
 
-def render_manifest(figures: Mapping[str, Any]) -> bytes:
-    """Return the manifest of all figures with the versions of what drew them."""
-    packages = {name: version(name) for name in ("matplotlib", "mlflow", "pandas")}
-    content = {"figures": dict(figures), "packages": packages}
-    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the SHA-256 of each file."""
+    return {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
+
+
+def render_manifest(content: Mapping[str, Any]) -> bytes:
+    """Return the manifest of all files with the versions of what drew them."""
+    packages = {name: version(name) for name in PACKAGES}
+    return (
+        json.dumps(dict(content) | {"packages": packages}, indent=2, sort_keys=True) + "\n"
+    ).encode()
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

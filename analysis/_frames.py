@@ -1,164 +1,123 @@
-"""Read one sweep of the MLflow record into a tidy frame."""
+"""Read the MLflow record: which sweeps it holds, and one sweep's trials as a tidy frame."""
 
 from __future__ import annotations
 
-import os
-import re
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+import dataclasses
+import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from mlflow.entities import Experiment, Run
-    from mlflow.tracking import MlflowClient
-
-EXPERIMENT = "pixelwise-adversarial"
-SCHEMA = 1
-PAGE_SIZE = 500
-METRICS = (
-    *("val/miou", "val/acc", "val/macc", "val/fwiou"),
-    *("swa/miou", "swa/acc", "swa/macc", "swa/fwiou"),
-    *("train/loss_mce", "train/loss_adv", "train/loss_disc", "images_per_s"),
+from analysis._cache import cached
+from analysis._record import (
+    COLUMNS,
+    COSTS,
+    METRICS,
+    OPTIONAL_TRIAL_TAGS,
+    SCHEMA,
+    TRIAL_TAGS,
+    RecordError,
+    Sweep,
 )
-TRIAL_TAGS = ("trial_key", "training_key", "code_version", "data_fingerprint")
-SWEEP_TAGS = ("sweep", "sweep_key", "dataset", "trials_total")
-# Read by mlflow at its import; a figure should fail within seconds when the server is gone.
-MLFLOW_SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-}
+from analysis._store import Store, check_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+__all__ = ["METRICS", "RecordError", "list_sweeps", "load_trials"]
 
 
-class RecordError(ValueError):
-    """The record cannot answer the question; the message is one line that says why."""
-
-
-def load_trials(
-    tracking_uri: str = "sqlite:///mlflow.db", sweep: str = "lambda_grid"
-) -> pd.DataFrame:
-    """Read the trials of the newest sweep of that name, finished or not.
+def list_sweeps(tracking_uri: str = "sqlite:///mlflow.db", *, cache: bool = True) -> pd.DataFrame:
+    """Read which sweeps the record holds, the newest first.
 
     Args:
         tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
-        sweep: Name of a sweep, or the 16 digits of a `sweep_key`.
+        cache: Whether a frame that was read before serves while the record has not changed.
 
     Returns:
-        One row per trial, sorted by `trial_key`: the config's fields, numbers as numbers, the
-        metrics (NaN where absent), `run_id`, `status` and the keys. `attrs` holds `sweep`,
-        `sweep_key`, `dataset`, `trials_total` and `parent_run_id`.
+        One row per sweep with the fields of `Sweep` as columns.
 
     Raises:
-        RecordError: The record cannot be read, lacks the sweep, is of a later schema, or holds no
-            finished trial.
+        RecordError: The record cannot be read, or is of a later schema.
     """
-    _check_uri(tracking_uri)
-    for name, value in MLFLOW_SETTINGS.items():
-        os.environ.setdefault(name, value)
-    with _one_line_errors(tracking_uri):
-        from mlflow.tracking import MlflowClient
 
-        client = MlflowClient(tracking_uri)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None or experiment.lifecycle_stage != "active":
-            where = _without_password(tracking_uri)
-            raise RecordError(f"no experiment {EXPERIMENT!r} in {where}; run a sweep first")
-        parent = _newest(_search(client, experiment, "tags.kind = 'sweep'"), sweep)
-        runs = _search(
-            client,
-            experiment,
-            f"tags.kind = 'trial' and tags.`mlflow.parentRunId` = '{parent.info.run_id}'",
-        )
-    for run in (parent, *runs):
-        _check_schema(run)
-    frame = _tidy(runs)
-    attrs: dict[str, Any] = {name: _tag(parent, name) for name in SWEEP_TAGS}
-    frame.attrs = attrs | {
-        "trials_total": int(attrs["trials_total"]),
-        "parent_run_id": parent.info.run_id,
-    }
-    if not (frame["status"] == "FINISHED").any():
-        raise RecordError(
-            f"sweep {attrs['sweep']!r} has no finished trials yet "
-            f"(0 of {attrs['trials_total']}); go on with it first"
-        )
+    def read() -> pd.DataFrame:
+        rows = [dataclasses.asdict(_sweep(run)) for run in Store(tracking_uri).search(_SWEEPS)]
+        return pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(Sweep)])
+
+    check_uri(tracking_uri)
+    return cached(tracking_uri, "sweeps", read) if cache else read()
+
+
+def load_trials(
+    tracking_uri: str = "sqlite:///mlflow.db", sweep: str = "lambda_grid", *, cache: bool = True
+) -> pd.DataFrame:
+    """Read the trials of a sweep, finished or not.
+
+    Args:
+        tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
+        sweep: Name of a sweep, whose newest one is read, or its `sweep_key`, or its run id.
+        cache: As for `list_sweeps`.
+
+    Returns:
+        One row per trial, sorted by `trial_key`: the columns of `COLUMNS` and the config's fields,
+        numbers as numbers. `attrs` holds the fields of `Sweep` and the `tracking_uri`.
+
+    Raises:
+        RecordError: The record cannot be read, lacks the sweep, or is of a later schema.
+    """
+
+    def read() -> pd.DataFrame:
+        store = Store(tracking_uri)
+        found = _sweep(_newest(list(store.search(_SWEEPS)), sweep))
+        of_parent = f"tags.`mlflow.parentRunId` = '{found.parent_run_id}'"
+        frame = _tidy(_row(run) for run in store.search(f"tags.kind = 'trial' and {of_parent}"))
+        frame.attrs = dataclasses.asdict(found)
+        return frame
+
+    check_uri(tracking_uri)
+    frame = cached(tracking_uri, f"trials of {sweep}", read) if cache else read()
+    frame.attrs["tracking_uri"] = tracking_uri  # with its password, so it is not kept
     return frame
 
 
-def _check_uri(uri: str) -> None:
-    """Refuse what MLflow would take for an order to create a store."""
-    scheme, mark, rest = uri.partition("://")
-    try:
-        urlsplit(uri)
-    except ValueError:
-        mark = ""
-    if not mark:
-        known = "sqlite:///mlflow.db or http://host:5000"
-        raise RecordError(f"a tracking URI looks like {known}, but got {uri!r}")
-    if not scheme.startswith("sqlite"):
-        return
-    path = Path(rest.partition("?")[0].removeprefix("/"))
-    if not path.is_file():
-        raise RecordError(f"no record at {path}: no such file; run a sweep or give its URI")
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            tables = database.execute("SELECT name FROM sqlite_master").fetchall()
-    except sqlite3.Error as error:
-        raise RecordError(f"cannot read the record at {path}: {error}") from error
-    if ("experiments",) not in tables:
-        raise RecordError(f"{path} is not an MLflow record: it has no table of experiments")
-
-
-@contextmanager
-def _one_line_errors(uri: str) -> Iterator[None]:
-    shown = _without_password(uri)
-    try:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-    except ImportError as error:
-        raise RecordError(f"cannot import mlflow, which reads the record: {error}") from error
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, ImportError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, shown)
-        if "failed with exception" in reason:  # mlflow's words for: no answer at all
-            reason = "no server answers"
-        raise RecordError(f"cannot read the record at {shown}: {reason[:200]}") from error
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"(?<=://)[^/]*@", "", uri)
-
-
-def _search(client: MlflowClient, experiment: Experiment, query: str) -> list[Run]:
-    runs: list[Run] = []
-    token: str | None = None
-    while True:
-        page = client.search_runs(
-            [experiment.experiment_id],
-            query,
-            max_results=PAGE_SIZE,
-            order_by=["attributes.start_time DESC"],
-            page_token=token,
-        )
-        runs.extend(page)
-        token = page.token
-        if not token:
-            return runs
+_SWEEPS = "tags.kind = 'sweep'"
 
 
 def _newest(sweeps: list[Run], wanted: str) -> Run:
     for run in sweeps:
-        if wanted in (run.data.tags.get("sweep"), run.data.tags.get("sweep_key")):
+        tags = run.data.tags
+        if wanted in (tags.get("sweep"), tags.get("sweep_key"), run.info.run_id):
             return run
     names = sorted({run.data.tags.get("sweep", run.info.run_name) for run in sweeps})
     raise RecordError(f"no sweep {wanted!r} in the record; it holds: {', '.join(names) or 'none'}")
+
+
+def _sweep(run: Run) -> Sweep:
+    _check_schema(run)
+    total = _tag(run, "trials_total")
+    if not total.isdecimal():
+        raise RecordError(f"trials_total is a count, but run {run.info.run_id} has {total!r}")
+    tags, costs = run.data.tags, (run.data.metrics.get(name, math.nan) for name in COSTS)
+    runs, naive, seconds = costs
+    return Sweep(
+        sweep=_tag(run, "sweep"),
+        sweep_key=_tag(run, "sweep_key"),
+        dataset=_tag(run, "dataset"),
+        trials_total=int(total),
+        parent_run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        question=tags.get("question", ""),
+        axes=tuple(filter(None, tags.get("axes", "").split(","))),
+        state=tags.get("state", ""),
+        why_partial=tags.get("why_partial", ""),
+        start_time_s=_seconds(run.info.start_time),
+        end_time_s=_seconds(run.info.end_time),
+        training_runs=runs,
+        naive_runs=naive,
+        training_s=seconds,
+    )
 
 
 def _check_schema(run: Run) -> None:
@@ -176,18 +135,34 @@ def _tag(run: Run, name: str) -> str:
     return str(run.data.tags[name])
 
 
-def _tidy(runs: list[Run]) -> pd.DataFrame:
-    rows = [
+def _seconds(milliseconds: int | None) -> float:
+    return math.nan if milliseconds is None else milliseconds / 1000
+
+
+def _row(run: Run) -> dict[str, Any]:
+    _check_schema(run)
+    tags, metrics = run.data.tags, run.data.metrics
+    return (
         run.data.params
-        | {name: run.data.metrics.get(name) for name in METRICS}
         | {name: _tag(run, name) for name in TRIAL_TAGS}
-        | {"run_id": run.info.run_id, "status": run.info.status}
-        for run in runs
-    ]
-    names = dict.fromkeys([*TRIAL_TAGS, "run_id", "status", *METRICS])
-    frame = pd.DataFrame(rows, columns=list(names | dict.fromkeys(key for r in rows for key in r)))
-    frame = frame.astype(dict.fromkeys(METRICS, float))
-    for name in frame.columns.difference([*names]):
+        | {name: tags.get(name, "") for name in (*OPTIONAL_TRIAL_TAGS, "record_hash")}
+        | {name: metrics.get(name) for name in METRICS}
+        | {
+            "run_id": run.info.run_id,
+            "status": run.info.status,
+            "ask": tags.get("ask"),
+            "start_time_s": _seconds(run.info.start_time),
+            "end_time_s": _seconds(run.info.end_time),
+            "artifact_uri": run.info.artifact_uri,
+        }
+    )
+
+
+def _tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(rows))
+    params = sorted(frame.columns.difference([*COLUMNS]))
+    frame = frame.reindex(columns=[*COLUMNS, *params]).astype(COLUMNS)
+    for name in params:
         frame[name] = _as_number(frame[name])
     # A run that a killed driver left RUNNING may stand beside the one that finished the trial.
     frame["_done"] = frame["status"] == "FINISHED"

@@ -1,8 +1,9 @@
-"""Draw the paper's figures from the MLflow record.
+"""Draw the paper's figures and tables from the MLflow record.
 
-Each figure comes as PDF, PNG and CSV beside a `manifest.json` that names the runs it was drawn
-from; the same record gives the same bytes. The path of each PNG is printed last. Exit codes: 0, or
-2 for bad input, with one line on standard error and nothing written.
+By default of the newest sweep of each name in the record. Each figure comes as PDF, PNG and CSV
+beside a `manifest.json` that names the runs it was drawn from; the same record gives the same
+bytes. The path of each figure's PNG is printed, that of the first sweep's main figure last. Exit
+codes: 0, or 2 for bad input, with one line on standard error and nothing written.
 """
 
 from __future__ import annotations
@@ -10,33 +11,44 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import pandas as pd
 import yaml
 
-from analysis._frames import RecordError, load_trials
+from analysis._frames import list_sweeps, load_trials
+from analysis._material import Material
+from analysis._record import RecordError, finished
+
+if TYPE_CHECKING:
+    from analysis._drawing import Page
 
 PAPER = Path(__file__).with_name("paper.yaml")
-FIGURES = {"lambda_grid": "fig4"}
+# Sweeps whose tables stand side by side for several data sets.
+ACROSS_DATASETS = ("ablation",)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = _parse(argv)
     try:
-        figures, files = _draw(options.tracking_uri, list(dict.fromkeys(options.sweep)))
+        pages = _draw(options.tracking_uri, options.sweep, cache=options.cache)
     except RecordError as error:
         return _refuse(str(error))
     from analysis._artifacts import write_files
 
     try:
-        write_files(Path(options.out), files)
+        write_files(Path(options.out), _all_files(pages))
     except OSError as error:
         return _refuse(f"cannot write to {options.out!r}: {error.strerror}")
-    for figure in figures:
-        print(os.path.join(options.out, f"{figure}.png"))
+    for page in pages:
+        for name, reason in page.left_out.items():
+            print(f"not drawn: {name}: {reason}", file=sys.stderr)
+    figures = [name for page in pages for name in page.files if name.endswith(".png")]
+    for name in reversed(figures):
+        print(os.path.join(options.out, name))
     return 0
 
 
@@ -57,38 +69,100 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--sweep",
         metavar="NAME",
         nargs="+",
-        default=["lambda_grid"],
-        help="sweeps to draw, by name (the newest one of it) or by sweep_key",
+        help="sweeps to draw, by name (the newest one of it), by sweep_key or by the id of the "
+        "parent run (default: the newest one of each name)",
+    )
+    parser.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="read the whole record again, even where it has not changed since the last time",
     )
     return parser.parse_args(argv)
 
 
-def _draw(tracking_uri: str, sweeps: Sequence[str]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return each figure's entry in the manifest, and all files by name, the manifest last."""
-    loaded = [load_trials(tracking_uri, sweep) for sweep in sweeps]
+def _draw(uri: str, wanted: Sequence[str] | None, *, cache: bool) -> list[Page]:
+    """Draw the sweeps that are wanted, or the newest one of each name that has trials to draw."""
+    if wanted is None:
+        loaded = _newest(uri, cache=cache)
+    else:
+        loaded = [load_trials(uri, sweep, cache=cache) for sweep in dict.fromkeys(wanted)]
+        for trials in loaded:
+            _check_drawable(trials)
     names = [trials.attrs["sweep"] for trials in loaded]
     for name in names:
-        if name not in FIGURES:
-            raise RecordError(
-                f"sweep {name!r} has no figure of its own; there is one for: {', '.join(FIGURES)}"
-            )
         if names.count(name) > 1:
             raise RecordError(f"one sweep per figure, but {names.count(name)} are {name!r}")
     # matplotlib is imported once the record is known to be good.
-    from analysis._artifacts import describe, render, render_csv, render_manifest
-    from analysis._figures import fig4, fig4_table
+    from analysis._catalogue import entries_of
+    from analysis._drawing import draw
 
     paper = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
-    entries: dict[str, Any] = {}
-    files: dict[str, bytes] = {}
+    pages = []
     for trials in loaded:
-        figure = fig4(trials, paper)
-        own = {f"fig4.{kind}": render(figure, kind) for kind in ("pdf", "png")}
-        own["fig4.csv"] = render_csv(fig4_table(trials))
-        entries["fig4"] = describe(trials, own)
-        files |= own
-    files["manifest.json"] = render_manifest(entries)
-    return entries, files
+        others = _on_other_datasets(trials, paper, cache=cache)
+        material = Material(trials=trials, paper=paper, others=others)
+        pages.append(draw(material, entries_of(trials)))
+    return pages
+
+
+def _newest(uri: str, *, cache: bool) -> list[pd.DataFrame]:
+    sweeps = list_sweeps(uri, cache=cache).drop_duplicates("sweep")
+    if sweeps.empty:
+        raise RecordError("the record holds no sweep; run one first")
+    loaded = [load_trials(uri, key, cache=cache) for key in sweeps["parent_run_id"]]
+    drawable = [trials for trials in loaded if not finished(trials).empty]
+    if not drawable:
+        _check_drawable(loaded[0])
+    return drawable
+
+
+def _check_drawable(trials: pd.DataFrame) -> None:
+    if finished(trials).empty:
+        total = trials.attrs["trials_total"]
+        raise RecordError(
+            f"sweep {trials.attrs['sweep']!r} has no finished trials yet (0 of {total}); "
+            f"{_went_wrong(trials)}go on with it first"
+        )
+
+
+def _went_wrong(trials: pd.DataFrame) -> str:
+    causes = trials.loc[trials["status"] == "FAILED", "cause"]
+    return f"{len(causes)} failed, the first with: {causes.iloc[0]}; " if len(causes) else ""
+
+
+def _on_other_datasets(
+    trials: pd.DataFrame, paper: Mapping[str, Any], *, cache: bool
+) -> dict[str, Material]:
+    name, uri = trials.attrs["sweep"], trials.attrs["tracking_uri"]
+    if name not in ACROSS_DATASETS:
+        return {}
+    sweeps = list_sweeps(uri, cache=cache)
+    same = (sweeps["sweep"] == name) & (sweeps["dataset"] != trials.attrs["dataset"])
+    newest = sweeps[same].drop_duplicates("dataset")
+    found = {
+        dataset: Material(trials=load_trials(uri, run, cache=cache), paper=paper)
+        for dataset, run in zip(newest["dataset"], newest["parent_run_id"], strict=True)
+    }
+    return {dataset: m for dataset, m in found.items() if not finished(m.trials).empty}
+
+
+def _all_files(pages: Sequence[Page]) -> dict[str, bytes]:
+    """Return all files by name, the manifest last."""
+    from analysis._artifacts import describe_sweep, digests, render_manifest
+
+    figures, sweeps = {}, {}
+    files: dict[str, bytes] = {}
+    for page in pages:
+        sources = [page.material, *page.material.others.values()]
+        sweeps |= {m.trials.attrs["sweep_key"]: describe_sweep(m.trials) for m in sources}
+        for drawn in page.drawn:
+            keys = [m.trials.attrs["sweep_key"] for m in sources]
+            figures[drawn.name] = {"sweep_keys": keys, "files": digests(drawn.files)}
+        files |= page.files
+    left_out = {name: reason for page in pages for name, reason in page.left_out.items()}
+    manifest = {"figures": figures, "sweeps": sweeps, "left_out": left_out}
+    return files | {"manifest.json": render_manifest(manifest)}
 
 
 def _refuse(message: str) -> int:

@@ -1,19 +1,87 @@
-"""The best point of a sweep: highest mean of the averaged weights' mIoU over seeds."""
+"""The settings of a sweep over their seeds, the best first: highest mean of the averages' mIoU."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from scipy import stats
 
-from sweeps._plan import Plan
-from trainable.config import EXECUTION_FIELDS
+from sweeps._plan import Plan, Trial
+from trainable.config import EXECUTION_FIELDS, TrialConfig
 from trainable.identity import key_of
 from trainable.training_run import summary
 
 CONFIDENCE = 0.95
-REPORTED = ("swa/miou", "val/miou")
+RANKED = "swa/miou"
+REPORTED = (RANKED, "val/miou")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A point of a sweep with its numbers over seeds.
+
+    Attributes:
+        config: Of one of its trials; the seed is not read.
+        metrics: By seed.
+    """
+
+    config: TrialConfig
+    metrics: Mapping[int, Mapping[str, float]]
+
+    def mean(self, name: str = RANKED) -> float:
+        """Return the mean of a metric over seeds."""
+        return _mean([metrics[name] for metrics in self.metrics.values()])
+
+    def interval(self, name: str = RANKED) -> tuple[float, float] | None:
+        """Return the two-sided 95 % Student-t interval over seeds, None for a single seed."""
+        return _interval([metrics[name] for metrics in self.metrics.values()])
+
+    def differs(self, other: Setting) -> bool:
+        """Return whether the interval of the differences, paired by seed, leaves out 0."""
+        shared = self.metrics.keys() & other.metrics.keys()
+        differences = [self.metrics[s][RANKED] - other.metrics[s][RANKED] for s in sorted(shared)]
+        found = _interval(differences)
+        return found is not None and not found[0] <= 0 <= found[1]
+
+    def overlaps(self, other: Setting) -> bool:
+        """Return whether the two intervals overlap; that of a single seed has no end."""
+        one, two = self.interval(), other.interval()
+        return one is None or two is None or (one[0] <= two[1] and two[0] <= one[1])
+
+    def point(self, axes: Iterable[str]) -> dict[str, Any]:
+        """Return its values on the axes."""
+        return {axis: getattr(self.config, axis) for axis in axes}
+
+
+def setting_key(config: TrialConfig) -> str:
+    """Return what the trials of a setting have in common: all but seed and execution."""
+    values = dataclasses.asdict(config)
+    return key_of({k: v for k, v in values.items() if k not in (*EXECUTION_FIELDS, "seed")})
+
+
+def settings_of(plan: Plan) -> list[Setting]:
+    """Return the settings of the trials that have numbers, the best first.
+
+    Where a search trained its best settings again with other seeds, those seeds alone count: the
+    best of many on one seed owes part of its value to that seed.
+    """
+    numbers: list[tuple[Trial, dict[str, float]]] = []
+    for run in plan.runs:
+        found = plan.outcome(run)
+        if found is not None and found[0] == "result":
+            numbers += [(t, summary(found[1], t.config.readout)) for t in run.trials]
+    confirmed = [pair for pair in numbers if _phase(plan, pair[0]) == "confirm"]
+    configs: dict[str, TrialConfig] = {}
+    metrics: dict[str, dict[int, dict[str, float]]] = {}
+    for trial, values in confirmed or numbers:
+        key = setting_key(trial.config)
+        configs.setdefault(key, trial.config)
+        metrics.setdefault(key, {})[trial.config.seed] = values
+    found_settings = [Setting(config=configs[key], metrics=metrics[key]) for key in configs]
+    return sorted(found_settings, key=lambda setting: -setting.mean())
 
 
 def best_point(plan: Plan) -> dict[str, Any] | None:
@@ -27,55 +95,51 @@ def best_point(plan: Plan) -> dict[str, Any] | None:
         `val/miou` the mean and the ends of the two-sided 95 % Student-t interval over seeds, as
         `mean/...`, `ci_low/...`, `ci_high/...`; the ends are None for a single seed.
     """
-    settings: dict[str, dict[int, dict[str, float]]] = {}
-    points: dict[str, dict[str, Any]] = {}
-    for run in plan.runs:
-        found = plan.outcome(run)
-        if found is None or found[0] != "result":
-            continue
-        for trial in run.trials:
-            values = dataclasses.asdict(trial.config)
-            setting = key_of(
-                {k: v for k, v in values.items() if k not in (*EXECUTION_FIELDS, "seed")}
-            )
-            metrics = summary(found[1], trial.config.readout)
-            settings.setdefault(setting, {})[trial.config.seed] = metrics
-            points[setting] = {axis: values[axis] for axis in plan.axes}
+    settings = settings_of(plan)
     if not settings:
         return None
-    scores = {
-        key: {seed: metrics["swa/miou"] for seed, metrics in by_seed.items()}
-        for key, by_seed in settings.items()
-    }
-    best = max(scores, key=lambda key: _mean(list(scores[key].values())))
-    others = [scores[key] for key in scores if key != best]
-    found_best: dict[str, Any] = {
-        "point": points[best],
-        "best/seeds": len(settings[best]),
+    best, others = settings[0], settings[1:]
+    described: dict[str, Any] = {
+        "point": best.point(plan.axes),
+        "best/seeds": len(best.metrics),
         "best/others": len(others),
-        "best/not_distinguishable": sum(not _differs(scores[best], other) for other in others),
+        "best/not_distinguishable": sum(not best.differs(other) for other in others),
     }
     for name in REPORTED:
-        over_seeds = [metrics[name] for metrics in settings[best].values()]
-        low, high = _interval(over_seeds)
-        found_best[f"mean/{name}"] = _mean(over_seeds)
-        found_best[f"ci_low/{name}"], found_best[f"ci_high/{name}"] = low, high
-    return found_best
+        low, high = best.interval(name) or (None, None)
+        described |= {f"mean/{name}": best.mean(name), f"ci_low/{name}": low}
+        described[f"ci_high/{name}"] = high
+    return described
 
 
-def _differs(one: dict[int, float], other: dict[int, float]) -> bool:
-    """Return whether the interval of the differences, paired by seed, leaves out 0."""
-    low, high = _interval([one[seed] - other[seed] for seed in one.keys() & other.keys()])
-    return low is not None and high is not None and not low <= 0 <= high
+def best_by_axis(settings: Sequence[Setting], axes: Iterable[str]) -> dict[str, list[Setting]]:
+    """Return, for each axis that varies, the best setting with each of its values.
+
+    Args:
+        settings: As `settings_of` returns them, the best first.
+        axes: Of the sweep.
+    """
+    tables: dict[str, list[Setting]] = {}
+    for axis in axes:
+        first: dict[Any, Setting] = {}
+        for setting in settings:
+            first.setdefault(getattr(setting.config, axis), setting)
+        if len(first) > 1:
+            tables[axis] = [first[value] for value in sorted(first)]
+    return tables
 
 
-def _mean(values: list[float]) -> float:
+def _phase(plan: Plan, trial: Trial) -> str | None:
+    return plan.tags.get(trial.trial_key, {}).get("phase")
+
+
+def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _interval(values: list[float]) -> tuple[float | None, float | None]:
+def _interval(values: Sequence[float]) -> tuple[float, float] | None:
     if len(values) < 2:
-        return None, None
+        return None
     mean, error = _mean(values), float(stats.sem(values))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
     return mean - half, mean + half

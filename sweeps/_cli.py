@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Callable
 
+from sweeps._run import HANG_TIMEOUT_S
 from trainable.command_line import Parser, add_config_options, add_no_reuse, whole
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
@@ -21,6 +22,18 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
         default=3,
         metavar="N",
         help="seeds per setting (default: 3)",
+    )
+    parser.add_argument(
+        "--race",
+        action="store_true",
+        help="give more seeds to settings whose intervals overlap the best's, and to no others",
+    )
+    parser.add_argument(
+        "--race-limit",
+        type=whole(most=10_000),
+        default=10,
+        metavar="N",
+        help="most seeds of a setting in a race (default: 10)",
     )
     parser.add_argument(
         "--plan", action="store_true", help="print what would be trained, and train nothing"
@@ -57,6 +70,25 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
         type=_number(positive=True),
         metavar="SECONDS",
         help="start no step of training after this time",
+    )
+    parser.add_argument(
+        "--gpu-hours",
+        type=_number(positive=True),
+        metavar="X",
+        help="start no step of training when so many hours of whole GPUs are used",
+    )
+    parser.add_argument(
+        "--hang-timeout",
+        type=_number(positive=True),
+        default=HANG_TIMEOUT_S,
+        metavar="SECONDS",
+        help=f"kill a worker that is silent so long, and try again (default: {HANG_TIMEOUT_S:g})",
+    )
+    parser.add_argument(
+        "--max-trials",
+        type=whole(),
+        metavar="N",
+        help="begin no run when so many trials have ended",
     )
     add_no_reuse(parser)
     parser.add_argument("--no-figures", action="store_true", help="draw no figures at the end")

@@ -32,8 +32,15 @@ class PlannedRun:
     trials: tuple[Trial, ...]
 
     def label(self, axes: Sequence[str]) -> str:
-        """Return the run in words: its values on the sweep's axes, and its seed."""
-        return in_words(self.spec.config, (*axes, "seed"))
+        """Return the run in words: its values on the sweep's axes, and its seed.
+
+        A run that answers several trials names their number instead of their readouts.
+        """
+        if len(self.trials) == 1:
+            return in_words(self.spec.config, (*axes, "seed"))
+        shared = [axis for axis in axes if axis not in READOUT_FIELDS]
+        words = in_words(self.spec.config, (*shared, "seed"))
+        return f"{words} ({len(self.trials)} readouts)"
 
 
 @dataclass(kw_only=True)
@@ -53,6 +60,11 @@ class Plan:
         attempt: If not empty, results of other attempts do not count as done.
         runs: The training runs, in the order in which to train.
         stopped: Why this sweep wants no more of a run that has no outcome, by training key.
+        tags: What the record is to say of a trial besides, by trial key.
+        question: What the sweep asks, in one sentence.
+        with_samples: Whether the record takes the predicted masks, too.
+        why_partial: What ended the sweep before all of it was done, empty if nothing did.
+        notes: What a person at the screen is to be told besides, one line each.
     """
 
     name: str
@@ -64,6 +76,11 @@ class Plan:
     attempt: str = ""
     runs: list[PlannedRun] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    question: str = ""
+    with_samples: bool = False
+    why_partial: str = ""
+    notes: list[str] = field(default_factory=list)
     _places: dict[str, int] = field(default_factory=dict)  # of each run, by its training key
     _done: set[str] = field(default_factory=set)  # an outcome stays: no folder is read again for it
 

@@ -85,8 +85,9 @@ class Report(tune.Callback):
         run = self.traffic.end(key, None)
         kind, content = self.plan.outcome(run) or (None, {})
         if kind == "result":
-            metrics = summary(content, run.trials[0].config.readout)
-            self.screen.finished(key, metrics["val/miou"], metrics["swa/miou"], busy_s)
+            readouts = [summary(content, trial.config.readout) for trial in run.trials]
+            swa_miou = max(metrics["swa/miou"] for metrics in readouts)
+            self.screen.finished(key, readouts[0]["val/miou"], swa_miou, busy_s)
         elif kind == "failure":
             self.screen.ended_without_numbers(key, content["cause"])
         else:

@@ -59,9 +59,10 @@ class Screen:
     Attributes:
         console: Where to show it.
         title: Name of the sweep and of its data set.
-        total: Training runs in all, those done before included.
+        total: Training runs in all, as far as known, those done before included.
         done: Training runs done.
         slots: Training runs at a time, from which the time left follows.
+        grows: Whether further runs follow from what the first ones give.
     """
 
     console: Console
@@ -69,6 +70,7 @@ class Screen:
     total: int
     done: int
     slots: int = 1
+    grows: bool = False
     running: dict[str, Running] = field(default_factory=dict)
     best: tuple[float, str] | None = None
     failed: int = 0
@@ -102,14 +104,17 @@ class Screen:
         self.running[key].miou = miou
 
     def finished(self, key: str, val_miou: float, swa_miou: float, busy_s: float) -> None:
-        """Show a run that has its numbers, as fractions; `busy_s` is what it took."""
+        """Show a run that has its numbers, as fractions; `busy_s` is what it took.
+
+        Of several readouts, `swa_miou` is the best one's.
+        """
         run = self.running.pop(key)
         self.done += 1
         self._run_s.append(busy_s)
         if self.best is None or swa_miou > self.best[0]:
             self.best = (swa_miou, run.label)
         self._line(
-            f"[{self.done}/{self.total}] {run.label}: val/miou {val_miou:.4f} "
+            f"[{self._counts()}] {run.label}: val/miou {val_miou:.4f} "
             f"swa/miou {swa_miou:.4f} ({busy_s:.1f} s)"
         )
 
@@ -118,13 +123,13 @@ class Screen:
         run = self.running.pop(key)
         self.done += 1
         self.failed += 1
-        self._line(f"[{self.done}/{self.total}] {run.label}: FAILED: {cause}")
+        self._line(f"[{self._counts()}] {run.label}: FAILED: {cause}")
 
     def stopped(self, key: str, reason: str) -> None:
         """Show a run of which the sweep wants no more."""
         run = self.running.pop(key)
         self.done += 1
-        self._line(f"[{self.done}/{self.total}] {run.label}: stopped: {reason}")
+        self._line(f"[{self._counts()}] {run.label}: stopped: {reason}")
 
     def note(self, text: str) -> None:
         """Say something beside the runs."""
@@ -137,7 +142,7 @@ class Screen:
     def render(self) -> RenderableType:
         """Return the live screen as it stands now."""
         head = Text.assemble(
-            (self.title, "bold"), f"  {self.done}/{self.total} training runs", self._time_left()
+            (self.title, "bold"), f"  {self._counts()} training runs", self._time_left()
         )
         if self.failed:
             head.append(f"  {self.failed} failed", "red")
@@ -152,8 +157,11 @@ class Screen:
             parts.append(Text(f"best so far: swa/miou {self.best[0]:.4f} at {self.best[1]}"))
         return Group(*parts)
 
+    def _counts(self) -> str:
+        return f"{self.done}/{self.total}{'+' if self.grows else ''}"
+
     def _time_left(self) -> str:
-        if not self._run_s:
+        if not self._run_s or self.grows:
             return ""
         begun = sum(run.iteration / run.iterations for run in self.running.values())
         left_runs = self.total - self.done - begun

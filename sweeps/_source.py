@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from sweeps._plan import PlannedRun
+from sweeps._plan import Plan, PlannedRun
 
 
 class Source(Protocol):
@@ -55,3 +55,54 @@ class Listed:
 
     def ended(self, run: PlannedRun, cause: str | None) -> None:
         """Need nothing."""
+
+
+class Limited:
+    """Another source, until so many trials of a plan have ended.
+
+    A run that is begun answers all its trials, so the last one may pass the limit.
+
+    Args:
+        source: Gives the runs.
+        plan: The sweep; trials that ended before count.
+        most: Trials.
+    """
+
+    def __init__(self, source: Source, plan: Plan, most: int) -> None:
+        self._source = source
+        self._most = most
+        self._under_way: dict[str, int] = {}
+        pending = {run.spec.training_key for run in plan.pending()}
+        self._ended = sum(
+            len(run.trials) for run in plan.runs if run.spec.training_key not in pending
+        )
+
+    @property
+    def why_partial(self) -> str:
+        """What keeps something from being trained, empty where the limit does not."""
+        reached = self._ended >= self._most and not self._source.exhausted
+        return f"limit of {self._most} trials" if reached else ""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the limit is reached, or the source exhausted."""
+        return self._ended >= self._most or self._source.exhausted
+
+    def next(self) -> PlannedRun | None:
+        """Return the source's next run; None while those under way may reach the limit."""
+        if self._ended + sum(self._under_way.values()) >= self._most:
+            return None
+        run = self._source.next()
+        if run is not None:
+            self._under_way[run.spec.training_key] = len(run.trials)
+        return run
+
+    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+        """Pass a validation on."""
+        return self._source.report(run, iteration, miou)
+
+    def ended(self, run: PlannedRun, cause: str | None) -> None:
+        """Count the trials of a run that has an outcome, and pass its end on."""
+        trials = self._under_way.pop(run.spec.training_key)
+        self._ended += trials if cause is None else 0
+        self._source.ended(run, cause)

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from sweeps._best import best_point
+from sweeps._conclusion import Conclusion, draw, look_at
 from sweeps._estimate import describe
-from sweeps._mlflow import Publisher
+from sweeps._mlflow import Publisher, without_password
 from sweeps._plan import Plan, make_plan
+from sweeps._race import Race
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
-from sweeps._source import Listed, Source
+from sweeps._source import Limited, Listed, Source
 from trainable import datasets, weights
 from trainable.command_line import (
     INTERRUPTED,
@@ -33,16 +33,12 @@ from trainable.command_line import (
     refuse,
 )
 from trainable.config import ConfigError, TrialConfig
-from trainable.run_folder import CRASH_LOG
 from trainable.training_run import pick_device
 
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
 Sources = Callable[[Plan, argparse.Namespace], Source]
-
-
-def listed(plan: Plan, options: argparse.Namespace) -> Source:
-    """Return what trains the plan as it is."""
-    return Listed(plan.pending())
+MANY = 1_000_000  # runs or trials: no limit
+FILE_WIDTH = 160  # of a table that no terminal cuts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,33 +49,54 @@ class Question:
         name: Of the sweep, also in the record.
         axes: The config fields that it varies, besides the seed.
         trials: From the base config, the seeds and the script's options to the trials.
-        source: From the plan and the options to what gives the training runs.
+        source: From the plan and the options to what gives the training runs, where those are not
+            known before. It is made for `--plan`, too, and writes nothing before it is entered,
+            if it is a context manager: that happens when Ray runs and the storage is there.
+        question: The same in one sentence.
+        settings: `key=value` that this question changes in a preset, before `--set` has its say.
+        with_samples: Whether the record takes the predicted masks, too.
     """
 
     name: str
     axes: tuple[str, ...]
     trials: Trials
-    source: Sources = listed
+    source: Sources | None = None
+    question: str = ""
+    settings: tuple[str, ...] = ()
+    with_samples: bool = False
 
 
 def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
-    """Answer the question as the command line says, and return the exit code."""
-    options = parser.parse_args()
+    """Answer the question as the command line says, and return the exit code.
+
+    A question that says nothing of itself is the first line of the parser's description.
+    """
+    asked = question.question or (parser.description or "").partition("\n")[0]
+    return answer(dataclasses.replace(question, question=asked), parser.parse_args())
+
+
+def answer(question: Question, options: argparse.Namespace) -> int:
+    """Answer the question as the options of `sweep_parser` say, and return the exit code."""
     console = Console(stderr=options.json, highlight=False)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
     try:
         plan = _plan(question, options)
+        source = _source(question, plan, options)
         check_resources(_resources(options))
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     if options.plan:
         _say(console, describe(plan))
         if options.json:
-            print(json.dumps(_summary(plan, None, None, [])))
+            print(json.dumps(Conclusion(plan=plan).as_primitives() | {"figure": None}))
         return OK
-    return _answer(question, plan, options, console)
+    return _answer(plan, source, options, console)
 
 
 def _plan(question: Question, options: argparse.Namespace) -> Plan:
+    if options.config is None:
+        options.overrides = [*question.settings, *options.overrides]
     base = weights.pin(config_of(options))
     seeds = range(base.seed, base.seed + options.seeds)
     trials = question.trials(base, seeds, options)
@@ -98,7 +115,7 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
     data = datasets.inspect(base)
     for network in {config.generator: config for config in trials if config.weights}.values():
         weights.try_out(network, len(data.classes))
-    return make_plan(
+    plan = make_plan(
         question.name,
         trials,
         base=base,
@@ -107,27 +124,43 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
         storage=storage,
         attempt=attempt_of(options),
     )
+    plan.question, plan.with_samples = question.question, question.with_samples
+    return plan
 
 
-def _answer(question: Question, plan: Plan, options: argparse.Namespace, console: Console) -> int:
+def _source(question: Question, plan: Plan, options: argparse.Namespace) -> Source:
+    """Return what gives the training runs: a search's own, a race, or the plan as it is.
+
+    Raises:
+        ConfigError: A race cannot be held, or a search cannot be done.
+    """
+    if options.race and question.source is not None:
+        raise ConfigError(
+            f"--race gives seeds to settings that are known, but {question.name} chooses its own; "
+            "leave --race out"
+        )
+    if question.source is not None:
+        return question.source(plan, options)
+    return Race(plan, options.race_limit) if options.race else Listed(plan.pending())
+
+
+def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Console) -> int:
     pending = plan.pending()
     done = len(plan.runs) - len(pending)
-    head = f"{plan.name} on {plan.base.dataset}: {len(plan.trials)} trials"
-    counts = f"from {len(plan.runs)} training runs, {done} done"
-    left = f"{len(pending)} to train" if pending else "nothing to train"
-    if plan.data.skipped:
-        _say(console, plan.data.skipped_in_words())
-    _say(console, f"{head} {counts}, {left}")
+    _announce(plan, len(pending), console)
     publisher = Publisher(plan, options.tracking_uri, lambda text: _say(console, text))
-    execution = Execution()
+    limited = Limited(source, plan, options.max_trials or MANY)
+    execution, slots = Execution(), None
     try:
         with ExitStack() as stack:
-            slots = None
-            if pending:
+            if not limited.exhausted:
+                wanted = len(pending) if isinstance(source, Listed) else MANY
                 resources = _resources(options)
-                slots = stack.enter_context(ray_slots(resources, len(pending), plan.storage))
+                slots = stack.enter_context(ray_slots(resources, wanted, plan.storage))
             plan.storage.mkdir(parents=True, exist_ok=True)
             stack.enter_context(publisher)
+            if isinstance(source, AbstractContextManager):
+                stack.enter_context(source)
             to_train = {run.spec.training_key for run in pending}
             for run in plan.runs:
                 if run.spec.training_key not in to_train:
@@ -139,73 +172,55 @@ def _answer(question: Question, plan: Plan, options: argparse.Namespace, console
                     total=len(plan.runs),
                     done=done,
                     slots=slots.count,
+                    grows=not isinstance(source, Listed),
                 )
-                stack.enter_context(screen)
-                source = question.source(plan, options)
-                execution = execute(plan, source, slots, screen, publisher.publish)
-    except ExecutorError as error:
+                with screen:
+                    execution = execute(plan, limited, slots, screen, publisher.publish)
+            plan.why_partial = execution.spent or limited.why_partial
+    except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     except KeyboardInterrupt:
         command = going_on(options, sys.argv[0])
         _say(console, f"interrupted; what was trained is kept, go on with: {command}")
         return INTERRUPTED
-    if pending:
+    if slots is not None:
+        trained = len(plan.runs) - len(plan.pending()) - done
         _say(
             console,
-            f"trained {len(pending) - len(plan.pending())} runs in {execution.wall_s:.0f} s; "
+            f"trained {trained} runs in {execution.wall_s:.0f} s; "
             f"slots busy {execution.utilisation:.2f}; largest worker {execution.rss_gb:.2f} GB",
         )
-    return _conclude(plan, options, console, execution, publisher)
+    if isinstance(source, Race):
+        _say(console, source.in_words())
+    return _conclude(Conclusion.of(plan, execution), options, console, publisher)
+
+
+def _announce(plan: Plan, pending: int, console: Console) -> None:
+    head = f"{plan.name} on {plan.base.dataset}: {len(plan.trials)} trials"
+    counts = f"from {len(plan.runs)} training runs, {len(plan.runs) - pending} done"
+    left = f"{pending} to train" if pending else "nothing to train"
+    if plan.data.skipped:
+        _say(console, plan.data.skipped_in_words())
+    _say(console, f"{head} {counts}, {left}")
 
 
 def _conclude(
-    plan: Plan,
+    conclusion: Conclusion,
     options: argparse.Namespace,
     console: Console,
-    execution: Execution,
     publisher: Publisher,
 ) -> int:
     """Say what came out, draw the figures, and return the exit code."""
-    failures = _failures(plan, execution)
-    for key, label, cause in failures:
-        _say(console, f"failed: {label}: {cause} (log: {plan.storage / key / CRASH_LOG})")
-    left = len(plan.pending()) - len(execution.causes)
-    if left:
-        _say(console, f"{left} training runs are left; the same command goes on with them")
-    best = best_point(plan)
-    if best is not None:
-        _say(console, _best_in_words(best))
+    for line in conclusion.lines():
+        _say(console, line)
+    _say(console, look_at(without_password(options.tracking_uri)))
     figure = None
-    if not options.no_figures and publisher.reachable and best is not None:
-        figure = _draw(plan, options, console)
+    if not options.no_figures and publisher.reachable and conclusion.best is not None:
+        figure, words = draw(conclusion.plan, options)
+        _say(console, words)
     if options.json:
-        print(json.dumps(_summary(plan, best, figure, failures)))
-    return SOME_FAILED if failures else OK
-
-
-def _failures(plan: Plan, execution: Execution) -> list[tuple[str, str, str]]:
-    """Return key, label and cause of each training run that ended without numbers."""
-    failures = []
-    for run in plan.runs:
-        found = plan.outcome(run)
-        cause = execution.causes.get(run.spec.training_key) if found is None else None
-        if found is not None and found[0] == "failure":
-            cause = found[1]["cause"]
-        if cause is not None:
-            failures.append((run.spec.training_key, run.label(plan.axes), cause))
-    return failures
-
-
-def _draw(plan: Plan, options: argparse.Namespace, console: Console) -> str | None:
-    """Draw the figures in a process of their own; the path of the figure is printed last."""
-    command = [sys.executable, "-m", "analysis.make_figures"]
-    command += ["--tracking-uri", options.tracking_uri, "--out", options.out]
-    command += ["--sweep", plan.sweep_key]
-    drawn = subprocess.run(command, capture_output=True, text=True, check=False)
-    output = (drawn.stdout if drawn.returncode == 0 else drawn.stderr).strip().splitlines()
-    path = output[-1] if output else None
-    _say(console, path if drawn.returncode == 0 and path else f"no figure drawn: {path}")
-    return path if drawn.returncode == 0 else None
+        print(json.dumps(conclusion.as_primitives() | {"figure": figure}))
+    return SOME_FAILED if conclusion.failures else OK
 
 
 def _resources(options: argparse.Namespace) -> Resources:
@@ -215,43 +230,13 @@ def _resources(options: argparse.Namespace) -> Resources:
         gpus_per_trial=options.gpus_per_trial,
         max_concurrent=options.max_concurrent,
         time_budget_s=options.time_budget,
+        gpu_hours=options.gpu_hours,
+        hang_timeout_s=options.hang_timeout,
     )
 
 
-def _best_in_words(best: dict[str, Any]) -> str:
-    point = ", ".join(f"{axis}={value}" for axis, value in best["point"].items())
-    mean, low, high = (best[f"{name}/swa/miou"] for name in ("mean", "ci_low", "ci_high"))
-    interval = (
-        "no interval from one seed" if low is None else f"95 % interval {low:.4f} to {high:.4f}"
-    )
-    words = f"best point: {point} with swa/miou {mean:.4f} ({interval}, {best['best/seeds']} seeds)"
-    if best["best/others"]:
-        alike, others = best["best/not_distinguishable"], best["best/others"]
-        words += f"; {alike} of {others} other settings are not distinguishable from it"
-    return words
-
-
-def _summary(
-    plan: Plan,
-    best: dict[str, Any] | None,
-    figure: str | None,
-    failures: list[tuple[str, str, str]],
-) -> dict[str, Any]:
-    pending = plan.pending()
-    return {
-        "sweep": plan.name,
-        "sweep_key": plan.sweep_key,
-        "dataset": plan.base.dataset,
-        "trials": len(plan.trials),
-        "training_runs": len(plan.runs),
-        "training_runs_done": len(plan.runs) - len(pending),
-        "failed": [
-            {"training_key": key, "run": label, "cause": cause} for key, label, cause in failures
-        ],
-        "best": best,
-        "figure": figure,
-    }
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, markup=False)
+def _say(console: Console, text: str | RenderableType) -> None:
+    if isinstance(text, str):
+        console.print(text, soft_wrap=True, markup=False)
+    else:
+        console.print(text)

@@ -47,10 +47,17 @@ def trials(
     ]
 
 
+QUESTION = Question(
+    name="lambda_grid",
+    question="How does the weight of the adversarial loss change the mIoU, with and without SWA?",
+    axes=("lambda_adv",),
+    trials=trials,
+)
+
+
 def main() -> int:
     """Run the sweep and return its exit code."""
-    question = Question(name="lambda_grid", axes=("lambda_adv",), trials=trials)
-    return run_sweep(question, parser())
+    return run_sweep(QUESTION, parser())
 
 
 if __name__ == "__main__":

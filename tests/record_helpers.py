@@ -63,9 +63,11 @@ def finish(
     miou: Miou = miou_of,
     *,
     images_per_s: float = IMAGES_PER_S,
+    history: list[dict[str, float]] | None = None,
 ) -> None:
     """Write the run folder that a training run leaves, with these numbers."""
-    spec, history = run.spec, history_of(run.spec.config)
+    spec = run.spec
+    history = history or history_of(spec.config)
     config = spec.config
     val = miou(config, spec.readouts[0])[0]
     with RunFolder(plan.storage, spec.training_key) as folder:

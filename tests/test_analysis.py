@@ -18,12 +18,14 @@ import yaml
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
+from written_records import POINTS, RAW, SWA_GAIN, write_sweep
 
-from analysis import _frames, make_figures
+from analysis import _frames, _record, _store, make_figures
 from analysis._figures import fig4, fig4_table
-from analysis._frames import RecordError, load_trials
+from analysis._frames import load_trials
 from analysis._intervals import student_t
 from analysis._lambda_axis import LambdaAxis
+from analysis._record import RecordError, Sweep
 
 # mlflow 3.17 asks SQLAlchemy 2.1 for it, at the first use of a database in a process.
 NOLOAD = "ignore:The ``noload`` loader strategy is deprecated"
@@ -31,9 +33,6 @@ pytestmark = pytest.mark.filterwarnings(NOLOAD)
 
 SCRIPT = Path(make_figures.__file__)
 PAPER = yaml.safe_load(make_figures.PAPER.read_text(encoding="utf-8"))
-RAW = {0.0: (0.60, 0.62, 0.61), 0.01: (0.63, 0.66, 0.64), 0.1: (0.55, 0.50, 0.57)}
-SWA_GAIN = (0.010, 0.012, 0.008)
-POINTS = [(value, seed) for value in RAW for seed in range(3)]
 
 
 @pytest.fixture(scope="module")
@@ -46,52 +45,6 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> str:
     write_sweep(uri, "ablation", key="d" * 16, start=4, states=dict.fromkeys(POINTS, "RUNNING"))
     write_sweep(uri, "joint_search", key="e" * 16, start=5, schema="2", points=POINTS[:1])
     return uri
-
-
-def write_sweep(
-    uri: str,
-    sweep: str,
-    *,
-    key: str,
-    start: int,
-    points: Sequence[tuple[float, int]] = POINTS,
-    states: Mapping[tuple[float, int], str] | None = None,
-    schema: str = "1",
-    double: bool = False,
-) -> None:
-    """Write a sweep as the driver does; `double` leaves a RUNNING twin of the first trial."""
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(uri)
-    found = client.get_experiment_by_name(_frames.EXPERIMENT)
-    place = found.experiment_id if found else client.create_experiment(_frames.EXPERIMENT)
-    shared = {"sweep": sweep, "sweep_key": key, "schema": schema, "dataset": "shapes"}
-    asked = shared | {"kind": "sweep", "trials_total": str(len(points))}
-    parent = client.create_run(place, start_time=start, tags=asked, run_name=sweep).info.run_id
-    states = states or {}
-    rows = [(point, states.get(point, "FINISHED")) for point in points]
-    for (value, seed), state in rows + [(points[0], "RUNNING")] * double:
-        # A key of digits alone must stay text.
-        tags = shared | {
-            "kind": "trial",
-            "mlflow.parentRunId": parent,
-            "trial_key": f"{points.index((value, seed)):016d}",
-            "training_key": "00",
-            "code_version": "c1",
-            "data_fingerprint": "d1",
-        }
-        run = client.create_run(place, start_time=start, tags=tags).info.run_id
-        for name, text in {
-            "lambda_adv": value,
-            "seed": seed,
-            "swa_rule": "eq7",
-            "lr": 1e-4,
-        }.items():
-            client.log_param(run, name, text)
-        if state != "RUNNING":
-            client.log_metric(run, "val/miou", RAW[value][seed])
-            client.log_metric(run, "swa/miou", RAW[value][seed] + SWA_GAIN[seed])
-        client.set_terminated(run, state)
 
 
 def frame_of(
@@ -208,14 +161,11 @@ def test_a_trial_without_its_point_is_refused_not_dropped(name: str) -> None:
 
 def test_frame_is_typed_and_of_the_newest_sweep_of_that_name(record: str) -> None:
     frame = load_trials(record)
-    parent = frame.attrs.pop("parent_run_id")
-    assert len(parent) == 32
-    assert frame.attrs == {
-        "sweep": "lambda_grid",
-        "sweep_key": "b" * 16,
-        "dataset": "shapes",
-        "trials_total": 9,
-    }
+    sweep = Sweep.of(frame)
+    assert len(sweep.parent_run_id) == 32
+    assert (sweep.sweep, sweep.sweep_key) == ("lambda_grid", "b" * 16)
+    assert (sweep.dataset, sweep.trials_total) == ("shapes", 9)
+    assert frame.attrs["tracking_uri"] == record
     assert len(frame) == 9
     assert {name: frame[name].dtype.kind for name in ("lambda_adv", "lr", "seed")} == {
         "lambda_adv": "f",
@@ -235,9 +185,9 @@ def test_frame_has_one_row_per_trial_and_keeps_the_finished_run(record: str) -> 
 def test_frame_is_the_same_however_small_the_pages(
     record: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = load_trials(record)
-    monkeypatch.setattr(_frames, "PAGE_SIZE", 2)
-    pd.testing.assert_frame_equal(load_trials(record), whole)
+    whole = load_trials(record, cache=False)
+    monkeypatch.setattr(_store, "PAGE_SIZE", 2)
+    pd.testing.assert_frame_equal(load_trials(record, cache=False), whole)
 
 
 def test_empty_text_among_params_is_no_number() -> None:
@@ -402,7 +352,7 @@ def with_deleted_experiment(path: Path) -> str:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(f"sqlite:///{path}")
-    client.delete_experiment(client.create_experiment(_frames.EXPERIMENT))
+    client.delete_experiment(client.create_experiment(_record.EXPERIMENT))
     return f"sqlite:///{path}"
 
 

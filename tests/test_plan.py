@@ -128,7 +128,8 @@ def test_a_made_folder_has_the_shape_of_a_trained_one(tmp_path: Path) -> None:
     """The helpers of these tests write what `TrainingRun` writes."""
     config = small_config(iterations=8)
     run = TrainingRun(spec_of(config), tmp_path / "trained")
-    run.advance(at_least_s=60)
+    while not run.complete:
+        run.advance()
     run.close()
     plan = plan_of(tmp_path / "made", [config])
     finish(plan, plan.runs[0])

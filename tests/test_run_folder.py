@@ -60,6 +60,7 @@ def test_a_finished_folder_holds_config_metrics_result_and_model(tmp_path: Path)
         "lock",
         "model.pt",
         "model.sha256",
+        "samples.npz",
     }
     config = RunFolder(tmp_path, spec.training_key).read("config")
     assert config is not None

@@ -5,6 +5,7 @@
         checkpoint-<n>.pt      everything needed to go on after n iterations; the last two are kept
         checkpoint-<n>.sha256  its checksum, verified before it is read
         metrics.json           the history so far
+        samples.npz            masks of a few validation images at several stages (`samples`)
         error.txt              the traceback of a worker that failed
         model.pt               the trained generator and its averages; then the checkpoints go
         model.sha256           its checksum

@@ -22,6 +22,7 @@ from trainable.datasets import DataSet
 from trainable.identity import RunSpec, code_version, readout_key
 from trainable.metrics import METRICS
 from trainable.run_folder import RunFolder
+from trainable.samples import Samples
 from trainable.trainer import Trainer, build_trainer, new_generator
 from trainable.weights import load_pretrained
 
@@ -59,6 +60,7 @@ class TrainingRun:
         with ExitStack() as stack:
             stack.enter_context(self.folder)
             self.trainer = self._build()
+            self.samples = Samples(self.folder.path, self.trainer)
             self._held = stack.pop_all()
 
     def _build(self) -> Trainer:
@@ -117,6 +119,7 @@ class TrainingRun:
         while not trainer.finished:
             before = trainer.iteration
             trainer.advance()
+            self.samples.take()
             if trainer.iteration // every > before // every or trainer.finished:
                 self.save()
             if time.monotonic() >= deadline:
@@ -159,6 +162,7 @@ class TrainingRun:
         trainer = self.trainer
         network = trainer.averaged(average)
         swa = trainer.evaluate(network)
+        self.samples.take_averaged(average.readout, network)
         state = dict(network.named_buffers()) | trainer.averages.named(average, trainer.generator)
         return Validated(average=average, swa=swa, state=state)
 
@@ -172,6 +176,7 @@ class TrainingRun:
             readouts[key] = {"readout": values, "averaged": one.average.averaged, "swa": one.swa}
             averages[key] = {"readout": values, "state": one.state}
         val = trainer.evaluate(trainer.generator)
+        self.samples.save()
         self.folder.save_model(
             self._names()
             | {

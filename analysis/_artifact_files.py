@@ -1,0 +1,97 @@
+"""Fetch one artifact of a run, once: what a server sent is kept in the user's cache."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from analysis._record import RecordError
+from analysis._store import one_line_errors, set_up_mlflow
+
+MOST_BYTES = 256 * 2**20  # of one artifact; real ones take a few MB
+
+
+def cache_folder() -> Path:
+    """Return the user's folder of what the analysis keeps between calls."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "pixelwise-adversarial" / "analysis"
+
+
+def read_artifact(
+    tracking_uri: str, name: str, artifact_uri: str, run_id: str, record_hash: str
+) -> bytes | None:
+    """Return the content of an artifact, None where the run has none of that name.
+
+    Args:
+        tracking_uri: Of the store that the run is in.
+        name: Of the file, at the top of the run's artifacts.
+        artifact_uri: Where the run's artifacts lie.
+        run_id: Of the run.
+        record_hash: Of what was published of it; where empty, nothing is kept.
+
+    Raises:
+        RecordError: The store does not answer, or the file is too large.
+    """
+    local = _local_folder(artifact_uri)
+    if local is not None:
+        return _read(local / name)
+    key = f"{run_id}-{record_hash}"
+    if not re.fullmatch(r"[0-9a-f]+-[0-9a-f]*", key):  # it names a file here
+        raise RecordError(f"run id and record_hash are hexadecimal, but got {key!r}")
+    kept = cache_folder() / "artifacts" / f"{key}-{name}"
+    if record_hash and (content := _read(kept)) is not None:
+        return content
+    content = _download(tracking_uri, f"{artifact_uri}/{name}", name)
+    if content is not None and record_hash:
+        keep(kept, content)
+    return content
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Write a file of the cache whole or not at all; a cache that cannot be written is none."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _local_folder(artifact_uri: str) -> Path | None:
+    parts = urlsplit(artifact_uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(artifact_uri)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise RecordError(f"{path} has {size} bytes, but at most {MOST_BYTES} are read")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _download(tracking_uri: str, uri: str, name: str) -> bytes | None:
+    set_up_mlflow()
+    with one_line_errors(tracking_uri), tempfile.TemporaryDirectory() as folder:
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        try:
+            download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
+        except MlflowException as error:
+            if "404" in str(error):
+                return None
+            raise
+        return _read(Path(folder) / name)

@@ -1,0 +1,158 @@
+"""Open an MLflow store, read it page by page, and tell any failure in one line."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from analysis._record import EXPERIMENT, RecordError
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+    from mlflow.store.entities import PagedList
+    from mlflow.tracking import MlflowClient
+
+PAGE_SIZE = 1000
+# Read by mlflow at its import; a figure should fail within seconds when the server is gone.
+MLFLOW_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
+
+
+class Store:
+    """The experiment of our sweeps in an MLflow store that exists already.
+
+    Args:
+        tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
+
+    Raises:
+        RecordError: There is no store, or it holds no experiment of ours.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        check_uri(tracking_uri)
+        self.tracking_uri = tracking_uri
+        set_up_mlflow()
+        with one_line_errors(tracking_uri):
+            from mlflow.tracking import MlflowClient
+
+            self.client: MlflowClient = MlflowClient(tracking_uri)
+            experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None or experiment.lifecycle_stage != "active":
+            where = without_password(tracking_uri)
+            raise RecordError(f"no experiment {EXPERIMENT!r} in {where}; run a sweep first")
+        self.experiment_id = str(experiment.experiment_id)
+
+    def search(self, condition: str) -> Iterator[Run]:
+        """Yield the runs that meet a condition, the newest first."""
+        token: str | None = None
+        while True:
+            page = self._page(condition, token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _page(self, condition: str, token: str | None) -> PagedList[Run]:
+        with one_line_errors(self.tracking_uri), _no_collector():
+            return self.client.search_runs(
+                [self.experiment_id],
+                condition,
+                max_results=PAGE_SIZE,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+
+    def run(self, run_id: str) -> Run:
+        """Return one run."""
+        with one_line_errors(self.tracking_uri):
+            return self.client.get_run(run_id)
+
+    def curve(self, run_id: str, metric: str) -> list[Metric]:
+        """Return all points of a metric of a run."""
+        with one_line_errors(self.tracking_uri):
+            points: list[Metric] = self.client.get_metric_history(run_id, metric)
+            return points
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Keep Python from looking for cycles among a page's 80,000 objects, two thirds of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def set_up_mlflow() -> None:
+    """Set what mlflow reads at its import, where the user has not."""
+    for name, value in MLFLOW_SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def check_uri(uri: str) -> None:
+    """Refuse what MLflow would take for an order to create a store."""
+    _, mark, _ = uri.partition("://")
+    try:
+        urlsplit(uri)
+    except ValueError:
+        mark = ""
+    if not mark:
+        known = "sqlite:///mlflow.db or http://host:5000"
+        raise RecordError(f"a tracking URI looks like {known}, but got {uri!r}")
+    path = sqlite_file(uri)
+    if path is None:
+        return
+    if not path.is_file():
+        raise RecordError(f"no record at {path}: no such file; run a sweep or give its URI")
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            tables = database.execute("SELECT name FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        raise RecordError(f"cannot read the record at {path}: {error}") from error
+    if ("experiments",) not in tables:
+        raise RecordError(f"{path} is not an MLflow record: it has no table of experiments")
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of a SQLite URI, None for any other store."""
+    scheme, _, rest = uri.partition("://")
+    if not scheme.startswith("sqlite"):
+        return None
+    return Path(rest.partition("?")[0].removeprefix("/"))
+
+
+@contextmanager
+def one_line_errors(uri: str) -> Iterator[None]:
+    """Turn what mlflow and its database raise into a `RecordError`."""
+    shown = without_password(uri)
+    try:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError as error:
+        raise RecordError(f"cannot import mlflow, which reads the record: {error}") from error
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, ImportError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, shown)
+        if "failed with exception" in reason:  # mlflow's words for: no answer at all
+            reason = "no server answers"
+        raise RecordError(f"cannot read the record at {shown}: {reason[:200]}") from error
+
+
+def without_password(uri: str) -> str:
+    """Return the URI with what stands before its host left out."""
+    return re.sub(r"(?<=://)[^/]*@", "", uri)

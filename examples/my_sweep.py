@@ -1,0 +1,18 @@
+"""Does averaging help more without the adversary? Run: python examples/my_sweep.py [--plan]."""
+
+from dataclasses import replace
+from itertools import product
+
+from sweeps._cli import sweep_parser
+from sweeps._sweep import Question, run_sweep
+
+
+def trials(base, seeds, options):
+    """Return two lambdas and three thresholds with each seed."""
+    grid = product(seeds, (0.0, 0.05), (0.0, 0.5, 0.9))
+    return [replace(base, seed=s, lambda_adv=x, swa_threshold=t) for s, x, t in grid]
+
+
+if __name__ == "__main__":
+    question = Question(name="my-sweep", axes=("lambda_adv", "swa_threshold"), trials=trials)
+    raise SystemExit(run_sweep(question, sweep_parser(__doc__)))

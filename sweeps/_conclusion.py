@@ -1,0 +1,128 @@
+"""What is said at the end of a sweep: failures, what is left, the best settings, where to look."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import RenderableType
+
+from sweeps._best import Setting, best_point, settings_of
+from sweeps._plan import Plan
+from sweeps._screen import Execution
+from sweeps._table import axis_table, best_table, rows, rows_by_axis
+from trainable.run_folder import CRASH_LOG
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conclusion:
+    """What came out of a sweep so far.
+
+    Attributes:
+        plan: The sweep.
+        failures: Key, label and cause of each training run that ended without numbers.
+        left: Training runs that are still to be trained.
+        settings: Of the trials that have numbers, the best first.
+        best: As `best_point` returns it.
+    """
+
+    plan: Plan
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    left: int = 0
+    settings: list[Setting] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, execution: Execution) -> Conclusion:
+        """Return what came out, judged by the run folders."""
+        return cls(
+            plan=plan,
+            failures=list(_failures(plan, execution)),
+            left=len(plan.pending()) - len(execution.causes),
+            settings=settings_of(plan),
+            best=best_point(plan),
+        )
+
+    def lines(self) -> Iterator[str | RenderableType]:
+        """Yield what a person is told, before the figures."""
+        yield from self.plan.notes
+        for key, label, cause in self.failures:
+            yield f"failed: {label}: {cause} (log: {self.plan.storage / key / CRASH_LOG})"
+        left = f"{self.left} training runs are left; the same command goes on with them"
+        if self.plan.why_partial:
+            yield f"ended by its {self.plan.why_partial}" + (f": {left}" if self.left else "")
+        elif self.left:
+            yield left
+        if self.best is not None:
+            yield best_table(self.settings, self.plan.axes)
+            by_axis = axis_table(self.settings, self.plan.axes)
+            if by_axis is not None:
+                yield by_axis
+            yield _best_in_words(self.best)
+
+    def as_primitives(self) -> dict[str, Any]:
+        """Return what a program is told."""
+        plan = self.plan
+        failed = [{"training_key": k, "run": label, "cause": c} for k, label, c in self.failures]
+        return {
+            "sweep": plan.name,
+            "sweep_key": plan.sweep_key,
+            "dataset": plan.base.dataset,
+            "trials": len(plan.trials),
+            "training_runs": len(plan.runs),
+            "training_runs_done": len(plan.runs) - len(plan.pending()),
+            "why_partial": plan.why_partial or None,
+            "failed": failed,
+            "best": self.best,
+            "settings": rows(self.settings, plan.axes),
+            "by_axis": rows_by_axis(self.settings, plan.axes),
+        }
+
+
+def draw(plan: Plan, options: argparse.Namespace) -> tuple[str | None, str]:
+    """Draw the figures in a process of their own; return the path of the last, and what to say."""
+    command = [sys.executable, "-m", "analysis.make_figures"]
+    command += ["--tracking-uri", options.tracking_uri, "--out", options.out]
+    command += ["--sweep", plan.sweep_key]
+    drawn = subprocess.run(command, capture_output=True, text=True, check=False)
+    output = (drawn.stdout if drawn.returncode == 0 else drawn.stderr).strip().splitlines()
+    path = output[-1] if output else None
+    if drawn.returncode == 0 and path:
+        return path, path
+    return None, f"no figure drawn: {path}"
+
+
+def look_at(tracking_uri: str) -> str:
+    """Return the command that shows the record."""
+    if tracking_uri.startswith(("http://", "https://")):
+        return f"record: {tracking_uri}"
+    store = shlex.quote(tracking_uri)
+    return f"record: mlflow ui --backend-store-uri {store} --host 127.0.0.1"
+
+
+def _failures(plan: Plan, execution: Execution) -> Iterator[tuple[str, str, str]]:
+    for run in plan.runs:
+        found = plan.outcome(run)
+        cause = execution.causes.get(run.spec.training_key) if found is None else None
+        if found is not None and found[0] == "failure":
+            cause = found[1]["cause"]
+        if cause is not None:
+            yield run.spec.training_key, run.label(plan.axes), cause
+
+
+def _best_in_words(best: dict[str, Any]) -> str:
+    point = ", ".join(f"{axis}={value}" for axis, value in best["point"].items())
+    mean, low, high = (best[f"{name}/swa/miou"] for name in ("mean", "ci_low", "ci_high"))
+    interval = (
+        "no interval from one seed" if low is None else f"95 % interval {low:.4f} to {high:.4f}"
+    )
+    words = f"best point: {point} with swa/miou {mean:.4f} ({interval}, {best['best/seeds']} seeds)"
+    if best["best/others"]:
+        alike, others = best["best/not_distinguishable"], best["best/others"]
+        words += f"; {alike} of {others} other settings are not distinguishable from it"
+    return words

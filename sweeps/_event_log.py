@@ -1,0 +1,104 @@
+"""A log of events, one JSON object a line, that a kill leaves readable.
+
+A line is on the disk before what it tells of takes effect elsewhere, so that whoever reads the
+log knows at least what anyone else does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from trainable.config import ConfigError
+
+
+class EventLog:
+    """One log; the events are read at construction, and writing begins with `open`.
+
+    Args:
+        path: Need not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.events, self._size = read_events(path)
+        self._file: int | None = None
+
+    def open(self) -> None:
+        """Become the one writer, and cut off a line that a kill tore.
+
+        Raises:
+            ConfigError: Another process writes the log, or did since it was read.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            raise self._in_use() from None
+        if read_events(self.path)[1] != self._size:
+            os.close(file)
+            raise self._in_use()
+        os.ftruncate(file, self._size)
+        self._file = file
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Write an event so that not even a power cut loses it."""
+        assert self._file is not None, "open comes first"
+        line = json.dumps(event, allow_nan=False) + "\n"
+        os.write(self._file, line.encode())
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Let another process write."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _in_use(self) -> ConfigError:
+        return ConfigError(
+            f"a search must have one driver, but another process writes {self.path}; "
+            "wait for it or end it"
+        )
+
+
+def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """Return the events of a log and the bytes that they take; a torn last line is left out.
+
+    Raises:
+        ConfigError: A line before the last is not what was written.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return [], 0
+    whole, _, _ = content.rpartition(b"\n")
+    lines = whole.split(b"\n") if whole else []
+    events = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            events.append(json.loads(line))
+        except ValueError as error:
+            raise ConfigError(
+                f"line {number} of {path} must be JSON, but is damaged; "
+                "move the file away to search afresh, what is trained is kept"
+            ) from error
+    return events, sum(len(line) + 1 for line in lines)

@@ -1,0 +1,258 @@
+"""A search as a source of training runs: it asks Optuna, and tells it what came of each ask.
+
+What happened stands in an event log beside the run folders. A restart does the events again and
+gives first what was under way; then it suggests what a search that was never interrupted does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self
+
+from sweeps._event_log import EventLog
+from sweeps._plan import Plan, PlannedRun
+from sweeps._projection import Projection
+from sweeps._samplers import check_sampler, check_scheduler
+from sweeps._search import (
+    Ask,
+    Search,
+    best_trial,
+    other_seeds,
+    plan_ask,
+    plan_confirmation,
+    told_apart,
+)
+from sweeps._study import COMPLETE, FAIL, PRUNED, WorkingStudy
+from sweeps._warm_start import Earlier, earlier_trials
+from trainable.run_folder import RunFolder
+
+
+class SearchSource:
+    """The runs of a search, in the order of its asks, then those that confirm its best.
+
+    As a context manager it is the search's one driver. Nothing is written before it is entered,
+    and no run is given.
+
+    Args:
+        plan: The sweep; asks are added to it, also those that the log tells of.
+        search: What to do.
+
+    Raises:
+        ConfigError: The space, the sampler or the scheduler is not usable, or the log is damaged.
+    """
+
+    def __init__(self, plan: Plan, search: Search) -> None:
+        search.space.check(plan.base)
+        distributions = search.space.distributions()
+        check_sampler(search.method.sampler, distributions)
+        check_scheduler(search.method.scheduler, plan.base)
+        self.plan = plan
+        self.search = search
+        self.asks: list[Ask] = []
+        self._log = EventLog(plan.storage / "searches" / f"{search.name(plan)}.jsonl")
+        self._study = WorkingStudy(search.method, distributions, plan.base)
+        self._projection = Projection(plan, f"{plan.name}-{search.name(plan)}", search.space)
+        self._cut_off = False  # the execution is ending
+        self._confirming: deque[PlannedRun] | None = None
+        for event in self._log.events:
+            self._do_again(event)
+        self._again = deque(self._under_way())
+        self._choose_when_all_ended()
+
+    def __enter__(self) -> Self:
+        """Become the one driver, and tell what was answered while there was none.
+
+        Raises:
+            ConfigError: Another process drives the search.
+        """
+        self._log.open()
+        if not self._log.events:
+            facts = self.search.describe(self.plan)
+            self.plan.notes += told_apart(facts, self._log.path.parent)
+            self._log.append({"event": "search"} | facts)
+            for earlier in earlier_trials(self.plan, self.search.space, self.search.warm_start):
+                self._log.append({"event": "give"} | asdict(earlier))
+                self._give(earlier)
+        self._projection.add([ask for ask in self.asks if ask.state is not None])
+        for ask in self._under_way():
+            self._answer(ask)
+        self._choose_when_all_ended()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Wait for the stored study, and let another process drive the search."""
+        self._projection.close()
+        self._log.close()
+
+    def outline(self) -> None:
+        """Add to the plan as many runs as are still to come; their settings are a guess."""
+        while len(self.asks) < self.search.asks:
+            self._keep(self.search.space.values(self._study.ask(self._point())))
+        for ask in self.asks[: self.search.confirm]:
+            self.plan.add(other_seeds(ask.trials[0].config, self.search.seeds))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all asks ended and all that confirms the best was given."""
+        return self._cut_off or (self._confirming is not None and not self._confirming)
+
+    def next(self) -> PlannedRun | None:
+        """Return the run of the next ask that no run folder answers; None while that waits."""
+        if self._cut_off:
+            return None
+        while self._again:
+            ask = self._again.popleft()
+            if self._is_to_be_trained(ask):
+                return ask.run
+        while len(self.asks) < self.search.asks:
+            ask = self._ask()
+            self._answer(ask)
+            if self._is_to_be_trained(ask):
+                return ask.run
+        self._choose_when_all_ended()
+        return self._confirming.popleft() if self._confirming else None
+
+    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+        """Take in a validation; return whether the scheduler wants no more of the run."""
+        asks = self._under_way(run)
+        for ask in asks:
+            self._take_in(ask, iteration, miou)
+        return bool(asks) and not self._under_way(run)
+
+    def ended(self, run: PlannedRun, cause: str | None) -> None:
+        """Tell Optuna what became of a run; one without an outcome was cut off, and stays open."""
+        for ask in self._under_way(run):
+            if cause is not None:
+                self._tell(ask, FAIL, cause=cause)
+            else:
+                self._answer(ask)
+            self._cut_off = self._cut_off or ask.state is None
+        self._choose_when_all_ended()
+
+    def _do_again(self, event: Mapping[str, Any]) -> None:
+        """Bring back what an event did."""
+        match event["event"]:
+            case "give":
+                self._give(Earlier(**{k: v for k, v in event.items() if k != "event"}))
+            case "ask":
+                params = self.search.space.params(event["values"])
+                self._study.ask_again(params, was_given=event["given"])
+                self._keep(event["values"])
+            case "report":
+                ask = self.asks[event["ask"]]
+                self._study.report(ask.number, event["iteration"], event["miou"])
+                self._note(ask, event)
+            case "tell":
+                ask = self.asks[event["ask"]]
+                self._end(ask, event["state"], event["value"])
+                if event["cause"]:
+                    self.plan.stopped[ask.training_key] = event["cause"]
+
+    def _give(self, earlier: Earlier) -> None:
+        self._study.give(self.search.space.params(earlier.values), earlier.value)
+
+    def _ask(self) -> Ask:
+        given = self._point()
+        values = self.search.space.values(self._study.ask(given))
+        event = {"ask": len(self.asks), "values": values, "given": given is not None}
+        self._log.append({"event": "ask"} | event)
+        return self._keep(values)
+
+    def _point(self) -> dict[str, Any] | None:
+        """Return the next ask's setting, where it is not the sampler's to choose."""
+        points = self.search.points[len(self.asks) :]
+        return self.search.space.params(points[0]) if points else None
+
+    def _keep(self, values: Mapping[str, Any]) -> Ask:
+        self.asks.append(plan_ask(self.plan, self.search.space, len(self.asks), values))
+        return self.asks[-1]
+
+    def _take_in(self, ask: Ask, iteration: int, miou: float) -> None:
+        """Show a validation to the scheduler, once; what it wants stopped has ended as pruned."""
+        if iteration in ask.reports or ask.state is not None:
+            return
+        stop = self._study.report(ask.number, iteration, miou)
+        # Nothing is saved by stopping what has come to its end.
+        stop = stop and iteration < ask.run.spec.config.iterations
+        event = {"ask": ask.number, "iteration": iteration, "miou": miou, "stop": stop}
+        self._log.append({"event": "report"} | event)
+        self._note(ask, event)
+        if stop:
+            self._projection.add([ask])
+
+    def _note(self, ask: Ask, report: Mapping[str, Any]) -> None:
+        ask.reports[report["iteration"]] = report["miou"]
+        if not report["stop"]:
+            return
+        self._end(ask, PRUNED, None)
+        if not self._under_way(ask.run):
+            why = f"stopped by {self.search.method.scheduler} at iteration {report['iteration']}"
+            self.plan.stopped[ask.training_key] = why
+
+    def _answer(self, ask: Ask) -> None:
+        """Tell what a run folder holds of an ask, if it holds an outcome.
+
+        Its validations are shown to the scheduler first, as if they came now: what a search
+        suggests must not depend on whether a folder was there already.
+        """
+        found = self.plan.outcome(ask.run)
+        if found is None and ask.training_key not in self.plan.stopped:
+            return
+        for iteration, miou in self._validations(ask):
+            self._take_in(ask, iteration, miou)
+        if ask.state is not None:
+            return
+        if found is not None and found[0] == "result":
+            self._tell(ask, COMPLETE, value=best_trial(ask, found[1])[0])
+        else:
+            self._tell(ask, PRUNED)
+
+    def _validations(self, ask: Ask) -> list[tuple[int, float]]:
+        """Return those of an ask's run: what an ask before saw of it, or what its folder holds."""
+        for other in self.asks[: ask.number]:
+            if other.training_key == ask.training_key:
+                return list(other.reports.items())
+        metrics = RunFolder(self.plan.storage, ask.training_key).read("metrics")
+        rows = metrics["history"] if metrics else []
+        return [(row["iteration"], row["val/miou"]) for row in rows if "val/miou" in row]
+
+    def _tell(
+        self, ask: Ask, state: str, *, value: float | None = None, cause: str | None = None
+    ) -> None:
+        event = {"event": "tell", "ask": ask.number, "state": state}
+        self._log.append(event | {"value": value, "cause": cause})
+        self._end(ask, state, value)
+        self._projection.add([ask])
+
+    def _end(self, ask: Ask, state: str, value: float | None) -> None:
+        self._study.tell(ask.number, state, value)
+        ask.state, ask.value = state, value
+        for trial in ask.trials:
+            self.plan.tags[trial.trial_key].setdefault("search_state", state)
+
+    def _under_way(self, run: PlannedRun | None = None) -> list[Ask]:
+        """Return the asks that have not ended, all or those of a run."""
+        return [
+            ask
+            for ask in self.asks
+            if ask.state is None and (run is None or ask.training_key == run.spec.training_key)
+        ]
+
+    def _is_to_be_trained(self, ask: Ask) -> bool:
+        """Return whether an ask is open and no earlier one has the same run trained."""
+        return ask.state is None and self._under_way(ask.run)[0] is ask
+
+    def _choose_when_all_ended(self) -> None:
+        """Put the best settings on the list of what is trained with other seeds."""
+        all_asked = len(self.asks) >= self.search.asks
+        if self._confirming is None and all_asked and not self._under_way():
+            runs = plan_confirmation(self.plan, self.search, self.asks)
+            self._confirming = deque(run for run in runs if self.plan.outcome(run) is None)

@@ -1,0 +1,113 @@
+"""The options that every search has, and the source that they describe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sweeps._optuna import SearchSource
+from sweeps._plan import Plan
+from sweeps._samplers import SAMPLERS, SCHEDULERS
+from sweeps._search import Search
+from sweeps._space import READOUTS, Space
+from sweeps._study import Method
+from sweeps._warm_start import read_point
+from trainable.command_line import whole
+from trainable.config import ConfigError
+
+# With 3 x 3 runs that confirm, the demo takes about 4 minutes on two cores at 12 s a run.
+ASKS = 24
+CONFIRM = 3
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `search_source` reads."""
+    parser.add_argument(
+        "--sampler", choices=SAMPLERS, default="tpe", help="what suggests settings (default: tpe)"
+    )
+    parser.add_argument(
+        "--scheduler",
+        choices=SCHEDULERS,
+        default="none",
+        help="what stops training runs that lag behind (default: none)",
+    )
+    parser.add_argument(
+        "--readouts",
+        choices=READOUTS,
+        default="exhaustive",
+        help="value a training run by its best readout, or suggest one (default: exhaustive)",
+    )
+    parser.add_argument(
+        "--asks",
+        type=whole(),
+        default=ASKS,
+        metavar="N",
+        help=f"settings to ask for (default: {ASKS})",
+    )
+    parser.add_argument(
+        "--confirm",
+        type=_count,
+        default=CONFIRM,
+        metavar="K",
+        help=f"settings, the best, to train again with --seeds other seeds (default: {CONFIRM})",
+    )
+    parser.add_argument(
+        "--point",
+        dest="points",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,...",
+        help="a setting to ask for first; may stand several times",
+    )
+    parser.add_argument(
+        "--warm-start",
+        nargs="*",
+        metavar="DIR",
+        help="tell the sampler of finished runs in these storages (without one: in --storage)",
+    )
+
+
+def search_source(plan: Plan, options: argparse.Namespace, space: Space) -> SearchSource:
+    """Return the source of a search; with `--plan` it has filled the plan instead.
+
+    Raises:
+        ConfigError: The space, a point, the sampler or the scheduler is not usable.
+    """
+    space.check(plan.base)
+    _refuse_fixed(space, options)
+    storages = options.warm_start
+    search = Search(
+        space=space,
+        method=Method(sampler=options.sampler, scheduler=options.scheduler, seed=plan.base.seed),
+        asks=options.asks,
+        confirm=options.confirm,
+        seeds=options.seeds,
+        points=tuple(read_point(text, space, plan.base) for text in options.points),
+        warm_start=() if storages is None else _folders(storages or [options.storage]),
+    )
+    source = SearchSource(plan, search)
+    if options.plan:
+        source.outline()
+    return source
+
+
+def _refuse_fixed(space: Space, options: argparse.Namespace) -> None:
+    """Refuse an axis that the command line also gives one value."""
+    for text in options.overrides:
+        name = text.partition("=")[0].strip()
+        if name in space.axes:
+            raise ConfigError(
+                f"{name} is searched, {space.axes[name].in_words()}, but `--set {text}` gives it "
+                f"one value; leave that out, or begin with `--point {text}`"
+            )
+
+
+def _folders(storages: list[str]) -> tuple[str, ...]:
+    for storage in storages:
+        if not Path(storage).is_dir():
+            raise ConfigError(f"--warm-start must name folders of run folders, but got {storage!r}")
+    return tuple(str(Path(storage).resolve()) for storage in storages)
+
+
+def _count(text: str) -> int:
+    return 0 if text == "0" else whole()(text)
