@@ -14,6 +14,9 @@ import torch
 
 torch.set_num_threads(1)
 
+# Ray reads it when it is imported, and some tests import Ray before a sweep would set it.
+os.environ["RAY_AUTH_MODE"] = "token"
+
 CACHE = tempfile.TemporaryDirectory(prefix="pixelwise-tests-")
 # matplotlib keeps its list of fonts, seconds of work, in the same place: that stays where it was.
 caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
