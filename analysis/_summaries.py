@@ -185,10 +185,12 @@ def _family_notes(
 
 def _finding(scores: Scores, gains: Mapping[Key, Comparison], axes: Sequence[str]) -> str:
     """Say which setting came out best, what that is worth, and how many others may be as good."""
+    if not scores:
+        return "No trial has finished"
     try:
         found = choose(scores)
     except ValueError as error:
-        return str(error)
+        return f"The mean of the best cannot be corrected: {error}"
     words = [found.words(_name(found.best, axes))]
     if found.left_out:
         words.append(f"{count(found.left_out, 'setting')} not finished at every seed left out")
