@@ -53,6 +53,10 @@ class Plan:
         attempt: If not empty, results of other attempts do not count as done.
         runs: The training runs, in the order in which to train.
         stopped: Why this sweep wants no more of a run that has no outcome, by training key.
+        tags: What the record is to say of a trial besides, by trial key.
+        question: What the sweep asks, in one sentence.
+        with_samples: Whether the record is to hold the masks that run folders keep.
+        code_version: Of the code that trains the runs, or trained them.
     """
 
     name: str
@@ -64,8 +68,13 @@ class Plan:
     attempt: str = ""
     runs: list[PlannedRun] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    question: str = ""
+    with_samples: bool = False
+    code_version: str = field(default_factory=code_version)
     _places: dict[str, int] = field(default_factory=dict)  # of each run, by its training key
-    _done: set[str] = field(default_factory=set)  # an outcome stays: no folder is read again for it
+    # An outcome stays: no folder is read again for it.
+    _done: set[RunSpec] = field(default_factory=set)
 
     @property
     def trials(self) -> list[Trial]:
@@ -81,12 +90,11 @@ class Plan:
         return [run for run in self.runs if self._is_pending(run)]
 
     def _is_pending(self, run: PlannedRun) -> bool:
-        key = run.spec.training_key
-        if key in self.stopped or key in self._done:
+        if run.spec.training_key in self.stopped or run.spec in self._done:
             return False
         if self.outcome(run) is None:
             return True
-        self._done.add(key)
+        self._done.add(run.spec)
         return False
 
     def add(self, configs: Iterable[TrialConfig]) -> list[PlannedRun]:
@@ -120,7 +128,6 @@ class Plan:
             self.runs.append(run)
         else:
             self.runs[place] = run
-            self._done.discard(key)
         return run
 
 
@@ -142,6 +149,7 @@ def make_plan(
     data: DataFacts,
     storage: Path,
     attempt: str = "",
+    question: str = "",
 ) -> Plan:
     """Merge trials into training runs; see `Plan.add`.
 
@@ -153,6 +161,7 @@ def make_plan(
         data: Of the data set that all trials use.
         storage: Folder of all run folders.
         attempt: If not empty, results of other attempts do not count as done.
+        question: What the sweep asks, in one sentence.
     """
     plan = Plan(
         name=name,
@@ -162,6 +171,7 @@ def make_plan(
         data=data,
         storage=storage,
         attempt=attempt,
+        question=question,
     )
     # The longest first, so that the last slot to finish idles the others least.
     plan.add(sorted(configs, key=lambda config: not config.has_adversary))

@@ -16,8 +16,9 @@ from rich.console import Console
 
 from sweeps._best import best_point
 from sweeps._estimate import describe
-from sweeps._mlflow import Publisher
+from sweeps._manifest import changes
 from sweeps._plan import Plan, make_plan
+from sweeps._publisher import Publisher
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
 from sweeps._source import Listed, Source
@@ -68,6 +69,8 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
     console = Console(stderr=options.json, highlight=False)
     try:
         plan = _plan(question, options)
+        plan.question = (parser.description or "").partition("\n")[0]
+        changed = changes(plan, plan.storage)
         check_resources(_resources(options))
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
@@ -76,6 +79,8 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
         if options.json:
             print(json.dumps(_summary(plan, None, None, [])))
         return OK
+    if changed:
+        _say(console, "\n  ".join([f"changed since the last {plan.name} here:", *changed]))
     return _answer(question, plan, options, console)
 
 
@@ -119,6 +124,8 @@ def _answer(question: Question, plan: Plan, options: argparse.Namespace, console
         _say(console, plan.data.skipped_in_words())
     _say(console, f"{head} {counts}, {left}")
     publisher = Publisher(plan, options.tracking_uri, lambda text: _say(console, text))
+    if options.time_budget is not None:
+        publisher.why_partial = f"time budget of {options.time_budget:g} s"
     execution = Execution()
     try:
         with ExitStack() as stack:
