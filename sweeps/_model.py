@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sweeps._recorded import RecordedTrial
 from trainable.augmentation import normalise
 from trainable.config import GENERATORS, ConfigError, Readout
 from trainable.identity import readout_key
@@ -66,11 +67,11 @@ def segmenter(model: SavedModel, readout: Readout) -> Segmenter:
     return Segmenter(network.requires_grad_(False), caffe=model.config.is_caffe)
 
 
-def log_model(run_id: str, tracking_uri: str, run_folder: Path, readout: Readout) -> str:
-    """Log the averaged generator of a run folder as the MLflow model of a run.
+def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout: Readout) -> str:
+    """Log the averaged generator of a run folder as the MLflow model of a trial.
 
     Args:
-        run_id: Of a trial.
+        trial: As the record holds it.
         tracking_uri: Of the store that holds it.
         run_folder: Of its training run.
         readout: Of the trial.
@@ -89,10 +90,11 @@ def log_model(run_id: str, tracking_uri: str, run_folder: Path, readout: Readout
     example = torch.randint(0, 256, EXAMPLE, dtype=torch.uint8)
     module(example)  # what normalising keeps for later calls must be there before the export
     mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_experiment(experiment_id=trial.run.info.experiment_id)
     logged = mlflow.pytorch.log_model(
         module,
         name=NAME,
-        run_id=run_id,
+        run_id=trial.run.info.run_id,
         serialization_format="pt2",
         input_example=example.numpy(),
         signature=_signature(len(model.classes)),

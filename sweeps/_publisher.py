@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import subprocess
 import sys
@@ -163,7 +164,14 @@ def _log_model(
     command = [sys.executable, "-m", "sweeps.log_model", child.run_id]
     command += ["--tracking-uri", tracking_uri, "--storage", str(storage)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MODEL_S)
+        done = subprocess.run(
+            command,
+            env=os.environ | {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{MODEL_S:g}"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=MODEL_S,
+        )
         said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
         failed, last = done.returncode != 0, said[-1] if said else "it said nothing"
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -35,7 +35,7 @@ def main() -> int:
             )
         # The weights that training began with are not looked for.
         readout = trial.config(weights_sha256="").readout
-        uri = log_model(options.run_id, options.tracking_uri, folder, readout)
+        uri = log_model(trial, options.tracking_uri, folder, readout)
     except ConfigError as error:
         refuse(str(error))
     except store_errors() as error:

@@ -49,22 +49,6 @@ METRICS = {
 }
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with tables and nothing in them: to make one takes seconds, to copy it none."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)  # mlflow writes artifacts here
-    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
-
-
 def finished(storage: Path, **of_grid: Any) -> Plan:
     """A plan whose runs have a result each."""
     plan = plan_of(storage, grid(**of_grid))
