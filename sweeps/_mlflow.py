@@ -7,6 +7,7 @@ missed is made up for the next time.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -112,7 +113,7 @@ class Record:
         else:
             tags["cause"] = ended.content["cause"]
         self._log(child, points, params(trial.config), tags)
-        child.status, child.end_time = ended.status, ended.ended
+        child.status, child.end_time = ended.status, ended.ended or round(time.time() * 1000)
         self.client.set_terminated(child.run_id, child.status, child.end_time)
         # Last: its presence says that all of the above is there.
         self._tag(child, {"record_hash": record_hash})

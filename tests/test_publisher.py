@@ -1,4 +1,4 @@
-"""The publisher: what it tells of a sweep as a whole, and how it bears a store that comes and goes."""
+"""What is told of a sweep as a whole, and how a store that comes and goes is borne."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real MLflow server, killed in mid-sweep and started again: every point is there exactly once."""
+"""A real MLflow server, killed in mid-sweep and started again: every point is there once."""
 
 from __future__ import annotations
 
