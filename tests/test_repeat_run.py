@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,9 @@ def tagged(uri: str, **tags: str) -> str:
     return id_of(uri)
 
 
-CASES = {
+CASES: dict[str, tuple[Callable[[str], str], str]] = {
     "unknown": (lambda uri: "0" * 32, "RUN_ID must be one of MLflow's"),
-    "parent": (lambda uri: parent_of(uri).info.run_id, "is a whole sweep"),
+    "parent": (lambda uri: str(parent_of(uri).info.run_id), "is a whole sweep"),
     "code": (lambda uri: tagged(uri, code_version="0123456789ab"), "check out commit"),
     "data": (lambda uri: tagged(uri, data_fingerprint="0123456789abcdef"), "on its own data"),
     "schema": (lambda uri: tagged(uri, schema="2"), "must name a run of schema 1"),
