@@ -16,13 +16,15 @@ from rich.console import Console, RenderableType
 
 from sweeps._conclusion import Conclusion, draw, look_at
 from sweeps._estimate import describe
-from sweeps._mlflow import Publisher, without_password
+from sweeps._manifest import changes
 from sweeps._plan import Plan, make_plan
 from sweeps._probe import probe
+from sweeps._publisher import Publisher
 from sweeps._race import Race
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
 from sweeps._source import Limited, Listed, Source
+from sweeps._store import without_password
 from trainable import datasets, weights
 from trainable.command_line import (
     INTERRUPTED,
@@ -85,6 +87,7 @@ def answer(question: Question, options: argparse.Namespace) -> int:
     try:
         plan = _plan(question, options)
         source = _source(question, plan, options)
+        changed = changes(plan, plan.storage)
         check_resources(_resources(options))
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
@@ -95,6 +98,8 @@ def answer(question: Question, options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(Conclusion(plan=plan).as_primitives() | {"figure": None}))
         return OK
+    if changed:
+        _say(console, "\n  ".join([f"changed since the last {plan.name} here:", *changed]))
     return _answer(plan, source, options, console)
 
 
