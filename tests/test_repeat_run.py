@@ -46,7 +46,8 @@ def trained(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> Plan:
         storage=tmp_path / "runs",
     )
     with closing(TrainingRun(plan.runs[0].spec, plan.storage)) as run:
-        run.advance(at_least_s=600)
+        while not run.complete:
+            run.advance(at_least_s=600)
     with monkeypatch.context() as patch:
         patch.setattr("sweeps._publisher._log_model", lambda *_: None)
         assert publish(plan, uri) == []
@@ -138,7 +139,7 @@ def test_a_failed_trial_and_other_fields_are_refused(
     assert run(repeat, monkeypatch, uri, id_of(uri)) == 2
     assert "is FAILED (train/loss_adv must stay finite)" in capsys.readouterr().err
     finish(plan, plan.runs[0])
-    publish(plan, uri)
+    publish(plan_of(tmp_path / "runs", grid([0.01])), uri)
     assert run(repeat, monkeypatch, uri, id_of(uri), "--set", "seed=1") == 2
     assert "but got 'seed'" in capsys.readouterr().err
     assert run(repeat, monkeypatch, "sqlite:///nowhere.db", "0" * 32) == 2
