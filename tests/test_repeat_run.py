@@ -195,7 +195,7 @@ def test_a_model_whose_run_folder_is_elsewhere_is_refused_in_one_line(
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_every_generator_is_exported_for_any_size(generator: str) -> None:
     torch.manual_seed(0)
-    config = small_config(generator=generator)
+    config = small_config(generator=generator, image_px=32, crop_px=32)
     network = build_generator(config, 3).eval().requires_grad_(False)
     module = Segmenter(network, caffe=config.is_caffe)
     example = torch.zeros(EXAMPLE, dtype=torch.uint8)
