@@ -62,9 +62,10 @@ class Plan:
         stopped: Why this sweep wants no more of a run that has no outcome, by training key.
         tags: What the record is to say of a trial besides, by trial key.
         question: What the sweep asks, in one sentence.
-        with_samples: Whether the record takes the predicted masks, too.
+        with_samples: Whether the record is to hold the masks that run folders keep.
         why_partial: What ended the sweep before all of it was done, empty if nothing did.
         notes: What a person at the screen is to be told besides, one line each.
+        code_version: Of the code that trains the runs, or trained them.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Plan:
     with_samples: bool = False
     why_partial: str = ""
     notes: list[str] = field(default_factory=list)
+    code_version: str = field(default_factory=code_version)
     _places: dict[str, int] = field(default_factory=dict)  # of each run, by its training key
     # An outcome stays: no folder is read again for it.
     _outcomes: dict[RunSpec, tuple[str, dict[str, Any]]] = field(default_factory=dict)
@@ -172,6 +174,7 @@ def make_plan(
     data: DataFacts,
     storage: Path,
     attempt: str = "",
+    question: str = "",
 ) -> Plan:
     """Merge trials into training runs; see `Plan.add`.
 
@@ -183,6 +186,7 @@ def make_plan(
         data: Of the data set that all trials use.
         storage: Folder of all run folders.
         attempt: If not empty, results of other attempts do not count as done.
+        question: What the sweep asks, in one sentence.
     """
     plan = Plan(
         name=name,
@@ -192,6 +196,7 @@ def make_plan(
         data=data,
         storage=storage,
         attempt=attempt,
+        question=question,
     )
     # The longest first, so that the last slot to finish idles the others least.
     plan.add(sorted(configs, key=lambda config: not config.has_adversary))

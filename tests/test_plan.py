@@ -459,8 +459,10 @@ def changed(config: TrialConfig, name: str) -> TrialConfig:
     else:
         other = value / 2 if isinstance(value, float) and value else value + 1
     # A hash without a file is refused; the file alone decides nothing.
-    more = {"weights": "file.pth"} if name == "weights_sha256" else {}
-    return dataclasses.replace(config, **{name: other}, **more)
+    changes: dict[str, Any] = {name: other}
+    if name == "weights_sha256":
+        changes["weights"] = "file.pth"
+    return dataclasses.replace(config, **changes)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(TrialConfig)])
