@@ -188,7 +188,8 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
                     execution = execute(plan, limited, slots, screen, publisher.publish)
             for run in plan.runs[known:]:  # those added as it went may have been done already
                 publisher.publish(run)
-            plan.why_partial = execution.spent or limited.why_partial
+            if plan.pending() or not source.exhausted:
+                plan.why_partial = execution.spent or limited.why_partial
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     except KeyboardInterrupt:
