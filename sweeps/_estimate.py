@@ -60,6 +60,12 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def device_bytes(run: PlannedRun, plan: Plan) -> int:
+    """Return what a training run keeps on its GPU, activations left out."""
+    averages = 0 if plan.base.averages_on == "host" else _averages_bytes(run, plan)
+    return _state_bytes(run, plan) + averages
+
+
 def _time_in_words(plan: Plan, pending: list[PlannedRun]) -> str:
     if not pending:
         return "none"

@@ -17,6 +17,7 @@ from sweeps._conclusion import Conclusion, draw, look_at
 from sweeps._estimate import describe
 from sweeps._mlflow import Publisher, without_password
 from sweeps._plan import Plan, make_plan
+from sweeps._probe import largest
 from sweeps._race import Race
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
@@ -156,7 +157,8 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
             if not limited.exhausted:
                 wanted = len(pending) if isinstance(source, Listed) else MANY
                 resources = _resources(options)
-                slots = stack.enter_context(ray_slots(resources, wanted, plan.storage))
+                ready = ray_slots(resources, wanted, plan.storage, largest(plan))
+                slots = stack.enter_context(ready)
             plan.storage.mkdir(parents=True, exist_ok=True)
             stack.enter_context(publisher)
             if isinstance(source, AbstractContextManager):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections import deque
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from record_helpers import grid, plan_of
 
 from sweeps._plan import PlannedRun
-from sweeps._searcher import Searcher, SourceScheduler, SourceSearcher, TrialScheduler, Traffic
+from sweeps._searcher import Searcher, SourceScheduler, SourceSearcher, Traffic, TrialScheduler
 from sweeps._source import Listed
 
 
@@ -58,7 +59,10 @@ def test_a_searcher_suggests_the_runs_of_its_source_and_then_is_finished(tmp_pat
     runs = runs_of(tmp_path, 2)
     searcher = SourceSearcher(Traffic(source=Listed(runs)))
     for run in runs:
-        assert searcher.suggest("id") == {"spec": run.spec.to_primitives()}
+        suggested = searcher.suggest("id")
+        assert suggested is not None
+        assert suggested["training_key"] == run.spec.training_key
+        assert json.loads(suggested["spec"]) == run.spec.to_primitives()
     assert searcher.suggest("id") == Searcher.FINISHED
 
 
