@@ -157,7 +157,8 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
             if not limited.exhausted:
                 wanted = len(pending) if isinstance(source, Listed) else MANY
                 resources = _resources(options)
-                ready = ray_slots(resources, wanted, plan.storage, largest(plan))
+                measured = largest(plan) if resources.gpus_per_trial == "auto" else None
+                ready = ray_slots(resources, wanted, plan.storage, measured)
                 slots = stack.enter_context(ready)
             plan.storage.mkdir(parents=True, exist_ok=True)
             stack.enter_context(publisher)

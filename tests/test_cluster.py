@@ -15,7 +15,7 @@ import pytest
 from test_sweep import DEADLINE_S, LONG, command, results, sweep
 
 from sweeps import _cluster
-from sweeps._cluster import ClusterError, check_answers, room
+from sweeps._cluster import ClusterError, _look, check_answers, room
 from sweeps._run import RAY_SETTINGS
 
 
@@ -53,6 +53,16 @@ def test_room_is_counted_by_node_and_shares_lose_nothing_to_rounding() -> None:
     assert room([{"CPU": 1.0}, {"CPU": 1.0}], cpus=2, gpus=0) == 0
     assert room([{"CPU": 100.0, "GPU": 1.0}], cpus=1, gpus=0.1) == 10
     assert room([{"CPU": 3.0, "GPU": 8.0}, {"CPU": 64.0}], cpus=1, gpus=1) == 3
+
+
+def test_a_node_says_why_it_cannot_use_the_storage(tmp_path: Path) -> None:
+    token = tmp_path / ".seen-1"
+    assert _look(str(token)) == "says: No such file or directory"
+    token.write_text("another")
+    assert _look(str(token)) == "sees another file"
+    token.write_text(token.name)
+    assert _look(str(token)) is None
+    assert list(tmp_path.iterdir()) == [token]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -114,7 +115,7 @@ def _ray() -> Iterator[None]:
 
     ray.init(
         address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
     )  # fmt: skip
     yield
     ray.shutdown()
