@@ -9,18 +9,22 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console, RenderableType
 
 from sweeps._conclusion import Conclusion, draw, look_at
 from sweeps._estimate import describe
-from sweeps._mlflow import Publisher, without_password
+from sweeps._manifest import changes
 from sweeps._plan import Plan, make_plan
+from sweeps._probe import probe
+from sweeps._publisher import Publisher
 from sweeps._race import Race
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
 from sweeps._source import Limited, Listed, Source
+from sweeps._store import without_password
 from trainable import datasets, weights
 from trainable.command_line import (
     INTERRUPTED,
@@ -83,14 +87,19 @@ def answer(question: Question, options: argparse.Namespace) -> int:
     try:
         plan = _plan(question, options)
         source = _source(question, plan, options)
+        changed = changes(plan, plan.storage)
         check_resources(_resources(options))
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     if options.plan:
-        _say(console, describe(plan))
+        here = options.address is None
+        threads = max(1, int(options.cpus_per_trial))
+        _say(console, describe(plan, partial(probe, threads=threads) if here else None))
         if options.json:
             print(json.dumps(Conclusion(plan=plan).as_primitives() | {"figure": None}))
         return OK
+    if changed:
+        _say(console, "\n  ".join([f"changed since the last {plan.name} here:", *changed]))
     return _answer(plan, source, options, console)
 
 
@@ -165,6 +174,7 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
             for run in plan.runs:
                 if run.spec.training_key not in to_train:
                     publisher.publish(run)
+            known = len(plan.runs)
             if slots is not None:
                 screen = Screen(
                     console=console,
@@ -176,6 +186,8 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
                 )
                 with screen:
                     execution = execute(plan, limited, slots, screen, publisher.publish)
+            for run in plan.runs[known:]:  # those added as it went may have been done already
+                publisher.publish(run)
             plan.why_partial = execution.spent or limited.why_partial
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
@@ -191,7 +203,7 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
             f"slots busy {execution.utilisation:.2f}; largest worker {execution.rss_gb:.2f} GB",
         )
     if isinstance(source, Race):
-        _say(console, source.in_words())
+        plan.notes.append(source.in_words())
     return _conclude(Conclusion.of(plan, execution), options, console, publisher)
 
 
