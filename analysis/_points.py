@@ -14,6 +14,7 @@ from analysis._intervals import student_t
 # Columns in which two trials differ by nature.
 OWN = (
     *("run_id", "status", "seed", "cause", "ask", "phase", "search_state"),
+    *("start_time_s", "end_time_s", "record_hash", "artifact_uri"),
     *(TRIAL_TAGS + METRICS),
 )
 INTERVAL = ("n_seeds", "mean", "ci_low", "ci_high")

@@ -39,8 +39,8 @@ DOUBLE_IN = 6.4  # width of a figure over two columns of a paper
 TITLE_SIZE = 11
 CAPTION_SIZE = 7.5
 LEGEND_GAP_PT = 2
-TITLE_CHARS_PER_IN = 11.5
-CAPTION_CHARS_PER_IN = 17.5
+TITLE_CHARS_PER_IN = 12.5
+CAPTION_CHARS_PER_IN = 19
 STAMP_IN = 1.4  # width that a stamp takes from the title
 
 NAMES = {
