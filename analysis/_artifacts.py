@@ -18,12 +18,16 @@ from matplotlib.figure import Figure
 from analysis._figures import STYLE
 
 PNG_DPI = 200
-# matplotlib stamps a PDF with the time unless told not to.
-METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {}}
+# matplotlib stamps a PDF and an SVG with the time unless told not to.
+METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None},
+    "png": {},
+    "svg": {"Date": None},
+}
 
 
 def render(figure: Figure, file_format: str) -> bytes:
-    """Return the figure as the content of a `pdf` or `png` file, the same at every call."""
+    """Return the figure as the content of a `pdf`, `png` or `svg` file, the same at every call."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE):  # the backends read some settings as they write
         figure.savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=METADATA[file_format])

@@ -102,8 +102,8 @@ def metric_vs_axis(trials: pd.DataFrame, axis: str) -> Figure:
 def _draw_numbers(axes: Axes, table: pd.DataFrame, name: str) -> None:
     values = table[name].tolist()
     positive = [value for value in values if value > 0]
-    with_zero = min(values) == 0 and bool(positive) and is_logarithmic(positive)
-    axis: Any = LambdaAxis.over(values) if with_zero else SettingAxis(values)
+    with_zero = min(values) == 0 and bool(positive) and is_logarithmic(name, positive)
+    axis: Any = LambdaAxis.over(values) if with_zero else SettingAxis(name, values)
     for weights, series in SERIES.items():
         rows = table[table["weights"] == weights]
         look = _look(weights, joined=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from analysis._arms import BASELINE, PROPOSED, need_arms, of_one_generator
 from analysis._frames import RecordError
 from analysis._palette import VOID, voc_colours
+from analysis._points import finished
 from analysis._style import CAPTION_SIZE, DOUBLE_IN, add_caption, drawing, on_data, say_mixed
 
 Pixels = NDArray[np.uint8]
@@ -24,7 +25,8 @@ MOST_STAGES = 4  # that have room beside image, truth and average
 MOST_IMAGES = 4
 LEGEND_COLUMNS = 7
 LEGEND_ROW_IN = 0.2
-HEADER_IN = 1.2  # title, headings of the columns and caption
+GAP_IN = 0.06
+TITLE_LINE_IN, HEADING_IN, CAPTION_LINE_IN = 0.2, 0.42, 0.14
 
 
 def fig5(
@@ -61,7 +63,7 @@ def fig5(
         f"seed {run['seed']:g}; raw weights at each iteration, averaged ones at the end"
     ]
     title = f"Fig. 5 on {on_data(trials.attrs['dataset'], ['voc2012'])}"
-    return _draw(trials, title, columns.values(), rows, classes, told)
+    return _draw(trials, title, list(columns.values()), rows, classes, told)
 
 
 def fig7(
@@ -110,8 +112,9 @@ def fig7(
         for k in _images(after)
     ]
     told = [
-        f"generator {network}, seed {plain['seed']:g}; baseline: raw weights without an adversary; proposed: "
-        f"averaged weights with the pixel-wise loss, $\\lambda$ = {ours['lambda_adv']:g}"
+        f"generator {network}, seed {plain['seed']:g}",
+        "baseline: raw weights without an adversary",
+        f"proposed: averaged weights with the pixel-wise loss, $\\lambda$ = {ours['lambda_adv']:g}",
     ]
     title = f"Fig. 7 on {on_data(trials.attrs['dataset'], ['voc2012', 'segtrackv2'])}"
     return _draw(trials, title, list(rows[0]), rows, classes, told)
@@ -152,31 +155,45 @@ def _pixels(samples: Samples, name: str, image: int) -> Pixels:
 def _draw(
     trials: pd.DataFrame,
     title: str,
-    headings: Any,
+    headings: Sequence[str],
     rows: Sequence[Mapping[str, Pixels]],
     classes: Sequence[str],
     told: Sequence[str],
 ) -> Figure:
-    headings = list(headings)
+    """Draw rows of pictures; everything has a known size, which needs no layout engine."""
     labels = _occurring(rows)
-    tall = [max(pixels.shape[0] / pixels.shape[1] for pixels in row.values()) for row in rows]
+    cell = (DOUBLE_IN - GAP_IN * (len(headings) + 1)) / len(headings)
+    tall = [cell * max(p.shape[0] / p.shape[1] for p in row.values()) for row in rows]
     legend = LEGEND_ROW_IN * -(-len(labels) // LEGEND_COLUMNS)
-    cell = DOUBLE_IN / len(headings)
-    height = HEADER_IN + cell * sum(tall) + legend
-    with drawing(trials, title, size=(DOUBLE_IN, height)) as figure:
-        figure.get_layout_engine().set(w_pad=0.02, wspace=0, hspace=0)
-        grid = figure.add_gridspec(
-            len(rows) + 1, len(headings), height_ratios=[*(cell * t for t in tall), legend]
-        )
+    with drawing(trials, title) as figure:
+        figure.set_layout_engine("none")
+        add_caption(figure, [*told, say_mixed(finished(trials))])
+        # Title and caption keep a distance to the edge that is a share of the height.
+        head = TITLE_LINE_IN * _lines(figure.get_suptitle()) + HEADING_IN
+        foot = CAPTION_LINE_IN * _lines(figure.get_supxlabel()) + GAP_IN
+        height = (head + sum(tall) + GAP_IN * len(rows) + legend + foot) / 0.97
+        figure.set_size_inches(DOUBLE_IN, height)
+
+        def place(left: float, bottom: float, width: float, high: float) -> Axes:
+            bounds = left / DOUBLE_IN, bottom / height, width / DOUBLE_IN, high / height
+            return figure.add_axes(bounds)
+
+        bottom = 0.98 * height - head
         for i, row in enumerate(rows):
+            bottom -= tall[i]
             for j, (heading, pixels) in enumerate(zip(headings, row.values(), strict=True)):
-                axes = figure.add_subplot(grid[i, j])
+                axes = place(GAP_IN + j * (cell + GAP_IN), bottom, cell, tall[i])
                 _show(axes, pixels)
                 if i == 0:
                     axes.set_title(heading, fontsize=8.5, pad=3)
-        _add_classes(figure.add_subplot(grid[-1, :]), labels, classes)
-        add_caption(figure, [*told, say_mixed(trials[trials["status"] == "FINISHED"])])
+            bottom -= GAP_IN
+        box = place(GAP_IN, bottom - legend, DOUBLE_IN - 2 * GAP_IN, legend)
+        _add_classes(box, labels, classes)
     return figure
+
+
+def _lines(text: str) -> int:
+    return text.count("\n") + 1
 
 
 def _show(axes: Axes, pixels: Pixels) -> None:

@@ -36,7 +36,7 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
         axes = figure.subplots()
         axes.grid(visible=False)
         columns = [points[name] for name in names] + [100 * points["value"]]
-        placed = [_places(column) for column in columns]
+        placed = [_places(str(column.name), column) for column in columns]
         ys = np.column_stack([heights for heights, _ in placed])
         lines = [np.column_stack([np.arange(len(columns)), row]) for row in ys]
         drawn = LineCollection(lines, cmap="cividis", array=values, linewidths=0.9, alpha=0.8)
@@ -56,12 +56,12 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.tick_params(length=0)
         figure.colorbar(drawn, ax=axes, label=MIOU)
-        told = f"{len(points)} training runs, each at its best readout; red: the best of them"
+        told = f"{len(points)} training runs, each at its best readout; bold: the best of them"
         _caption(figure, trials, [told, BIASED])
     return figure
 
 
-def _places(values: pd.Series) -> tuple[NDArray[np.float64], list[tuple[float, str]]]:
+def _places(name: str, values: pd.Series) -> tuple[NDArray[np.float64], list[tuple[float, str]]]:
     """Return heights between 0 and 1, and the heights and words of what is labelled."""
     if not pd.api.types.is_numeric_dtype(values):
         known = sorted(values.unique())
@@ -69,7 +69,7 @@ def _places(values: pd.Series) -> tuple[NDArray[np.float64], list[tuple[float, s
         return np.array([known.index(v) * step for v in values]), [
             (i * step, words(value)) for i, value in enumerate(known)
         ]
-    is_log = is_logarithmic(values)
+    is_log = is_logarithmic(name, values)
     along = np.log10(values.to_numpy(float)) if is_log else values.to_numpy(float)
     low, high = float(along.min()), float(along.max())
     span = (high - low) or 1.0

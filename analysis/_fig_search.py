@@ -8,20 +8,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from matplotlib.tri import Triangulation
 
 from analysis._frames import RecordError
 from analysis._importance import METHODS, importance_table
 from analysis._lines import draw_means, handle
 from analysis._palette import LOOKS, Look
-from analysis._points import is_logarithmic
+from analysis._points import finished, is_logarithmic
 from analysis._search_table import (
     completed,
     confirmed,
     of_readout,
     parameters,
     search_table,
-    search_trials,
 )
 from analysis._style import (
     DOUBLE_IN,
@@ -41,7 +41,7 @@ STOPPED = {
     "FAIL": Look(color=LOOKS[1].color, marker="x", linestyle="none"),
 }
 STOPPED_WORDS = {"PRUNED": "pruned", "FAIL": "failed"}
-DOT = {"linestyle": "none", "markersize": 4}
+DOT: dict[str, Any] = {"linestyle": "none", "markersize": 4}
 SLICE_COLUMNS = 3
 LEAST_FOR_CONTOUR = 12  # points, below which a surface would be made up
 LEVELS = 9
@@ -74,9 +74,10 @@ def search_history(trials: pd.DataFrame) -> Figure:
             fresh = Look(color=LOOKS[2].color, marker="D", linestyle="none")
             draw_means(axes, places, again, fresh)
             handles.append(handle(fresh, "fresh seeds"))
-            told = f"fresh seeds, right: {len(again)} of the best, {say_seeds(again['n_seeds'])}"
+            several = f"{len(again)} setting{'s' * (len(again) != 1)}"
+            told = f"right: {several} trained again with fresh seeds, {say_seeds(again['n_seeds'])}"
         axes.set(xlabel="suggestion", ylabel=MIOU)
-        add_legend(axes, handles, ncols=5)
+        add_legend(axes, handles)
         _caption(figure, trials, [f"each suggestion at its best readout; {BIASED}", told])
     return figure
 
@@ -106,8 +107,8 @@ def search_importance(trials: pd.DataFrame) -> Figure:
             axes.set_yticks(places, [short(name) for name in rows["parameter"]])
             axes.grid(axis="x")
             axes.grid(visible=False, axis="y")
-            axes.set_ylabel(f"of the {kind}")
-            axes.set_xlim(left=0)
+            axes.set_ylabel(kind)
+            axes.set_xlim(0, 1)
         found[-1, 0].set_xlabel("share of importance")
         bars = [
             found[0, 0].barh([0], [0], label=words, **_bar(LOOKS[i].color, "///" if i else None))
@@ -140,15 +141,15 @@ def search_slices(trials: pd.DataFrame) -> Figure:
     rows = -(-len(names) // columns)
     size = (DOUBLE_IN, 1.3 + 1.9 * rows)
     with drawing(trials, _title("Slices of the search", trials), size=size) as figure:
-        found = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+        found = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
         for axes, name in zip(found, names, strict=False):
             points = completed(trials, name)
             dots = axes.scatter(
                 points[name], 100 * points["value"], c=points["ask"], **_dots(cmap="cividis")
             )
-            _scale(axes.set_xscale, points[name])
+            _scale(axes, "x", name, points[name])
             axes.set_xlabel(short(name))
-        for axes in list(found)[len(names) :]:
+        for axes in found[len(names) :]:
             axes.set_axis_off()
         figure.colorbar(dots, ax=figure.axes, label="suggestion", aspect=30)
         figure.supylabel(MIOU, fontsize=9)
@@ -175,12 +176,14 @@ def search_contour(trials: pd.DataFrame, x: str = "lambda_adv", y: str = "lr_gen
     with drawing(trials, _title("Contour of the search", trials), size=(4.8, 4.2)) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
-        triangles = _triangles(points[x], points[y])
+        triangles = _triangles(points, x, y)
         if triangles is not None:
             axes.tricontourf(triangles, values, levels=LEVELS, cmap="cividis")
         dots = axes.scatter(points[x], points[y], c=values, **_dots(cmap="cividis", zorder=3))
-        _scale(axes.set_xscale, points[x])
-        _scale(axes.set_yscale, points[y])
+        _scale(axes, "x", x, points[x])
+        _scale(axes, "y", y, points[y])
+        axes.use_sticky_edges = False
+        axes.margins(0.05)
         axes.set(xlabel=short(x), ylabel=short(y))
         figure.colorbar(dots, ax=axes, label=MIOU)
         between = "between them the surface is interpolated" if triangles is not None else ""
@@ -193,8 +196,7 @@ def _title(what: str, trials: pd.DataFrame) -> str:
 
 
 def _caption(figure: Figure, trials: pd.DataFrame, told: list[str]) -> None:
-    drawn = search_trials(trials)
-    add_caption(figure, [*told, say_mixed(drawn[drawn["status"] == "FINISHED"])])
+    add_caption(figure, [*told, say_mixed(finished(trials))])
 
 
 def _say_readouts(trials: pd.DataFrame) -> str:
@@ -236,22 +238,25 @@ def _dots(**more: Any) -> dict[str, Any]:
     return {"s": 16, "edgecolors": "0.25", "linewidths": 0.4} | more
 
 
-def _scale(set_scale: Any, values: pd.Series) -> None:
-    if pd.api.types.is_numeric_dtype(values) and is_logarithmic(values):
-        set_scale("log")
+def _scale(axes: Axes, side: str, name: str, values: pd.Series) -> None:
+    """Make an axis logarithmic where its setting is, with labels at whole decades alone."""
+    if pd.api.types.is_numeric_dtype(values) and is_logarithmic(name, values):
+        axes.set(**{f"{side}scale": "log"})
+        getattr(axes, f"{side}axis").set_minor_formatter(NullFormatter())
 
 
-def _triangles(xs: pd.Series, ys: pd.Series) -> Triangulation | None:
+def _triangles(points: pd.DataFrame, x: str, y: str) -> Triangulation | None:
     """Return triangles between the points, or None where there are too few or all on a line."""
+    xs, ys = points[x], points[y]
     if len(xs) < LEAST_FOR_CONTOUR or not all(map(pd.api.types.is_numeric_dtype, (xs, ys))):
         return None
-    unit = np.array([_unit(xs), _unit(ys)])
+    unit = np.array([_unit(x, points[x]), _unit(y, points[y])])
     if np.linalg.matrix_rank(unit - unit.mean(axis=1, keepdims=True), tol=1e-6) < 2:
         return None
     return Triangulation(xs, ys, Triangulation(*unit).triangles)
 
 
-def _unit(values: pd.Series) -> Any:
+def _unit(name: str, values: pd.Series) -> Any:
     """Return numbers scaled to 0 to 1, along their logarithm where the axis is."""
-    along = np.log10(values) if is_logarithmic(values) else values.astype(float)
+    along = np.log10(values) if is_logarithmic(name, values) else values.astype(float)
     return ((along - along.min()) / ((along.max() - along.min()) or 1.0)).to_numpy()

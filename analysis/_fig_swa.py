@@ -31,6 +31,7 @@ from analysis._style import (
 from analysis._swa_table import best_of, raw_level, swa_table
 
 RAW = Look(color="0.35", marker="", linestyle=(0, (4, 2)))
+DARK_SHARE = 0.55  # of the colours, those that want white letters
 TOP_AXIS_PT = 30  # height of the axis of the start's share
 # Section 4.3 made its study of SWA on it, as Fig. 4 is.
 PAPER_ON = ["voc2012"]
@@ -70,7 +71,7 @@ def swa_n(trials: pd.DataFrame, paper: Mapping[str, Any]) -> Figure:
 def _draw(trials: pd.DataFrame, along: str, held: str, paper: Mapping[str, Any]) -> Figure:
     table, raw = swa_table(trials), raw_level(trials)
     rules = [rule for rule in RULES if (table["swa_rule"] == rule).any()]
-    axis = SettingAxis(table[along].tolist())
+    axis = SettingAxis(along, table[along].tolist())
     dataset = trials.attrs["dataset"]
     title = f"SWA: mIoU against {TITLED[along]} on {on_data(dataset, PAPER_ON)}"
     with drawing(trials, title) as figure:
@@ -92,9 +93,10 @@ def _draw(trials: pd.DataFrame, along: str, held: str, paper: Mapping[str, Any])
             axis.add_top(axes, kept, "weight of the start left under Eq. 7")
         handles += _add_paper(axes, along, dataset, paper)
         axes.set(xlabel=LABELS[along], ylabel=MIOU)
-        add_legend(axes, handles, gap_pt=TOP_AXIS_PT * (shares is not None), ncols=3)
+        add_legend(axes, handles, gap_pt=TOP_AXIS_PT * (shares is not None), in_row=3)
+        band = "the band is the raw weights'" if raw.n_seeds > 1 else ""
         chosen = f"each rule at its {SHORT[held]} of the highest mean over all {SHORT[along]}"
-        _caption(figure, trials, table, ["the band is the raw weights'", chosen])
+        _caption(figure, trials, table, [band, chosen])
     return figure
 
 
@@ -140,11 +142,12 @@ def swa_heatmap(trials: pd.DataFrame, rule: str) -> Figure:
     with drawing(trials, title, size=size) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
+        middle = mean.min(axis=None) + DARK_SHARE * np.ptp(mean.stack())
         image = axes.imshow(mean, aspect="auto", origin="lower", cmap="cividis")
         for row, column in np.ndindex(*mean.shape):
             told = _cell(*(grid[n].iat[row, column] for n in grid), with_start=rule != "uniform")
-            shade = image.norm(mean.iat[row, column])
-            colour = "black" if shade > 0.55 or np.ma.is_masked(shade) else "white"
+            is_dark = mean.iat[row, column] < middle
+            colour = "white" if is_dark else "black"
             axes.text(column, row, told, ha="center", va="center", fontsize=7, color=colour)
         axes.set_xticks(range(mean.shape[1]), [number(value) for value in mean.columns])
         axes.set_yticks(range(mean.shape[0]), [number(value) for value in mean.index])

@@ -91,7 +91,7 @@ def _study(points: pd.DataFrame, names: list[str]) -> Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {name: _distribution(points[name]) for name in names}
+    space = {name: _distribution(name, points[name]) for name in names}
     study = optuna.create_study(direction="maximize")
     columns = zip(*(points[name].tolist() for name in names), strict=True)
     for values, value in zip(columns, points["value"], strict=True):
@@ -102,10 +102,10 @@ def _study(points: pd.DataFrame, names: list[str]) -> Study:
     return study
 
 
-def _distribution(values: pd.Series) -> BaseDistribution:
+def _distribution(name: str, values: pd.Series) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     if not pd.api.types.is_numeric_dtype(values):
         return CategoricalDistribution(sorted(values.unique()))
     low, high = float(values.min()), float(values.max())
-    return FloatDistribution(low, high, log=is_logarithmic([low, high]))
+    return FloatDistribution(low, high, log=is_logarithmic(name, values))

@@ -24,12 +24,13 @@ class SettingAxis:
     """Where the values of one numeric setting stand: evenly, or by their logarithm.
 
     Args:
+        name: The setting.
         values: All values that are drawn.
     """
 
-    def __init__(self, values: Sequence[float]) -> None:
+    def __init__(self, name: str, values: Sequence[float]) -> None:
         self.values = sorted({float(value) for value in values})
-        self.is_log = is_logarithmic(self.values)
+        self.is_log = is_logarithmic(name, self.values)
 
     def place(self, value: float, aside: float = 0) -> float:
         """Return the coordinate of a value, moved by so many steps to the right."""

@@ -18,7 +18,8 @@ OWN = (
     *(TRIAL_TAGS + METRICS),
 )
 INTERVAL = ("n_seeds", "mean", "ci_low", "ci_high")
-LOG_DECADES = 1.5  # a positive axis that spans more than this is logarithmic
+LOG_DECADES = 1.5  # a positive axis that spans more than this is logarithmic,
+SHARES = ("swa_threshold", "swa_decay", "momentum")  # but for what lies between 0 and 1
 
 
 def finished(trials: pd.DataFrame) -> pd.DataFrame:
@@ -111,10 +112,12 @@ def varying(trials: pd.DataFrame) -> list[str]:
     return [n for n in names if n in trials and n not in OWN and trials[n].nunique() > 1]
 
 
-def is_logarithmic(values: Iterable[float]) -> bool:
-    """Return whether an axis over these values should be logarithmic."""
+def is_logarithmic(name: str, values: Iterable[float]) -> bool:
+    """Return whether an axis over these values of a setting should be logarithmic."""
     found = [float(value) for value in values]
-    return min(found) > 0 and math.log10(max(found) / min(found)) > LOG_DECADES
+    if name in SHARES or min(found) <= 0:
+        return False
+    return math.log10(max(found) / min(found)) > LOG_DECADES
 
 
 def _typed(value: Any) -> str:

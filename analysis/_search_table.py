@@ -12,7 +12,6 @@ from analysis._points import over_seeds, varying
 VALUE = "swa/miou"
 SEARCH, CONFIRM = "search", "confirm"
 COMPLETE = "COMPLETE"
-MOST_PARAMETERS = 8  # that have room in one figure
 
 
 def search_trials(trials: pd.DataFrame) -> pd.DataFrame:
@@ -32,7 +31,7 @@ def search_trials(trials: pd.DataFrame) -> pd.DataFrame:
 
 def parameters(trials: pd.DataFrame) -> list[str]:
     """Return the settings that the search varied."""
-    return varying(search_trials(trials))[:MOST_PARAMETERS]
+    return varying(search_trials(trials))
 
 
 def of_readout(trials: pd.DataFrame) -> list[str]:

@@ -40,7 +40,7 @@ TITLE_SIZE = 11
 CAPTION_SIZE = 7.5
 LEGEND_GAP_PT = 2
 TITLE_CHARS_PER_IN = 12.5
-CAPTION_CHARS_PER_IN = 19
+CAPTION_CHARS_PER_IN = 17.5
 STAMP_IN = 1.4  # width that a stamp takes from the title
 
 NAMES = {
@@ -146,6 +146,9 @@ def drawing(
         if done < asked:
             _stamp(figure, f"{done} of {asked} trials")
         yield figure
+        # Laid out once: a layout that is made again moves by fractions of a point.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _stamp(figure: Figure, text: str) -> None:
@@ -162,12 +165,13 @@ def add_caption(figure: Figure, parts: Sequence[str]) -> None:
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=CAPTION_SIZE, color="0.3")
 
 
-def add_legend(axes: Axes, handles: Sequence[Any], *, gap_pt: float = 0, ncols: int = 4) -> None:
+def add_legend(axes: Axes, handles: Sequence[Any], *, gap_pt: float = 0, in_row: int = 4) -> None:
     """Put the legend above the axes; `gap_pt` leaves room for what stands there already."""
-    up = ScaledTranslation(0, (gap_pt + LEGEND_GAP_PT) / 72, axes.get_figure().dpi_scale_trans)
+    rows = -(-len(handles) // in_row)
+    up = ScaledTranslation(0, (gap_pt + LEGEND_GAP_PT) / 72, axes.figure.dpi_scale_trans)
     axes.legend(
         handles=handles,
-        ncols=min(ncols, len(handles)),
+        ncols=-(-len(handles) // rows),
         loc="lower left",
         bbox_to_anchor=(0, 1),
         bbox_transform=axes.transAxes + up,
