@@ -26,9 +26,20 @@ Masks = dict[str, dict[str, NDArray[np.uint8]]]
 
 
 def frame(
-    rows: Iterable[Mapping[str, Any]], *, dataset: str = "shapes", asked: int | None = None
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    dataset: str = "shapes",
+    asked: int | None = None,
+    mixed: bool = False,
 ) -> pd.DataFrame:
-    """Return trials as `load_trials` does; `asked` is the number that the sweep wanted."""
+    """Return trials as `load_trials` does.
+
+    Args:
+        rows: What is special about each trial.
+        dataset: Name of the data set.
+        asked: Number of trials that the sweep wanted, as many as there are by default.
+        mixed: whether the last trial comes from another version of the code.
+    """
     common = {
         "generator": "deeplab_small",
         "adversarial": "pixelwise",
@@ -54,6 +65,8 @@ def frame(
     for name in ("acc", "macc", "fwiou"):
         for kind in ("val", "swa"):
             made[f"{kind}/{name}"] = made[f"{kind}/miou"] + 0.1
+    if mixed:
+        made.loc[made.index[-1], "code_version"] = "c2"
     made.attrs = {
         "sweep": "some",
         "sweep_key": "a" * 16,
@@ -195,7 +208,7 @@ def _samples(
 
 
 def joint_search(
-    *, asks: int = 40, siblings: Sequence[int] = (5, 20), confirmed: int = 3, **made: Any
+    *, asks: int = 24, siblings: Sequence[int] = (5, 20), confirmed: int = 3, **made: Any
 ) -> pd.DataFrame:
     """Return a search: an ask per training run, with a sibling per n; some asks pruned or failed.
 
