@@ -168,12 +168,14 @@ def _add_trial(
 ) -> None:
     run = f"{parent.run_id[:8]}{number + 1:024x}"
     key = run[4:8] + run[-12:]
+    # The averages of an SWA study come from one training run per seed.
+    training = f"{params['seed']:016x}" if parent.sweep == "swa_grid" else key
     failed = number % 50 == 49
     own = {
         "kind": "trial",
         "mlflow.parentRunId": parent.run_id,
         "trial_key": key,
-        "training_key": key,
+        "training_key": training,
         "record_hash": key,
         **({"cause": "loss_mce is not finite at iteration 120"} if failed else {}),
     }
