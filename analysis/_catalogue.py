@@ -79,6 +79,8 @@ def _grid(material: Material) -> pd.DataFrame:
 
 def _health(material: Material) -> Figure:
     runs = finished(material.trials)
+    if "adversarial" not in runs:
+        raise RecordError("every trial must have the param adversarial")
     runs = runs[runs["adversarial"] != "none"].drop_duplicates("training_key")
     if len(runs) > MOST_RUNS:
         runs = runs.iloc[np.linspace(0, len(runs) - 1, MOST_RUNS).astype(int)]
