@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 LEAST_TRIALS = 10  # an importance of fewer says nothing
 SEED = 0  # of fANOVA's random forest
+MOST_FOREST = (
+    300  # points that grow the forest of fANOVA, whose time rises faster than their number
+)
 METHODS = {"ped_anova": "PED-ANOVA", "fanova": "fANOVA"}
 
 
@@ -75,14 +78,14 @@ def _shares(points: pd.DataFrame, names: list[str]) -> dict[str, dict[str, float
         get_param_importances,
     )
 
-    study = _study(points, names)
+    few = points if len(points) <= MOST_FOREST else points.sample(MOST_FOREST, random_state=SEED)
     evaluators: dict[str, Any] = {
-        "ped_anova": PedAnovaImportanceEvaluator(),
-        "fanova": FanovaImportanceEvaluator(seed=SEED),
+        "ped_anova": (points, PedAnovaImportanceEvaluator()),
+        "fanova": (few.sort_index(), FanovaImportanceEvaluator(seed=SEED)),
     }
     return {
-        method: get_param_importances(study, evaluator=evaluator, params=names)
-        for method, evaluator in evaluators.items()
+        method: get_param_importances(_study(given, names), evaluator=evaluator, params=names)
+        for method, (given, evaluator) in evaluators.items()
     }
 
 
