@@ -34,7 +34,7 @@ def check_answers(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
-        raise _silent(address, str(error)) from error
+        raise _silent(address, getattr(error, "strerror", None) or str(error)) from error
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
         asked = subprocess.run(

@@ -180,7 +180,7 @@ def _shares(traffic: Traffic, slots: Slots) -> Iterator[Slots]:
             roomier = dataclasses.replace(roomier, gpus=min(1.0, 2 * roomier.gpus))
             traffic.take_crowded_out()
             yield roomier
-        if traffic.source.exhausted:
+        if traffic.drained:
             return
 
 

@@ -64,13 +64,18 @@ class Traffic:
         """
         if self.again is not None:
             return not self.again
-        if self._held is None and self.source.exhausted:
+        if self.drained:
             return True
         if self.under_way:
             return False
         if not self.crowded_out:
             raise RuntimeError("a source must give a run, or be exhausted, where none is under way")
         return True
+
+    @property
+    def drained(self) -> bool:
+        """Whether the source gives no further run and none of its runs is held back."""
+        return self._held is None and self.source.exhausted
 
     def tell(self, key: str, validations: Iterable[tuple[int, float]]) -> bool:
         """Pass validations on, each once; return whether the run is to be stopped.

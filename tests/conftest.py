@@ -1,11 +1,13 @@
 """One thread, as a slot of a sweep has it, and a cache that dies with the session.
 
 The golden numbers are those of one thread. Processes that tests start inherit the environment.
+An empty MLflow store is made once, too.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,6 +15,9 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+
+# Ray reads it when it is imported, and some tests import Ray before a sweep would set it.
+os.environ["RAY_AUTH_MODE"] = "token"
 
 CACHE = tempfile.TemporaryDirectory(prefix="pixelwise-tests-")
 # matplotlib keeps its list of fonts, seconds of work, in the same place: that stays where it was.
@@ -23,3 +28,19 @@ os.environ["XDG_CACHE_HOME"] = CACHE.name
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     CACHE.cleanup()
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with tables and nothing in them: to make one takes seconds, to copy it none."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)  # mlflow writes artifacts here
+    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"

@@ -1,0 +1,168 @@
+"""What lies between a source and Tune: each validation told once, stops, ends, a second try."""
+
+from __future__ import annotations
+
+import pickle
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import pytest
+from record_helpers import grid, plan_of
+
+from sweeps._plan import PlannedRun
+from sweeps._searcher import Searcher, SourceScheduler, SourceSearcher, TrialScheduler, Traffic
+from sweeps._source import Listed
+
+
+class Scripted:
+    """Gives runs while it has some; stops those below a bar; keeps what it is told."""
+
+    def __init__(self, runs: list[PlannedRun], *, bar: float = 0.0, exhausted: bool = True) -> None:
+        self.runs = deque(runs)
+        self.bar = bar
+        self.will_be_exhausted = exhausted
+        self.told: list[tuple[int, int, float]] = []
+        self.ends: list[tuple[int, str | None]] = []
+
+    @property
+    def exhausted(self) -> bool:
+        return self.will_be_exhausted and not self.runs
+
+    def next(self) -> PlannedRun | None:
+        return self.runs.popleft() if self.runs else None
+
+    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+        self.told.append((run.spec.config.seed, iteration, miou))
+        return miou < self.bar
+
+    def ended(self, run: PlannedRun, cause: str | None) -> None:
+        self.ends.append((run.spec.config.seed, cause))
+
+
+class Named:
+    """A Tune trial, as far as the scheduler looks at one."""
+
+    def __init__(self, run: PlannedRun) -> None:
+        self.key = run.spec.training_key
+
+    def __str__(self) -> str:
+        return self.key
+
+
+def runs_of(folder: Path, count: int) -> list[PlannedRun]:
+    return plan_of(folder, grid([0.01], seeds=range(count))).runs
+
+
+def test_a_searcher_suggests_the_runs_of_its_source_and_then_is_finished(tmp_path: Path) -> None:
+    runs = runs_of(tmp_path, 2)
+    searcher = SourceSearcher(Traffic(source=Listed(runs)))
+    for run in runs:
+        assert searcher.suggest("id") == {"spec": run.spec.to_primitives()}
+    assert searcher.suggest("id") == Searcher.FINISHED
+
+
+def test_a_searcher_waits_while_its_source_waits_for_the_end_of_a_run(tmp_path: Path) -> None:
+    (run,) = runs_of(tmp_path, 1)
+    source = Scripted([run], exhausted=False)
+    traffic = Traffic(source=source)
+    searcher = SourceSearcher(traffic)
+    searcher.suggest("id")
+    assert searcher.suggest("id") is None
+    traffic.end(run.spec.training_key, None)
+    source.will_be_exhausted = True
+    assert searcher.suggest("id") == Searcher.FINISHED
+
+
+def test_a_source_that_waits_for_nothing_is_an_error_and_no_endless_wait(tmp_path: Path) -> None:
+    searcher = SourceSearcher(Traffic(source=Scripted([], exhausted=False)))
+    with pytest.raises(RuntimeError, match="none is under way"):
+        searcher.suggest("id")
+
+
+def test_a_run_is_not_trained_twice_at_a_time(tmp_path: Path) -> None:
+    (run,) = runs_of(tmp_path, 1)
+    traffic = Traffic(source=Listed([run, run]))
+    assert traffic.draw() == run
+    assert traffic.draw() is None
+    assert not traffic.over
+    assert not traffic.drained
+    traffic.end(run.spec.training_key, None)
+    assert traffic.draw() == run
+    assert traffic.drained
+
+
+def test_each_validation_is_told_once_though_a_retried_worker_reports_all(tmp_path: Path) -> None:
+    (run,) = runs_of(tmp_path, 1)
+    source = Scripted([run])
+    traffic = Traffic(source=source)
+    traffic.draw()
+    key = run.spec.training_key
+    assert not traffic.tell(key, [(4, 0.1), (8, 0.2)])
+    assert not traffic.tell(key, [(4, 0.1), (8, 0.2), (12, 0.3)])
+    assert source.told == [(0, 4, 0.1), (0, 8, 0.2), (0, 12, 0.3)]
+
+
+def test_a_stop_does_not_depend_on_how_many_validations_a_report_brings(tmp_path: Path) -> None:
+    (run,) = runs_of(tmp_path, 1)
+    validations = [(4, 0.5), (8, 0.1), (12, 0.6)]
+    told = []
+    for reports in ([validations], [[one] for one in validations]):
+        source = Scripted([run], bar=0.2)
+        traffic = Traffic(source=source)
+        traffic.draw()
+        scheduler = SourceScheduler(traffic)
+        decisions = [
+            scheduler.on_trial_result(None, _trial(run), {"validations": report})
+            for report in reports
+        ]
+        assert decisions[-1] == TrialScheduler.STOP
+        told.append(source.told)
+    assert told[0] == told[1] == [(0, 4, 0.5), (0, 8, 0.1)]
+
+
+def test_the_validations_of_a_last_report_are_told_too(tmp_path: Path) -> None:
+    (run,) = runs_of(tmp_path, 1)
+    source = Scripted([run])
+    traffic = Traffic(source=source)
+    traffic.draw()
+    scheduler = SourceScheduler(traffic)
+    scheduler.on_trial_complete(None, _trial(run), {"validations": [(12, 0.4)]})
+    assert source.told == [(0, 12, 0.4)]
+
+
+def test_a_run_without_memory_is_tried_again_when_the_source_has_no_other(tmp_path: Path) -> None:
+    first, second = runs_of(tmp_path, 2)
+    source = Scripted([first, second])
+    traffic = Traffic(source=source)
+    assert [traffic.draw(), traffic.draw()] == [first, second]
+    traffic.crowd_out(first.spec.training_key)
+    traffic.end(second.spec.training_key, None)
+    assert source.ends == [(1, None)]
+    assert traffic.over
+    traffic.take_crowded_out()
+    assert traffic.draw() == first
+    traffic.end(first.spec.training_key, None)
+    assert traffic.over
+    assert source.ends == [(1, None), (0, None)]
+
+
+def test_a_source_that_waits_for_a_run_without_memory_does_not_wait_for_ever(
+    tmp_path: Path,
+) -> None:
+    (run,) = runs_of(tmp_path, 1)
+    traffic = Traffic(source=Scripted([run], exhausted=False))
+    traffic.draw()
+    traffic.crowd_out(run.spec.training_key)
+    assert traffic.draw() is None
+    assert traffic.over
+
+
+def test_what_tune_pickles_of_a_search_weighs_nothing(tmp_path: Path) -> None:
+    traffic = Traffic(source=Listed(runs_of(tmp_path, 50)))
+    for part in (SourceSearcher(traffic), SourceScheduler(traffic)):
+        assert len(pickle.dumps(part)) < 200
+
+
+def _trial(run: PlannedRun) -> Any:
+    return Named(run)
