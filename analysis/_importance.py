@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from analysis._frames import RecordError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 LEAST_TRIALS = 10  # an importance of fewer says nothing
+MOST_TRIALS = 500  # fANOVA takes minutes for thousands
 SEED = 0  # of fANOVA's random forest
 MOST_FOREST = (
     300  # points that grow the forest of fANOVA, whose time rises faster than their number
@@ -27,7 +29,8 @@ def importance_table(trials: pd.DataFrame) -> pd.DataFrame:
 
     Settings that change the training are compared over training runs, each standing for its best
     readout; settings of the readout over all readouts, each value less its training run's mean, so
-    that a run with many readouts weighs no more than it should. Each kind adds up to 1.
+    that a run with many readouts weighs no more than it should. Each kind adds up to 1. Of more
+    than `MOST_TRIALS` values that many are taken, spread evenly over the search.
 
     Args:
         trials: A frame of a search, with its `attrs`.
@@ -51,6 +54,7 @@ def importance_table(trials: pd.DataFrame) -> pd.DataFrame:
             points = points.assign(
                 value=points["value"] - points.groupby("ask")["value"].transform("mean")
             )
+        points = _thinned(points)
         shares = _shares(points, names)
         rows += [
             {"kind": kind, "parameter": name, "n": len(points)}
@@ -62,6 +66,11 @@ def importance_table(trials: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows)[["kind", "parameter", *METHODS, "n"]]
     order = ["kind", "ped_anova", "parameter"]
     return table.sort_values(order, ascending=[False, False, True], ignore_index=True)
+
+
+def _thinned(points: pd.DataFrame) -> pd.DataFrame:
+    at = np.linspace(0, len(points) - 1, min(MOST_TRIALS, len(points))).round().astype(int)
+    return points.sort_values("ask", kind="stable").iloc[at]
 
 
 def _shares(points: pd.DataFrame, names: list[str]) -> dict[str, dict[str, float]]:

@@ -40,7 +40,7 @@ def frame(
         asked: Number of trials that the sweep wanted, as many as there are by default.
         mixed: whether the last trial comes from another version of the code.
     """
-    common = {
+    common: dict[str, Any] = {
         "generator": "deeplab_small",
         "adversarial": "pixelwise",
         "lambda_adv": 0.01,
@@ -59,7 +59,7 @@ def frame(
     }
     given = list(rows)
     own = [{"run_id": f"run{i}", "trial_key": f"{i:016x}"} for i in range(len(given))]
-    made = pd.DataFrame([common | one | row for one, row in zip(own, given, strict=True)])
+    made = pd.DataFrame([common | one | dict(row) for one, row in zip(own, given, strict=True)])
     if "training_key" not in made:
         made["training_key"] = made["trial_key"]
     for name in ("acc", "macc", "fwiou"):

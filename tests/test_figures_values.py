@@ -48,7 +48,7 @@ def assert_drawn(axes: Axes, table: pd.DataFrame) -> None:
 
 def heights(figure: Figure, look: int) -> list[Any]:
     """Return the y values of the lines in a colour of `LOOKS`."""
-    lines = figure.axes[0].lines
+    lines: Any = figure.axes[0].lines
     return [list(line.get_ydata()) for line in lines if line.get_color() == LOOKS[look].color]
 
 
@@ -171,12 +171,12 @@ def test_fig6_draws_mean_and_band_over_seeds_and_the_averaged_weights_at_the_end
         at = curves[curves["run_id"].isin(own) & (curves["metric"] == "val/miou")]
         expected = at.groupby("iteration")["value"].mean()
         assert rows["mean"].tolist() == pytest.approx(expected.tolist())
-        lines = [line for line in axes.lines if line.get_color() == LOOKS[look].color]
+        lines: Any = [line for line in axes.lines if line.get_color() == LOOKS[look].color]
         assert any(
             len(line.get_ydata()) == len(rows) and np.allclose(line.get_ydata(), 100 * rows["mean"])
             for line in lines
         )
-    bands = [each for each in axes.collections if isinstance(each, PolyCollection)]
+    bands: list[Any] = [c for c in axes.collections if isinstance(c, PolyCollection)]
     assert len(bands) == 2
     top = max(float(band.get_paths()[0].vertices[:, 1].max()) for band in bands)
     assert top == pytest.approx(100 * table["ci_high"].max())
@@ -209,6 +209,8 @@ def test_health_draws_each_training_run_once_beside_the_healthy_band() -> None:
     twice = pd.concat([trials, trials.assign(run_id=trials["run_id"] + "b", swa_n=10)])
     twice.attrs = trials.attrs
     figure = _figures.health(twice, curves=figure_data.curves_of(twice))
+    above: Any
+    below: Any
     above, below = figure.axes
     # Two arms with an adversary, three seeds each.
     assert [len(each.get_segments()) for each in above.collections] == [3, 3]
@@ -322,7 +324,7 @@ def test_history_draws_best_so_far_what_was_stopped_and_fresh_seeds() -> None:
     figure = _figures.search_history(trials)
     (best,) = heights(figure, 0)
     assert best == pytest.approx((100 * table["best"]).tolist())
-    axes = figure.axes[0]
+    axes: Any = figure.axes[0]
     marks = {line.get_marker(): list(line.get_xdata()) for line in axes.lines}
     assert marks["|"] == table.loc[table["state"] == "PRUNED", "ask"].tolist()
     assert marks["x"] == table.loc[table["state"] == "FAIL", "ask"].tolist()
@@ -345,7 +347,7 @@ def test_importance_finds_the_setting_that_decides_and_weighs_each_kind_once() -
     assert table.loc[table["kind"] == "readout", "parameter"].tolist() == ["swa_n"]
     for kind, rows in table.groupby("kind"):
         assert rows[["ped_anova", "fanova"]].sum().tolist() == pytest.approx([1, 1]), kind
-    axes = _figures.search_importance(trials).axes[0]
+    axes: Any = _figures.search_importance(trials).axes[0]
     widths = sorted(patch.get_width() for patch in axes.patches if patch.get_width())
     assert widths == pytest.approx(sorted(training[["ped_anova", "fanova"]].to_numpy().ravel()))
 
@@ -358,10 +360,10 @@ def test_importance_of_a_few_suggestions_is_refused() -> None:
 def test_slices_and_contour_draw_each_completed_suggestion() -> None:
     trials = figure_data.joint_search()
     done = _figures.search_table(trials).dropna(subset="value")
-    slices = _figures.search_slices(trials)
+    panels: Any = _figures.search_slices(trials).axes
     counts = {
         axes.get_xlabel(): len(axes.collections[0].get_offsets())
-        for axes in slices.axes
+        for axes in panels
         if axes.collections and axes.get_xlabel()
     }
     assert counts[r"$\lambda$"] == len(done)
@@ -386,6 +388,7 @@ def test_parallel_coordinates_run_through_every_setting_to_the_value() -> None:
     trials = figure_data.joint_search()
     done = _figures.search_table(trials).dropna(subset="value")
     figure = _figures.search_parallel(trials)
+    lines: Any
     (lines,) = figure.axes[0].collections
     segments = np.array(lines.get_segments())
     assert segments.shape == (len(done), 6, 2)
