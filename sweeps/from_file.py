@@ -192,7 +192,7 @@ def _axis(field: str, value: Any) -> Axis:
     for key in axis:
         if key not in RANGE_KEYS:
             raise ConfigError(f"unknown key {key!r} of {field}; {suggest(str(key), RANGE_KEYS)}")
-    ends = [axis.get("low"), axis.get("high")]
+    ends: list[Any] = [axis.get("low"), axis.get("high")]
     try:
         low, high = (float(end) for end in ends)  # 1e-3 is text in YAML 1.1
     except (TypeError, ValueError) as error:
