@@ -98,7 +98,7 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
         serialization_format="pt2",
         input_example=example.numpy(),
         signature=_signature(len(model.classes)),
-        pip_requirements=[f"torch=={torch.__version__}", "mlflow"],
+        pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
         metadata=_metadata(model),
     )
     return str(logged.model_uri)
