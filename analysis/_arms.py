@@ -17,6 +17,7 @@ DATASETS = {
     "sbd": "SBD",
     "shapes": "shapes (generated)",
 }
+NUMBERS = ("lambda_adv", "seed")  # fields that every trial must have as a number
 PAPER_GENERATOR = "deeplabv2_resnet101"  # section 4.1
 # Columns in which two trials differ by nature.
 _OWN = ("trial_key", "training_key", "run_id", "status", "cause", "ask", *METRICS)
@@ -92,7 +93,7 @@ def sides(
 
 
 def require(trials: pd.DataFrame, names: Iterable[str]) -> None:
-    """Refuse a frame that lacks one of the columns.
+    """Refuse a frame that lacks one of the columns, or a number where one must be.
 
     Raises:
         RecordError: It does.
@@ -100,6 +101,9 @@ def require(trials: pd.DataFrame, names: Iterable[str]) -> None:
     for name in names:
         if name not in trials:
             raise RecordError(f"a table needs {name} of every trial, but the record has none")
+        is_number = pd.api.types.is_numeric_dtype(trials[name])
+        if name in NUMBERS and (not is_number or trials[name].isna().any()):
+            raise RecordError(f"every trial must have a number as param {name}")
 
 
 def by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:

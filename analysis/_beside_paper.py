@@ -54,9 +54,9 @@ def gain_of(found: Sides) -> Comparison:
     return compare(found.scores(PROPOSED, "miou"), found.scores(BASELINE, "miou"))
 
 
-def mean_of(values: Mapping[int, float]) -> Interval | None:
-    """Return the mean over seeds with its interval, None where there are no trials."""
-    return student_t(values.values()) if values else None
+def mean_of(values: Mapping[int, float]) -> Interval:
+    """Return the mean of the values by seed, with its interval."""
+    return student_t(values.values())
 
 
 def paper_note(printed: Mapping[str, Any], *, own: bool) -> list[str]:

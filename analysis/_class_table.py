@@ -79,7 +79,7 @@ def _row(
     return row | {GAIN: gain}
 
 
-def _means(values: Mapping[str, Mapping[int, float]]) -> dict[str, Interval | None]:
+def _means(values: Mapping[str, Mapping[int, float]]) -> Mapping[str, Interval | None]:
     return {name: mean_of(by_seed) for name, by_seed in values.items()}
 
 

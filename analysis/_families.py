@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from analysis._comparisons import Comparison, compare, finite
+from analysis._intervals import student_t
 
 Setting = TypeVar("Setting", bound=Hashable)
 
@@ -64,8 +65,7 @@ def against_best(
         settings: Values by seed of each setting; at least one.
 
     Returns:
-        The best setting: the highest mean among those that have the most seeds, so that a
-        setting which failed elsewhere does not win by its one lucky seed; and the comparisons.
+        The best setting, as `best_of` finds it, and the comparisons.
     """
     best = best_of(settings)
     found = {
@@ -76,11 +76,29 @@ def against_best(
 
 
 def best_of(settings: Mapping[Setting, Mapping[int, float]]) -> Setting:
-    """Return the setting with the highest mean among those that have the most finite values."""
-    kept = {key: [*finite(values).values()] for key, values in settings.items()}
-    most = max(len(values) for values in kept.values())
-    full = {key: values for key, values in kept.items() if len(values) == most}
-    return max(full, key=lambda key: float(np.mean(full[key] or [0.0])))
+    """Return the setting with the highest mean, over equal seeds where there are such."""
+    pool = rankable(settings) or {key: finite(values) for key, values in settings.items()}
+    means = {key: student_t(values.values()).mean for key, values in pool.items()}
+    return max(means, key=lambda key: (math.isfinite(means[key]), means[key]))
+
+
+def rankable(
+    settings: Mapping[Setting, Mapping[int, float]],
+) -> dict[Setting, dict[int, float]]:
+    """Return the settings that can be ranked, each with the same seeds, none of them missing.
+
+    A setting that failed at some seeds is left out, so that it does not win by its lucky ones;
+    where most settings did, it is the seeds that are left out which not all of them have. Empty
+    where they have no seed in common.
+    """
+    kept = {key: found for key, values in settings.items() if (found := finite(values))}
+    seeds = sorted({seed for values in kept.values() for seed in values})
+    whole = {key: values for key, values in kept.items() if len(values) == len(seeds)}
+    if 2 * len(whole) < len(kept):
+        shared = [seed for seed in seeds if all(seed in values for values in kept.values())]
+        whole = kept if shared else whole
+        seeds = shared or seeds
+    return {key: {seed: values[seed] for seed in seeds} for key, values in whole.items()}
 
 
 def corrected(

@@ -47,7 +47,8 @@ def percent(found: Interval) -> str:
 def percent_words(found: Interval) -> str:
     """Return a fraction's mean in percent with the ends of its interval, for a sentence."""
     if found.n < 2:
-        return f"{percent(found)}, so no interval" if found.n else "no finished trial"
+        mean = fixed(100 * found.mean, 1)
+        return f"{mean} % (1 seed, no interval)" if found.n else "no finished trial"
     places = decimals(100 * (found.high - found.mean))
     mean, low, high = (fixed(100 * v, places) for v in (found.mean, found.low, found.high))
     return f"{mean} % (95 % {low} to {high}, {count(found.n, 'seed')})"

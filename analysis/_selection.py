@@ -11,7 +11,7 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis._families import Setting
+from analysis._families import Setting, rankable
 from analysis._intervals import LEVEL, Interval, student_t
 from analysis._numbers import count, percent_words
 
@@ -25,7 +25,7 @@ class Selection(Generic[Setting]):
 
     best: Setting
     candidates: int
-    left_out: int  # settings that lack a finite value at a seed that others have
+    left_out: int  # settings that lack a seed which the candidates have
     naive: Interval  # over the seeds that have picked it: biased upward
     corrected: Interval  # chosen on one half of the seeds, reported on the other; n=0: impossible
     splits: int
@@ -60,23 +60,18 @@ def choose(settings: Mapping[Setting, Mapping[int, float]]) -> Selection[Setting
     wider than needed where they do not (its coverage was never below 95 % in simulations).
 
     Args:
-        settings: Values by seed of each setting. Those that lack a seed which others have, or are
-            not finite there, are no candidates.
+        settings: Values by seed of each setting; those that `rankable` keeps are candidates.
 
     Raises:
-        ValueError: No setting has a finite value at every seed.
+        ValueError: The settings have no seed in common.
     """
-    seeds = sorted({seed for values in settings.values() for seed in values})
-    whole = {
-        key: [values[seed] for seed in seeds]
-        for key, values in settings.items()
-        if all(math.isfinite(values.get(seed, math.nan)) for seed in seeds)
-    }
-    if not seeds or not whole:
-        raise ValueError("no setting has a finite value at every seed")
-    keys, values = [*whole], np.array([*whole.values()])
+    kept = rankable(settings)
+    if not kept:
+        raise ValueError("the settings have no seed in common")
+    keys, values = [*kept], np.array([[*by_seed.values()] for by_seed in kept.values()])
     best = int(values.mean(axis=1).argmax())
-    splits = _splits(len(seeds)) if len(seeds) >= LEAST_SEEDS else np.empty((0, 0), dtype=bool)
+    seeds = values.shape[1]
+    splits = _splits(seeds) if seeds >= LEAST_SEEDS else np.empty((0, 0), dtype=bool)
     return Selection(
         best=keys[best],
         candidates=len(keys),

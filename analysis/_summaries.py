@@ -12,7 +12,7 @@ import pandas as pd
 from analysis._arms import DATASETS, frame_notes, one_per_seed, require, shown
 from analysis._beside_paper import marks_note, mean_of, sentences
 from analysis._cells import Cell, seeds_note, table
-from analysis._comparisons import MOST_SEEDS, POWER, Comparison
+from analysis._comparisons import MOST_SEEDS, POWER, Comparison, finite
 from analysis._families import against_best
 from analysis._intervals import student_t
 from analysis._numbers import count, fixed
@@ -55,7 +55,7 @@ def grid_summary(
     ranked, gains = _ranked(scores[metric])
     finding = _finding(scores[metric], gains, axes)
     rows = []
-    for key in (*ranked, *(key for key in asked if key not in scores[metric])):
+    for key in dict.fromkeys([*ranked, *asked]):
         done, wanted = len(scores[metric].get(key, {})), len(asked[key])
         rows.append(
             dict(zip(axes, key, strict=True))
@@ -148,7 +148,7 @@ def _scores(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> Scores:
 
 def _ranked(scores: Scores) -> tuple[list[Key], dict[Key, Comparison]]:
     """Return the settings, the best one first and the others by mean, and how these compare."""
-    if not scores:
+    if not any(map(finite, scores.values())):
         return [], {}
     best, gains = against_best(scores)
     means = {key: student_t(values.values()).mean for key, values in scores.items()}
@@ -185,10 +185,12 @@ def _family_notes(
 
 def _finding(scores: Scores, gains: Mapping[Key, Comparison], axes: Sequence[str]) -> str:
     """Say which setting came out best, what that is worth, and how many others may be as good."""
+    if not any(map(finite, scores.values())):
+        return "No trial has finished with a finite mIoU"
     try:
         found = choose(scores)
     except ValueError as error:
-        return str(error)
+        return f"The mean of the best cannot be corrected: {error}"
     words = [found.words(_name(found.best, axes))]
     if found.left_out:
         words.append(f"{count(found.left_out, 'setting')} not finished at every seed left out")

@@ -50,9 +50,9 @@ def table2_left(trials: pd.DataFrame | None, paper: Paper, *, generator: str = "
         | {label: Printed.of(row[key], printed["unit"]) for key, label in columns.items()}
         for row in printed["rows"]
     ]
-    ours = [*(mean_of(found.scores(arm, "miou")) for arm in PAIR), gain]
-    label = f"ours, {DATASETS.get(found.dataset, found.dataset)}"
-    rows.append({"method": label} | dict(zip(columns.values(), ours, strict=True)))
+    row: dict[str, Cell] = {"method": f"ours, {DATASETS.get(found.dataset, found.dataset)}"}
+    ours: list[Cell] = [*(mean_of(found.scores(arm, "miou")) for arm in PAIR), gain]
+    rows.append(row | dict(zip(columns.values(), ours, strict=True)))
     notes = [
         *marks_note([gain], "comparison"),
         "; ".join(f"{key.rstrip('*')} {title}" for key, title in printed["references"].items()),

@@ -38,16 +38,7 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--plan", action="store_true", help="print what would be trained, and train nothing"
     )
-    parser.add_argument(
-        "--tracking-uri",
-        type=_tracking_uri,
-        default="sqlite:///mlflow.db",
-        metavar="URI",
-        help="MLflow store (default: sqlite:///mlflow.db)",
-    )
-    parser.add_argument(
-        "--storage", default="runs/", metavar="DIR", help="folder of run folders (default: runs/)"
-    )
+    add_store_options(parser)
     parser.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
     parser.add_argument(
         "--max-concurrent", type=whole(), metavar="N", help="training runs at a time"
@@ -101,7 +92,22 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _tracking_uri(text: str) -> str:
+def add_store_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the record and the run folders are."""
+    parser.add_argument(
+        "--tracking-uri",
+        type=tracking_uri,
+        default="sqlite:///mlflow.db",
+        metavar="URI",
+        help="MLflow store (default: sqlite:///mlflow.db)",
+    )
+    parser.add_argument(
+        "--storage", default="runs/", metavar="DIR", help="folder of run folders (default: runs/)"
+    )
+
+
+def tracking_uri(text: str) -> str:
+    """Read the option that names an MLflow store."""
     scheme = text.partition("://")[0].partition("+")[0]
     if "://" not in text or scheme not in STORES:
         raise argparse.ArgumentTypeError(

@@ -77,6 +77,7 @@ class Conclusion:
             "training_runs": len(plan.runs),
             "training_runs_done": len(plan.runs) - len(plan.pending()),
             "why_partial": plan.why_partial or None,
+            "notes": plan.notes,
             "failed": failed,
             "best": self.best,
             "settings": rows(self.settings, plan.axes),

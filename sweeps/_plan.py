@@ -62,9 +62,10 @@ class Plan:
         stopped: Why this sweep wants no more of a run that has no outcome, by training key.
         tags: What the record is to say of a trial besides, by trial key.
         question: What the sweep asks, in one sentence.
-        with_samples: Whether the record takes the predicted masks, too.
+        with_samples: Whether the record is to hold the masks that run folders keep.
         why_partial: What ended the sweep before all of it was done, empty if nothing did.
         notes: What a person at the screen is to be told besides, one line each.
+        code_version: Of the code that trains the runs, or trained them.
     """
 
     name: str
@@ -81,8 +82,10 @@ class Plan:
     with_samples: bool = False
     why_partial: str = ""
     notes: list[str] = field(default_factory=list)
+    code_version: str = field(default_factory=code_version)
     _places: dict[str, int] = field(default_factory=dict)  # of each run, by its training key
-    _done: set[str] = field(default_factory=set)  # an outcome stays: no folder is read again for it
+    # An outcome stays: no folder is read again for it.
+    _outcomes: dict[RunSpec, tuple[str, dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def trials(self) -> list[Trial]:
@@ -91,20 +94,23 @@ class Plan:
 
     def outcome(self, run: PlannedRun) -> tuple[str, dict[str, Any]] | None:
         """Return the result or failure that the run's folder holds, None if it is to be trained."""
-        return outcome(RunFolder(self.storage, run.spec.training_key), run.spec)
+        return self._outcome(run.spec)
+
+    def _outcome(self, spec: RunSpec) -> tuple[str, dict[str, Any]] | None:
+        if spec not in self._outcomes:
+            found = outcome(RunFolder(self.storage, spec.training_key), spec)
+            if found is None:
+                return None
+            self._outcomes[spec] = found
+        return self._outcomes[spec]
 
     def pending(self) -> list[PlannedRun]:
         """Return the runs that are still to be trained."""
-        return [run for run in self.runs if self._is_pending(run)]
-
-    def _is_pending(self, run: PlannedRun) -> bool:
-        key = run.spec.training_key
-        if key in self.stopped or key in self._done:
-            return False
-        if self.outcome(run) is None:
-            return True
-        self._done.add(key)
-        return False
+        return [
+            run
+            for run in self.runs
+            if run.spec.training_key not in self.stopped and self.outcome(run) is None
+        ]
 
     def add(self, configs: Iterable[TrialConfig]) -> list[PlannedRun]:
         """Take in trials and return the training runs that answer them, in the order given.
@@ -129,16 +135,25 @@ class Plan:
         known = {} if place is None else {t.trial_key: t for t in self.runs[place].trials}
         if place is not None and trials.keys() <= known.keys():
             return self.runs[place]
-        run = _planned_run(
-            tuple((known | trials).values()), self.data.fingerprint, self.storage, self.attempt
-        )
+        run = self._planned_run(tuple((known | trials).values()))
         if place is None:
             self._places[key] = len(self.runs)
             self.runs.append(run)
         else:
             self.runs[place] = run
-            self._done.discard(key)
         return run
+
+    def _planned_run(self, trials: tuple[Trial, ...]) -> PlannedRun:
+        spec = RunSpec(
+            config=trials[0].config,
+            readouts=distinct_readouts(trial.config.readout for trial in trials),
+            data_fingerprint=self.data.fingerprint,
+            training_key=trials[0].training_key,
+            attempt=self.attempt,
+        )
+        if self._outcome(spec) is None:
+            spec = with_known_readouts(spec, RunFolder(self.storage, spec.training_key))
+        return PlannedRun(spec=spec, trials=trials)
 
 
 def in_words(config: TrialConfig, fields: Iterable[str]) -> str:
@@ -159,6 +174,7 @@ def make_plan(
     data: DataFacts,
     storage: Path,
     attempt: str = "",
+    question: str = "",
 ) -> Plan:
     """Merge trials into training runs; see `Plan.add`.
 
@@ -170,6 +186,7 @@ def make_plan(
         data: Of the data set that all trials use.
         storage: Folder of all run folders.
         attempt: If not empty, results of other attempts do not count as done.
+        question: What the sweep asks, in one sentence.
     """
     plan = Plan(
         name=name,
@@ -179,24 +196,11 @@ def make_plan(
         data=data,
         storage=storage,
         attempt=attempt,
+        question=question,
     )
     # The longest first, so that the last slot to finish idles the others least.
     plan.add(sorted(configs, key=lambda config: not config.has_adversary))
     return plan
-
-
-def _planned_run(
-    trials: tuple[Trial, ...], data_fingerprint: str, storage: Path, attempt: str
-) -> PlannedRun:
-    spec = RunSpec(
-        config=trials[0].config,
-        readouts=distinct_readouts(trial.config.readout for trial in trials),
-        data_fingerprint=data_fingerprint,
-        training_key=trials[0].training_key,
-        attempt=attempt,
-    )
-    spec = with_known_readouts(spec, RunFolder(storage, spec.training_key))
-    return PlannedRun(spec=spec, trials=trials)
 
 
 def _sweep_key(name: str, base: TrialConfig, axes: tuple[str, ...], data_fingerprint: str) -> str:

@@ -1,76 +1,72 @@
-"""How many training runs share a GPU: the largest is measured, the rest is arithmetic."""
+"""A few iterations, timed: what a plan says of a training run where no earlier one tells it."""
 
 from __future__ import annotations
 
-import math
-from contextlib import closing
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+import dataclasses
+import resource
+import time
+from dataclasses import dataclass
 
 import torch
 
-from sweeps._estimate import device_bytes
-from sweeps._plan import Plan
-from trainable.augmentation import normalise
-from trainable.identity import RunSpec, training_key
-from trainable.trainer import EVAL_BATCH
-from trainable.training_run import TrainingRun
+from trainable import datasets
+from trainable.identity import RunSpec
+from trainable.trainer import build_trainer
+from trainable.training_run import lies_on, pick_device
 
-ITERATIONS = 3  # the first allocates the optimizers' state, the second has all at once
-HEADROOM = 1.15  # of what was reserved: other crops, fragments, the largest validation image
-CONTEXT_BYTES = 600e6  # of a process's CUDA context, which torch does not count
-SHARES = 10_000  # Ray counts shares of a GPU to four digits
+WARM_UP, TIMED = 2, 3  # iterations
+MOST_S = 20.0  # then what was timed so far has to do
+LARGE_CROP_PX = 128  # on a CPU: larger ones are measured two at a time, a whole batch fills it
 
 
-def share(
-    reserved: float, total: float, *, cpus: float, gpus: float, cpus_per_trial: float
-) -> float:
-    """Return the share of a GPU that a training run needs, 1/k for k runs on each.
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a few iterations took.
+
+    Attributes:
+        images_per_s: Trained, validation left out.
+        host_gb: Largest resident memory of the process, the data set's pages included.
+        device_gb: Largest memory that torch held on the GPU, None on a CPU.
+    """
+
+    images_per_s: float
+    host_gb: float
+    device_gb: float | None
+
+
+def probe(spec: RunSpec, threads: int) -> Probe:
+    """Train a few iterations on the real data, with one average, and write nothing.
 
     Args:
-        reserved: Most bytes that torch reserved for one run.
-        total: Bytes of the GPU.
-        cpus: Of the node.
-        gpus: Of the node.
-        cpus_per_trial: Of a training run.
+        spec: What would be trained.
+        threads: Of a training run on a CPU.
+
+    Raises:
+        ConfigError: The data is not usable, or the device is not there.
     """
-    by_memory = int(total / (HEADROOM * reserved + CONTEXT_BYTES))
-    by_cpus = int(cpus / gpus / cpus_per_trial)
-    return math.floor(SHARES / max(1, min(by_memory, by_cpus))) / SHARES
-
-
-def largest(plan: Plan) -> RunSpec:
-    """Return the pending run that takes most GPU memory; where there is none yet, the base's."""
-    pending = plan.pending()
-    if pending:
-        return max(pending, key=lambda run: device_bytes(run, plan)).spec
-    config, fingerprint = plan.base.canonical(), plan.data.fingerprint
-    return RunSpec(
-        config=config,
-        readouts=(config.readout,),
-        data_fingerprint=fingerprint,
-        training_key=training_key(config, fingerprint),
+    device = pick_device(spec.config.device)
+    config = spec.config
+    if device.type == "cpu" and config.crop_px > LARGE_CROP_PX:
+        config = dataclasses.replace(config, batch_size=min(2, config.batch_size))
+    torch.set_num_threads(threads)
+    data = datasets.load(config)
+    if lies_on(device, config.data_device, data.nbytes):
+        data = data.to(device)
+    trainer = build_trainer(config, data, spec.readouts[:1], device)
+    took: list[float] = []
+    begun = time.perf_counter()
+    while len(took) < WARM_UP + TIMED and time.perf_counter() - begun < MOST_S:
+        started = time.perf_counter()
+        # `step` decays to 0 at the end of training, and goes no further.
+        trainer.iteration = 0
+        trainer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        took.append(time.perf_counter() - started)
+    timed = took[WARM_UP:] or took[-1:]
+    peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
+    return Probe(
+        images_per_s=config.batch_size * len(timed) / sum(timed),
+        host_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        device_gb=peak,
     )
-
-
-def measure(values: dict[str, Any]) -> tuple[float, float]:
-    """Train a few iterations and validate a batch, in a process of its own.
-
-    Args:
-        values: A RunSpec in primitives.
-
-    Returns:
-        The most bytes that torch reserved, and the bytes of the GPU.
-    """
-    spec = RunSpec.from_primitives(values)
-    with TemporaryDirectory() as storage, closing(TrainingRun(spec, Path(storage))) as run:
-        trainer = run.trainer
-        for _ in range(min(ITERATIONS, spec.config.iterations)):
-            trainer.step()
-        images, _ = next(iter(trainer.data.val.equal_sized(EVAL_BATCH)))
-        with torch.no_grad():
-            pixels = normalise(images.to(trainer.device), caffe=spec.config.is_caffe)
-            trainer.generator.eval()(pixels)
-        _, total = torch.cuda.mem_get_info(trainer.device)
-        return float(torch.cuda.max_memory_reserved(trainer.device)), float(total)

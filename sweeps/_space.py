@@ -238,6 +238,11 @@ class Space:
             for readout in itertools.product(*grid.values())
         ]
 
+    def training_grid(self) -> list[dict[str, Any]]:
+        """Return every setting of the training, where all of its axes are choices."""
+        ends = [axis.ends for axis in self.training.values()]
+        return [dict(zip(self.training, point, strict=True)) for point in itertools.product(*ends)]
+
     def describe(self) -> dict[str, Any]:
         """Return the space in primitives, in the order of its axes."""
         return {

@@ -9,19 +9,23 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console, RenderableType
 
 from sweeps._conclusion import Conclusion, draw, look_at
 from sweeps._estimate import describe
-from sweeps._mlflow import Publisher, without_password
+from sweeps._manifest import changes
+from sweeps._packing import largest
 from sweeps._plan import Plan, make_plan
-from sweeps._probe import largest
+from sweeps._probe import probe
+from sweeps._publisher import Publisher
 from sweeps._race import Race
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
 from sweeps._source import Limited, Listed, Source
+from sweeps._store import without_password
 from trainable import datasets, weights
 from trainable.command_line import (
     INTERRUPTED,
@@ -84,14 +88,19 @@ def answer(question: Question, options: argparse.Namespace) -> int:
     try:
         plan = _plan(question, options)
         source = _source(question, plan, options)
+        changed = changes(plan, plan.storage)
         check_resources(_resources(options))
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     if options.plan:
-        _say(console, describe(plan))
+        here = options.address is None
+        threads = max(1, int(options.cpus_per_trial))
+        _say(console, describe(plan, partial(probe, threads=threads) if here else None))
         if options.json:
             print(json.dumps(Conclusion(plan=plan).as_primitives() | {"figure": None}))
         return OK
+    if changed:
+        _say(console, "\n  ".join([f"changed since the last {plan.name} here:", *changed]))
     return _answer(plan, source, options, console)
 
 
@@ -114,7 +123,7 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
             )
         check_writable("--tracking-uri", database.parent)
     data = datasets.inspect(base)
-    for network in {config.generator: config for config in trials if config.weights}.values():
+    for network in {one.generator: one for one in trials or [base] if one.weights}.values():
         weights.try_out(network, len(data.classes))
     plan = make_plan(
         question.name,
@@ -148,7 +157,7 @@ def _source(question: Question, plan: Plan, options: argparse.Namespace) -> Sour
 def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Console) -> int:
     pending = plan.pending()
     done = len(plan.runs) - len(pending)
-    _announce(plan, len(pending), console)
+    _announce(plan, len(pending), source, console)
     publisher = Publisher(plan, options.tracking_uri, lambda text: _say(console, text))
     limited = Limited(source, plan, options.max_trials or MANY)
     execution, slots = Execution(), None
@@ -168,6 +177,7 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
             for run in plan.runs:
                 if run.spec.training_key not in to_train:
                     publisher.publish(run)
+            known = len(plan.runs)
             if slots is not None:
                 screen = Screen(
                     console=console,
@@ -179,6 +189,8 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
                 )
                 with screen:
                     execution = execute(plan, limited, slots, screen, publisher.publish)
+            for run in plan.runs[known:]:  # those added as it went may have been done already
+                publisher.publish(run)
             plan.why_partial = execution.spent or limited.why_partial
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
@@ -194,14 +206,16 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
             f"slots busy {execution.utilisation:.2f}; largest worker {execution.rss_gb:.2f} GB",
         )
     if isinstance(source, Race):
-        _say(console, source.in_words())
+        plan.notes.append(source.in_words())
     return _conclude(Conclusion.of(plan, execution), options, console, publisher)
 
 
-def _announce(plan: Plan, pending: int, console: Console) -> None:
+def _announce(plan: Plan, pending: int, source: Source, console: Console) -> None:
     head = f"{plan.name} on {plan.base.dataset}: {len(plan.trials)} trials"
     counts = f"from {len(plan.runs)} training runs, {len(plan.runs) - pending} done"
     left = f"{pending} to train" if pending else "nothing to train"
+    if not isinstance(source, Listed) and not source.exhausted:
+        left = "more as it goes"
     if plan.data.skipped:
         _say(console, plan.data.skipped_in_words())
     _say(console, f"{head} {counts}, {left}")

@@ -22,8 +22,8 @@ from typing import Any
 
 from rich.console import Console
 
-from sweeps._mlflow import Publisher
 from sweeps._plan import PlannedRun, make_plan
+from sweeps._publisher import Publisher
 from sweeps._run import Resources, execute, ray_slots
 from sweeps._screen import Screen
 from sweeps._source import Listed

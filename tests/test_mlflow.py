@@ -14,10 +14,13 @@ import pytest
 from record_helpers import BASE, BEGUN_AT, fail, finish, grid, history_of, miou_of, plan_of
 
 from analysis import _record, load_trials
-from sweeps import _mlflow
+from sweeps import _manifest, _mlflow, _publisher, _store
 from sweeps._best import best_point
-from sweeps._mlflow import CURVES, Publisher, Record, create_database
+from sweeps._ended import CURVES
+from sweeps._mlflow import Record
 from sweeps._plan import Plan
+from sweeps._publisher import Publisher
+from sweeps._store import create_database
 from trainable.identity import code_version
 from trainable.run_folder import RunFolder
 
@@ -30,7 +33,10 @@ COMMON_TAGS = {
     *("schema", "sweep", "sweep_key", "dataset", "data_fingerprint", "code_version", "git_commit"),
     "kind",
 }
-TRIAL_TAGS = COMMON_TAGS | {"mlflow.parentRunId", "training_key", "trial_key", "record_hash"}
+SWEEP_TAGS = COMMON_TAGS | {"trials_total", "axes", "state", "capture_hash"}
+SETTING = {"device", "torch", "threads"}
+TRIAL_TAGS = COMMON_TAGS | SETTING
+TRIAL_TAGS |= {"mlflow.parentRunId", "training_key", "trial_key", "record_hash"}
 # DESIGN.md, "Spelling".
 PARAMS = {
     *("lambda_adv", "swa_n", "swa_threshold", "swa_rule", "lr_generator", "lr_discriminator"),
@@ -41,22 +47,6 @@ METRICS = {
     *("swa/miou", "swa/acc", "swa/macc", "swa/fwiou"),
     *("train/loss_mce", "train/loss_adv", "train/loss_disc", "images_per_s"),
 }
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with tables and nothing in them: to make one takes seconds, to copy it none."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
-@pytest.fixture
-def uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.chdir(tmp_path)  # mlflow writes artifacts here
-    return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
 
 
 def finished(storage: Path, **of_grid: Any) -> Plan:
@@ -171,7 +161,7 @@ def test_params_metrics_and_tags_are_spelled_as_designed(tmp_path: Path, uri: st
     assert len(METRICS) <= 12
     assert child.data.tags.keys() - {"mlflow.runName", "mlflow.user"} == TRIAL_TAGS
     parents_own = parent.data.tags.keys() - {"mlflow.runName", "mlflow.user"}
-    assert parents_own == COMMON_TAGS | {"trials_total"}
+    assert parents_own == SWEEP_TAGS
     for tags in (child.data.tags, parent.data.tags):
         assert tags["sweep"] == "lambda_grid"
         assert tags["sweep_key"] == plan.sweep_key
@@ -219,7 +209,9 @@ def test_the_parent_has_mean_and_interval_of_the_best_point(tmp_path: Path, uri:
     best = best_point(plan)
     assert best is not None
     numbers = {name: value for name, value in best.items() if name != "point"}
-    assert parent_of(uri).data.metrics == numbers | {"best/lambda_adv": 0.01}
+    # Each run of the helpers trains 240 iterations of 8 images at 40 images/s.
+    cost = {"cost/training_runs": 6, "cost/naive_runs": 6, "cost/training_s": 6 * 240 * 8 / 40}
+    assert parent_of(uri).data.metrics == numbers | cost | {"best/lambda_adv": 0.01}
     assert len([name for name in numbers if name.startswith("ci_")]) == 4
 
 
@@ -248,7 +240,7 @@ def test_a_run_that_failed_before_it_finished_has_no_cause(tmp_path: Path, uri: 
     fail(plan, plan.runs[0], "train/loss_adv must stay finite")
     publish(plan, uri)
     finish(plan, plan.runs[0])
-    publish(plan, uri)
+    publish(plan_of(tmp_path / "runs", grid([0.01])), uri)
     (child,) = children_of(uri)
     assert child.info.status == "FINISHED"
     assert not child.data.tags.get("cause")
@@ -350,13 +342,16 @@ WRITES = (
     "create_run",  # the parent
     "log_batch",  # its params
     "set_tag",  # its trials_total
+    "log_dict",  # its environment
+    "set_tag",  # its capture_hash
     "create_run",  # the child
-    "log_batch",  # its params
     "log_dict",
-    "log_batch",  # its metrics
+    "log_batch",  # its metrics, params and tags
     "set_terminated",
     "set_tag",  # its record_hash
     "log_batch",  # the parent's metrics
+    "delete_tag",  # its why_partial
+    "set_tag",  # its state
     "set_terminated",
 )
 
@@ -416,8 +411,8 @@ def test_a_crash_between_two_writes_is_made_up_for_without_a_duplicate(
 ) -> None:
     plan = finished(tmp_path / "runs", lambdas=[0.01])
     calls = crash_at(survived)
-    assert len(publish(plan, uri)) == 1
-    assert calls == list(WRITES[: survived + 1])
+    assert publish(plan, uri)
+    assert calls[: survived + 1] == list(WRITES[: survived + 1])
     crash_at(None)
     assert publish(plan, uri) == []
     assert record_of(uri) == uninterrupted
@@ -436,13 +431,13 @@ def test_what_is_recorded_is_not_sent_again(
 def test_a_child_left_running_is_finished_in_place(tmp_path: Path, uri: str) -> None:
     """What a killed driver leaves: the run, its params and a part of its curves."""
     plan = finished(tmp_path / "runs", lambdas=[0.01])
-    record = Record(plan, uri)
+    record = Record(plan, uri, _manifest.begin(plan, uri))
     left = record._create_trial(plan.trials[0], None)
-    record.client.log_metric(left.info.run_id, "val/miou", 0.1, timestamp=1, step=1)
-    assert left.info.status == "RUNNING"
+    record.client.log_metric(left.run_id, "val/miou", 0.1, timestamp=1, step=1)
+    assert left.status == "RUNNING"
     publish(plan, uri)
     (child,) = children_of(uri)
-    assert (child.info.run_id, child.info.status) == (left.info.run_id, "FINISHED")
+    assert (child.info.run_id, child.info.status) == (left.run_id, "FINISHED")
     assert child.data.metrics["swa/miou"] == miou_of(plan.trials[0].config, BASE.readout)[1]
     assert "record_hash" in child.data.tags
 
@@ -458,7 +453,8 @@ def test_a_store_that_is_gone_gives_one_warning_soon_and_the_next_run_catches_up
     (warning,) = publish(plan, NOWHERE)
     assert time.monotonic() - begun < PUBLISH_S
     assert NOWHERE in warning
-    assert "training goes on" in warning
+    assert "lags behind" in warning
+    assert f"python -m sweeps.publish --storage {tmp_path / 'runs'}" in warning
     assert "\n" not in warning
     assert publish(plan, uri) == []
     assert len(children_of(uri)) == 4
@@ -485,7 +481,8 @@ def test_a_kill_while_the_database_is_made_leaves_none_that_is_half_made(tmp_pat
 
     database = tmp_path / "mlflow.db"
     uri = f"sqlite:///{database}"
-    program = f"from sweeps._mlflow import create_database; create_database({uri!r})"
+    program = "from pathlib import Path; from sweeps._store import create_database; "
+    program += f"create_database(Path({str(database)!r}))"
     maker = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size for path in tmp_path.glob(".mlflow.db.*.tmp")):
@@ -494,7 +491,7 @@ def test_a_kill_while_the_database_is_made_leaves_none_that_is_half_made(tmp_pat
     maker.kill()
     maker.wait()
     assert not database.exists()
-    create_database(uri)
+    create_database(database)
     assert MlflowClient(uri).get_experiment_by_name("Default") is not None
 
 
@@ -511,17 +508,15 @@ def test_a_slow_store_does_not_hold_up_the_sweep(
             assert cause is None
             published.append(run)
 
-        def summarise(self, *_: object, complete: bool) -> None:
-            published.append(complete)
-
-    monkeypatch.setattr(_mlflow, "Record", Slow)
+    monkeypatch.setattr(_publisher, "Record", Slow)
+    monkeypatch.setattr(_publisher, "conclude", lambda *_: published.append("end"))
     plan = finished(tmp_path / "runs")
     with Publisher(plan, "sqlite:///unused.db", pytest.fail) as publisher:
         for run in plan.runs:
             publisher.publish(run)
         assert published == []
         answers.set()
-    assert published == [*plan.runs, True]
+    assert published == [*plan.runs, "end"]
 
 
 # What analysis reads
@@ -531,13 +526,18 @@ def test_analysis_reads_what_was_written(tmp_path: Path, uri: str) -> None:
     plan = with_one_failure(tmp_path / "runs")
     publish(plan, uri)
     frame = load_trials(uri)
-    assert frame.attrs == {
+    written = {
         "sweep": "lambda_grid",
         "sweep_key": plan.sweep_key,
         "dataset": "shapes",
         "trials_total": 4,
         "parent_run_id": parent_of(uri).info.run_id,
+        "axes": ("lambda_adv",),
+        "state": "complete",
+        "training_runs": 4.0,
+        "naive_runs": 4.0,
     }
+    assert frame.attrs | written == frame.attrs
     for trial in plan.trials:
         (row,) = frame[frame["trial_key"] == trial.trial_key].to_dict("records")
         config = trial.config
@@ -550,7 +550,7 @@ def test_analysis_reads_what_was_written(tmp_path: Path, uri: str) -> None:
 
 
 def test_writer_and_reader_agree_on_the_schema() -> None:
-    assert _mlflow.EXPERIMENT == _record.EXPERIMENT
+    assert _store.EXPERIMENT == _record.EXPERIMENT
     assert int(_mlflow.SCHEMA) == _record.SCHEMA
     assert set(_record.METRICS) == METRICS
     assert set(_record.TRIAL_TAGS) < TRIAL_TAGS

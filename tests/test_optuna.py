@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def killed_at(storage: Path, search: Search, at: int) -> bool:
 
 def goes_on_as_if_never_killed(folder: Path, search: Search, first: int, step: int) -> int:
     straight = told(searched(folder / "straight", search))
+    assert len({tuple(values.items()) for values, *_ in straight}) == search.asks
     at = first
     while killed_at(folder / f"killed-{at}", search, at):
         assert told(searched(folder / f"killed-{at}", search)) == straight, f"killed at {at}"
@@ -118,6 +120,19 @@ def test_a_restart_gives_first_what_was_under_way_in_the_order_of_its_asks(tmp_p
     assert [again.next() for _ in range(3)] == given
     assert len(again.asks) == 3
     assert again.next() not in given
+
+
+@pytest.mark.usefixtures("_nothing_stored")
+def test_what_ended_while_there_was_no_driver_is_told_at_once(tmp_path: Path) -> None:
+    before = begin(tmp_path, search_of())
+    runs = [before.next(), before.next()]
+    assert runs[1] is not None
+    finish(before.plan, runs[1], miou, history=history(runs[1].spec.config))
+    leave(before)
+    again = begin(tmp_path, search_of())
+    assert [ask.state for ask in again.asks] == [None, "COMPLETE"]
+    assert again.next() == runs[0]
+    assert again.next() not in runs
 
 
 @pytest.mark.usefixtures("_nothing_stored")
@@ -273,6 +288,28 @@ def test_a_scheduler_stops_what_lags_and_never_at_the_last_iteration(
         assert max(ask.reports) < BASE.iterations
         assert ask.run not in source.plan.pending()
         assert scheduler in source.plan.stopped[ask.training_key]
+
+
+@pytest.mark.usefixtures("_nothing_stored")
+def test_a_rung_at_the_last_iteration_stops_nothing(tmp_path: Path) -> None:
+    base = dataclasses.replace(BASE, iterations=180)  # rungs at 60 and 180
+    search = search_of(scheduler="asha", sampler="random", asks=15)
+    source = begin(tmp_path, search, empty_plan(tmp_path, base))
+    drive(source)
+    at_the_end = [ask for ask in source.asks if 180 in ask.reports]
+    assert len(at_the_end) > 1
+    assert {ask.state for ask in at_the_end} == {"COMPLETE"}
+
+
+@pytest.mark.usefixtures("_nothing_stored")
+def test_quasi_random_asks_are_one_sequence(tmp_path: Path) -> None:
+    source = begin(tmp_path, search_of(sampler="qmc", asks=9))
+    for _ in range(9):
+        source.next()
+    # Sobol's first 8 points have one in each eighth of an axis; the first ask is drawn alone.
+    low, high = math.log(0.0005), math.log(1.0)
+    places = [(math.log(ask.values["lambda_adv"]) - low) / (high - low) for ask in source.asks[1:]]
+    assert sorted(int(8 * place) for place in places) == list(range(8))
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

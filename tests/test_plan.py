@@ -1,7 +1,10 @@
 """The planner: trials become training runs, each trained once; and what it says of their cost."""
 
 import dataclasses
+import os
 import random
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,11 @@ from sweeps import _plan
 from sweeps._best import best_point
 from sweeps._estimate import _averages_bytes, _state_bytes, describe
 from sweeps._plan import Plan
-from trainable.config import Readout, TrialConfig
+from sweeps._probe import Probe, probe
+from trainable.config import EXECUTION_FIELDS, READOUT_FIELDS, Readout, TrialConfig
 from trainable.generators import build_generator
-from trainable.identity import readout_key
-from trainable.run_folder import RunFolder
+from trainable.identity import RunSpec, readout_key, training_key
+from trainable.run_folder import RunFolder, load_tensors
 from trainable.training_run import TrainingRun, summary
 
 
@@ -353,3 +357,145 @@ def test_averages_count_where_they_lie(tmp_path: Path, place: str) -> None:
     disk = line(describe(plan), "disk:")
     assert disk.startswith(f"{state + averages:.3f} GB at most")
     assert f"{2 * (state + averages):.3f} GB of checkpoints" in disk
+
+
+def test_a_plan_of_a_thousand_finished_runs_reads_each_folder_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # of the 3,000 files that are made first
+    configs = grid([0.01], range(1000), iterations=1)
+    made = plan_of(tmp_path, configs)
+    for run in made.runs:
+        finish(made, run)
+    read = Counter[Path]()
+    read_bytes = Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        content = read_bytes(path)  # what is not there counts for nothing
+        read[path] += 1
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    began = time.monotonic()
+    plan = plan_of(tmp_path, [*configs, BASE])
+    assert len(plan.pending()) == 1
+    describe(plan)
+    assert best_point(plan) is not None
+    assert time.monotonic() - began < 10
+    in_storage = {path: count for path, count in read.items() if tmp_path in path.parents}
+    assert len(in_storage) == 1000
+    assert set(in_storage.values()) == {1}
+
+
+def probed(images_per_s: float = 1.0, device_gb: float | None = None) -> Probe:
+    return Probe(images_per_s=images_per_s, host_gb=1.5, device_gb=device_gb)
+
+
+def test_a_plan_measures_what_no_earlier_run_tells_and_each_cost_once(tmp_path: Path) -> None:
+    """At 10 images a second 100 iterations of 8 take 80 s; 2 seeds, with 3 readouts each."""
+    measured = []
+
+    def measure(spec: RunSpec) -> Probe:
+        measured.append(spec.config.adversarial)
+        return probed(10.0, device_gb=2.25)
+
+    trials = [one for seed in (0, 1) for one in readings(5, 10, 20, seed=seed, iterations=100)]
+    said = describe(plan_of(tmp_path, trials), measure)
+    assert measured == ["pixelwise"]
+    assert line(said, "training time:").startswith("00:02:40 in one slot, by a few iterations")
+    assert line(said, "naive sweep:") == "6 training runs, one per trial, 00:08:00 in one slot"
+    assert line(said, "host memory:").startswith("1.50 GB")
+    assert "2.25 GB on the GPU" in said
+    short = plan_of(tmp_path, grid([0.01], [7]))
+    finish(short, short.runs[0])
+    assert line(describe(plan_of(tmp_path, trials), measure), "training time:").endswith(
+        "by the throughput of earlier runs; validations come on top"
+    )
+    assert len(measured) == 1
+
+
+def test_the_few_iterations_of_a_plan_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = probe(spec_of(small_config()), threads=1)
+    assert found.images_per_s > 0
+    assert 0.1 < found.host_gb < 100
+    assert list(tmp_path.iterdir()) == []
+
+
+# What may merge: every field, one by one
+
+OTHER: dict[str, Any] = {
+    "dataset": "voc2012", "generator": "deeplabv3_resnet18", "discriminator": "fully_convolutional",
+    "adversarial": "standard", "voc_train": "train", "segtrack_classes": "separate17",
+    "segtrack_split": "block", "trunk_layout": "caffe", "trunk_batch_norm": "affine_frozen",
+    "precision": "fp32", "memory_format": "contiguous", "optimizer_kernels": "plain",
+    "swa_rule": "uniform", "swa_batch_norm": "copy", "device": "cpu", "data_device": "host",
+    "averages_on": "host", "data_root": "there", "weights": "file.pth", "cache_dir": "there",
+    "weights_sha256": "0" * 64, "output_stride": 16, "scale_min": 0.7, "scale_max": 1.4,
+    "aspp_branches": 2, "swa_decay": 0.5, "swa_threshold": 0.5,
+}  # fmt: skip
+# A field that is no part of the key must give the same bits whatever it is: trained, or why not.
+SAME_BITS = {
+    "checkpoint_every": 5,
+    "data_device": "host",
+    "averages_on": "host",
+    "device": "cpu",
+}
+NOT_READ = {
+    "data_root": "the data's fingerprint is in the key",
+    "cache_dir": "the data's fingerprint is in the key",
+    "weights": "weights_sha256 is in the key",
+}
+
+
+def changed(config: TrialConfig, name: str) -> TrialConfig:
+    value = getattr(config, name)
+    if name in OTHER:
+        other = OTHER[name]
+    elif isinstance(value, bool):
+        other = not value
+    else:
+        other = value / 2 if isinstance(value, float) and value else value + 1
+    # A hash without a file is refused; the file alone decides nothing.
+    changes: dict[str, Any] = {name: other}
+    if name == "weights_sha256":
+        changes["weights"] = "file.pth"
+    return dataclasses.replace(config, **changes)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(TrialConfig)])
+def test_a_field_is_in_the_key_or_a_readouts_or_changes_no_bit(name: str, tmp_path: Path) -> None:
+    base = small_config(batch_size=2, crop_px=32, image_px=32, swa_rule="ema", iterations=6)
+    other = changed(base, name)
+    assert getattr(other, name) != getattr(base, name)
+    keys = [training_key(config, DATA.fingerprint) for config in (base, other)]
+    if name in READOUT_FIELDS:
+        assert keys[0] == keys[1]
+        assert readout_key(base.readout) != readout_key(other.readout)
+        assert len(plan_of(tmp_path, [base, other]).runs) == 1
+    elif name in EXECUTION_FIELDS:
+        assert keys[0] == keys[1]
+        assert name in {**SAME_BITS, **NOT_READ}
+        if name in SAME_BITS:
+            assert bits(base, tmp_path / "base") == bits(other, tmp_path / "other")
+    else:
+        assert keys[0] != keys[1]
+        assert len(plan_of(tmp_path, [base, other]).runs) == 2
+
+
+def bits(config: TrialConfig, storage: Path) -> dict[str, bytes]:
+    """Train and return every tensor of the outcome as bytes."""
+    run = TrainingRun(spec_of(config), storage)
+    while not run.complete:
+        run.advance()
+    run.close()
+    model = load_tensors(run.folder.path / "model.pt")
+    (average,) = model["averages"].values()
+    states = {"raw": model["generator"], "swa": average["state"]}
+    return {
+        f"{kind}/{name}": tensor.numpy().tobytes()
+        for kind, state in states.items()
+        for name, tensor in state.items()
+    }

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -328,11 +328,24 @@ def test_fewer_than_four_seeds_cannot_be_corrected_and_the_number_is_named_optim
 
 
 def test_a_setting_that_lacks_a_seed_is_no_candidate() -> None:
-    found = choose({"a": by_seed([0.5] * 4), "b": by_seed([0.9] * 3), "c": {0: math.nan}})
+    scores = {"a": by_seed([0.5] * 4), "b": by_seed([0.9] * 3), "c": {0: math.nan}}
+    found = choose(scores)
     assert (found.best, found.candidates, found.left_out) == ("a", 1, 2)
-    nothing: Mapping[str, dict[int, float]] = {"a": {0: 0.5}, "b": {1: 0.5}}
-    with pytest.raises(ValueError, match="no setting has a finite value at every seed"):
-        choose(nothing)
+    assert best_of(scores) == "a"
+
+
+def test_where_most_settings_lack_a_seed_all_are_ranked_at_the_seeds_they_share() -> None:
+    scores = {"a": by_seed([0.5, 0.6, 0.1]), "b": {0: 0.4, 1: 0.6, 3: 0.9}, "c": {0: 0.3, 1: 0.3}}
+    found = choose(scores)
+    assert (found.best, found.candidates, found.left_out, found.naive.n) == ("a", 3, 0, 2)
+    assert best_of(scores) == "a"
+
+
+def test_settings_without_a_seed_in_common_are_compared_but_not_corrected() -> None:
+    scores = {"a": {0: 0.5, 1: 0.6}, "b": {2: 0.7, 3: 0.8}, "c": {4: math.nan}}
+    assert best_of(scores) == "b"
+    with pytest.raises(ValueError, match="the settings have no seed in common"):
+        choose(scores)
 
 
 def test_many_seeds_are_split_into_windows_that_read_each_seed_alike() -> None:
@@ -366,7 +379,7 @@ def test_a_mean_has_the_digits_that_its_interval_allows(half: float, shown: str)
 def test_a_mean_of_one_seed_has_no_plus_and_minus_and_none_has_a_dash() -> None:
     assert percent(student_t([0.7143])) == "71.4 (1 seed)"
     assert percent(student_t([])) == percent(student_t([math.nan])) == "—"
-    assert percent_words(student_t([0.7143])) == "71.4 (1 seed), so no interval"
+    assert percent_words(student_t([0.7143])) == "71.4 % (1 seed, no interval)"
     assert percent_words(student_t([])) == "no finished trial"
     assert decimals(math.nan) == 1
 

@@ -348,6 +348,18 @@ def test_a_record_without_a_needed_field_is_refused_by_its_name() -> None:
         table2_right(ablation().drop(columns="adversarial"), PAPER)
 
 
+@pytest.mark.parametrize("name", ["lambda_adv", "seed"])
+@pytest.mark.parametrize("value", [math.nan, "auto"])
+def test_a_trial_without_a_number_as_its_seed_or_lambda_is_refused(name: str, value: Any) -> None:
+    trials = ablation()
+    trials[name] = trials[name].astype(object)
+    trials.loc[0, name] = value
+    trials[name] = trials[name].infer_objects()
+    for table in TABLES.values():
+        with pytest.raises(RecordError, match=f"every trial must have a number as param {name}"):
+            table(trials)
+
+
 def test_the_caption_names_the_readout_of_the_averaged_weights() -> None:
     table = table2_right(ablation(swa_rule="eq7", swa_n=10, swa_threshold=0.25), PAPER)
     assert "(lambda_adv=0.01, swa_rule=eq7, swa_n=10, swa_threshold=0.25)" in caption(table)
@@ -402,6 +414,12 @@ def test_a_setting_that_never_finished_stands_last_with_dashes() -> None:
     trials = grid({0.0: RAW["none"], 5.0: (0.9, 0.9, 0.9)})
     trials.loc[3:, "status"] = "FAILED"
     assert shown(grid_summary(trials, ["lambda_adv"]))[1] == ("5", "0 of 3", *"————")
+
+
+def test_settings_without_any_finite_miou_have_no_best() -> None:
+    table = grid_summary(grid({0.0: (math.nan, math.nan), 0.1: (math.nan,)}), ["lambda_adv"])
+    assert [row[4] for row in shown(table)] == ["—", "—"]
+    assert table.attrs["finding"] == "No trial has finished with a finite mIoU"
 
 
 def test_a_grid_corrects_its_best_where_seeds_suffice() -> None:

@@ -116,7 +116,15 @@ def differences(past: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[int, l
     Returns:
         How many numbers there are, and in words each that is not the same to the last digit.
     """
-    one, two = (dict(_numbers("", _compared(result))) for result in (past, now))
+    return compare(*(dict(numbers("", _compared(result))) for result in (past, now)))
+
+
+def compare(one: Mapping[str, float], two: Mapping[str, float]) -> tuple[int, list[str]]:
+    """Compare numbers by name.
+
+    Returns:
+        As `differences`.
+    """
     names = list(dict.fromkeys([*one, *two]))
     differ = []
     for name in names:
@@ -136,14 +144,14 @@ def _compared(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"val": result["val"], "readouts": readouts, "train": result["train"]}
 
 
-def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+def numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
     """Yield the numbers at the ends of nested mappings and lists, each with its path."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _numbers(f"{name}.{key}".removeprefix("."), inner)
+            yield from numbers(f"{name}.{key}".removeprefix("."), inner)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _numbers(f"{name}.{index}", inner)
+            yield from numbers(f"{name}.{index}", inner)
     elif isinstance(value, float | int):
         yield name, value
 

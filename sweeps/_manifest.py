@@ -1,0 +1,229 @@
+"""The manifest of a sweep: all that was ever asked, beside the run folders that hold the answers.
+
+    <storage>/sweeps/<sweep_key>.json   question, base config, trials, where and with what it ran
+    <storage>/sweeps/<sweep_key>.diff   how the code differed from its commit, if it did
+
+From it and the run folders alone the record can be brought up to date, and a later sweep of the
+same name can say what has changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeps._capture import environment, git_commit, git_diff
+from sweeps._plan import Plan, PlannedRun, Trial
+from sweeps._store import absolute, without_password
+from trainable.config import DEFAULTS, EXECUTION_FIELDS, ConfigError
+from trainable.config_files import config_from
+from trainable.datasets import DataFacts
+from trainable.identity import RunSpec, readout_key
+from trainable.run_folder import RunFolder, write_atomically
+from trainable.training_run import distinct_readouts
+
+FOLDER = "sweeps"
+VERSION = 1
+FEW = 8  # values that are named one by one
+
+
+def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
+    """Write the manifest of a sweep that starts, and return it.
+
+    What it runs on is noted when there is something to train: who only looks at what is done
+    does not make it another machine's.
+    """
+    known = _read(_path(plan.storage, plan.sweep_key)) or {}
+    now = time.time()
+    content: dict[str, Any] = {"created": now} | known
+    if not known or plan.pending():
+        diff = git_diff()
+        content |= {"environment": environment(), "git_commit": git_commit(), "diff": bool(diff)}
+        path = diff_path(plan.storage, plan.sweep_key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, diff.encode()) if diff else path.unlink(missing_ok=True)
+    uri = without_password(tracking_uri)
+    content |= {"tracking_uri": absolute(uri), "password": uri != tracking_uri, "started": now}
+    content["asked"] = {axis: _values(plan, axis) for axis in plan.axes}
+    return write(plan, content)
+
+
+def write(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a manifest up to date with the plan, which may have grown, and return it."""
+    runs = list(plan.runs)
+    base = dataclasses.asdict(plan.base)
+    trials = {trial.trial_key: _described(trial, base) for run in runs for trial in run.trials}
+    written = {
+        **content,
+        "version": VERSION,
+        "name": plan.name,
+        "question": plan.question,
+        "sweep_key": plan.sweep_key,
+        "axes": list(plan.axes),
+        "base": base,
+        "data": dataclasses.asdict(plan.data),
+        "code_version": plan.code_version,
+        "with_samples": plan.with_samples,
+        "trials": content.get("trials", {}) | trials,
+        "tags": content.get("tags", {}) | dict(plan.tags),
+        "stopped": content.get("stopped", {}) | dict(plan.stopped),
+        "updated": time.time(),
+    }
+    path = _path(plan.storage, plan.sweep_key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(written, indent=1, allow_nan=False).encode())
+    return written
+
+
+def manifests(storage: Path) -> list[dict[str, Any]]:
+    """Return all manifests of a storage, that of the newest start last.
+
+    Raises:
+        ConfigError: One is not what a sweep of this version wrote.
+    """
+    found = [_read(path) for path in sorted((storage / FOLDER).glob("*.json"))]
+    return sorted((one for one in found if one), key=lambda one: one["started"])
+
+
+def plan_of(content: Mapping[str, Any], storage: Path) -> Plan:
+    """Return the plan that a manifest describes, with the keys that it had.
+
+    Of a run that lacks a readout, the trials that have numbers stand apart from those that lack
+    them.
+
+    Raises:
+        ConfigError: Its configs are not those of this version.
+    """
+    plan = Plan(
+        name=content["name"],
+        sweep_key=content["sweep_key"],
+        axes=tuple(content["axes"]),
+        base=config_from(content["base"]),
+        data=_facts(content["data"]),
+        storage=storage,
+        stopped=dict(content["stopped"]),
+        tags=dict(content["tags"]),
+        question=content["question"],
+        with_samples=content["with_samples"],
+        code_version=content["code_version"],
+    )
+    by_run: dict[str, list[Trial]] = {}
+    for key, one in content["trials"].items():
+        config = config_from({**content["base"], **one["config"]})
+        trial = Trial(config=config, training_key=one["training_key"], trial_key=key)
+        by_run.setdefault(trial.training_key, []).append(trial)
+    plan.runs = [run for trials in by_run.values() for run in _runs(plan, trials)]
+    return plan
+
+
+def diff_path(storage: Path, sweep_key: str) -> Path:
+    """Return where the difference of the code from its commit lies."""
+    return storage / FOLDER / f"{sweep_key}.diff"
+
+
+def changes(plan: Plan, storage: Path) -> list[str]:
+    """Return in lines how a sweep differs from the one of its name that started here last.
+
+    Nothing is said of another data set's sweep, nor of more seeds.
+
+    Raises:
+        ConfigError: As `manifests`.
+    """
+    alike = [
+        one
+        for one in manifests(storage)
+        if one["name"] == plan.name and one["base"]["dataset"] == plan.base.dataset
+    ]
+    if not alike:
+        return []
+    before = alike[-1]
+    found = list(_differences(before, plan))
+    if not found:
+        return []
+    if before["sweep_key"] == plan.sweep_key:
+        return [*found, "trials that are there stay, new ones join them"]
+    return [
+        *found,
+        f"all trials get new keys; those of before stay in the record under {before['sweep_key']}",
+    ]
+
+
+def _differences(before: Mapping[str, Any], plan: Plan) -> Iterator[str]:
+    now = dataclasses.asdict(plan.base)
+    if before["code_version"] != plan.code_version:
+        yield f"code version: {before['code_version']} -> {plan.code_version}"
+    if before["data"]["fingerprint"] != plan.data.fingerprint:
+        yield f"data fingerprint: {before['data']['fingerprint']} -> {plan.data.fingerprint}"
+    if before["axes"] != list(plan.axes):
+        yield f"axes: {', '.join(before['axes'])} -> {', '.join(plan.axes)}"
+    for name in dict.fromkeys([*before["base"], *now]):
+        if name not in (*EXECUTION_FIELDS, *plan.axes, "seed"):
+            was, becomes = before["base"].get(name, DEFAULTS.get(name)), now.get(name)
+            if was != becomes:
+                yield f"{name}: {was} -> {becomes}"
+    for axis in plan.axes:
+        values, earlier = _values(plan, axis), before["asked"].get(axis, [])
+        if values and earlier and values != earlier:
+            yield f"values of {axis}: {_listed(earlier)} -> {_listed(values)}"
+
+
+def _values(plan: Plan, axis: str) -> list[Any]:
+    return sorted({getattr(trial.config, axis) for trial in plan.trials})
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(map(str, values)) if len(values) <= FEW else f"{len(values)} values"
+
+
+def _described(trial: Trial, base: Mapping[str, Any]) -> dict[str, Any]:
+    values = dataclasses.asdict(trial.config).items()
+    differing = {name: value for name, value in values if value != base[name]}
+    return {"training_key": trial.training_key, "config": differing}
+
+
+def _runs(plan: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
+    """Yield a run for the trials that its folder answers, and one for those it does not."""
+    key = trials[0].training_key
+    readouts = (RunFolder(plan.storage, key).read("result") or {}).get("readouts", {})
+    answered = [trial for trial in trials if readout_key(trial.config.readout) in readouts]
+    for part in (answered, [trial for trial in trials if trial not in answered]):
+        if part:
+            spec = RunSpec(
+                config=part[0].config,
+                readouts=distinct_readouts(trial.config.readout for trial in part),
+                data_fingerprint=plan.data.fingerprint,
+                training_key=key,
+            )
+            yield PlannedRun(spec=spec, trials=tuple(part))
+
+
+def _facts(data: Mapping[str, Any]) -> DataFacts:
+    return DataFacts(
+        fingerprint=data["fingerprint"],
+        classes=tuple(data["classes"]),
+        skipped=tuple(data["skipped"]),
+    )
+
+
+def _path(storage: Path, sweep_key: str) -> Path:
+    return storage / FOLDER / f"{sweep_key}.json"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        if content["version"] == VERSION:
+            return content
+        cause = f"is of version {content['version']}"
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        cause = f"cannot be read ({' '.join(str(error).split())})"
+    raise ConfigError(
+        f"{path}: must be the manifest that a sweep of version {VERSION} wrote, but {cause}; "
+        "move it away, and the sweep writes it anew"
+    )

@@ -1,0 +1,179 @@
+"""The thread of the driver that keeps manifest and record up to date while a sweep goes on."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+from sweeps import _manifest
+from sweeps._best import best_point
+from sweeps._mlflow import Record, Recorded
+from sweeps._plan import Plan, PlannedRun, Trial
+from sweeps._store import first_line, store_errors, without_password
+
+PAUSE_S = 20.0  # a store that failed is left alone for so long
+POLL_S = 1.0
+MANIFEST_S = 10.0  # between two writings of a manifest whose plan grows
+MODEL_FILE = "model.pt"
+MODEL_S = 600.0  # to export and send the best model: far more than it takes
+
+Warn = Callable[[str], None]
+
+
+class Publisher:
+    """Publishes in a thread of its own, so that a slow store delays the record, not the training.
+
+    When the store fails, one warning is given and it is left alone for a while, then given all
+    that has piled up. At the end it gets a last chance; what it misses even then, the run folders
+    and the manifest keep.
+
+    Args:
+        plan: The sweep.
+        tracking_uri: Of the store.
+        warn: Is given the warnings.
+
+    Attributes:
+        reachable: Whether the store took what it was given last.
+    """
+
+    def __init__(self, plan: Plan, tracking_uri: str, warn: Warn) -> None:
+        self.plan = plan
+        self.tracking_uri = tracking_uri
+        self.warn = warn
+        self.reachable = True
+        self._warned = False
+        self._queue: queue.Queue[tuple[PlannedRun, str | None] | None] = queue.Queue()
+        self._left: dict[str, tuple[PlannedRun, str | None]] = {}
+        self._record: Record | None = None
+        self._retry_at = 0.0
+        self._done: Future[None] | None = None
+
+    def publish(self, run: PlannedRun, cause: str | None = None) -> None:
+        """Let the trials of a training run be published soon; see `Record.publish`."""
+        self._queue.put((run, cause))
+
+    def __enter__(self) -> Self:
+        executor = ThreadPoolExecutor(1, thread_name_prefix="publisher")
+        self._done = executor.submit(self._work)
+        executor.shutdown(wait=False)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Publish what is left and bring the parent run up to date."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.plan.why_partial = "interrupted"
+        self._queue.put(None)
+        if self._done is not None:
+            self._done.result()
+
+    def _work(self) -> None:
+        manifest = _manifest.begin(self.plan, self.tracking_uri)
+        written_at, ended = time.monotonic(), False
+        while not ended:
+            ended = self._take()
+            if ended or time.monotonic() >= self._retry_at:
+                self._try(manifest, ended=ended)
+            if ended or time.monotonic() >= written_at + MANIFEST_S:
+                manifest = _manifest.write(self.plan, manifest)
+                written_at = time.monotonic()
+
+    def _take(self) -> bool:
+        """Wait a little for what is to be published, and return whether that was the end."""
+        try:
+            item = self._queue.get(timeout=POLL_S)
+            while item is not None:
+                self._left[item[0].spec.training_key] = item
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            return False
+        stopped = [run for run in self.plan.runs if run.spec.training_key in self.plan.stopped]
+        self._left |= {run.spec.training_key: (run, None) for run in stopped}
+        return True
+
+    def _try(self, manifest: Mapping[str, Any], *, ended: bool) -> None:
+        try:
+            if self._record is None:
+                self._record = Record(self.plan, self.tracking_uri, manifest)
+            for key in list(self._left):
+                self._record.publish(*self._left[key])
+                del self._left[key]
+            if ended:
+                conclude(self._record, self.tracking_uri, self.warn)
+            self.reachable = True
+        except store_errors() as error:
+            self._record = None  # what reached the store is looked up anew
+            self._retry_at = time.monotonic() + PAUSE_S
+            self._say(error, ended=ended)
+            self.reachable = False
+
+    def _say(self, error: Exception, *, ended: bool) -> None:
+        """Warn once while the sweep goes on, and at the end of a record that lags."""
+        store, cause = without_password(self.tracking_uri), first_line(error)
+        if ended:
+            self.warn(
+                f"warning: the record in the MLflow store {store} lags behind the run folders "
+                f"({cause}); run the same command again to catch up, or `python -m sweeps.publish "
+                f"--storage {self.plan.storage}`"
+            )
+        elif not self._warned:
+            self.warn(
+                f"warning: the MLflow store {store} cannot be written ({cause}); training goes on, "
+                f"and the store is tried again every {PAUSE_S:g} s"
+            )
+            self._warned = True
+
+
+def conclude(record: Record, tracking_uri: str, warn: Warn) -> None:
+    """Write what a sweep as a whole came to, and log the best trial's model if all have ended.
+
+    Args:
+        record: Its trials are up to date.
+        tracking_uri: Of the store.
+        warn: Is told why a model is not logged.
+    """
+    pending, best = len(record.plan.pending()), best_point(record.plan)
+    why = record.plan.why_partial or (f"{pending} training runs are left" if pending else None)
+    record.summarise(best, why)
+    found = None if why or best is None else record.best_trial(best)
+    if found is not None:
+        _log_model(record, *found, tracking_uri, warn)
+
+
+def _log_model(
+    record: Record, trial: Trial, child: Recorded, tracking_uri: str, warn: Warn
+) -> None:
+    """Log a trial's averaged generator, unless it is logged: in a process of its own, torch's."""
+    storage = record.plan.storage
+    if record.holds_model(child) or not (storage / trial.training_key / MODEL_FILE).exists():
+        return
+    command = [sys.executable, "-m", "sweeps.log_model", child.run_id]
+    command += ["--tracking-uri", tracking_uri, "--storage", str(storage)]
+    try:
+        done = subprocess.run(
+            command,
+            env=os.environ | {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{MODEL_S:g}"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=MODEL_S,
+        )
+        said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+        failed, last = done.returncode != 0, said[-1] if said else "it said nothing"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failed, last = True, first_line(error)
+    if failed:
+        warn(f"warning: the best trial's model is not in the record: {without_password(last)}")
+    else:
+        record.name_best(child, last)

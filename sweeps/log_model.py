@@ -1,0 +1,60 @@
+"""Log the averaged generator of a recorded trial as an MLflow model, whose URI is printed.
+
+    python -m sweeps.log_model RUN_ID
+
+A sweep does this for its best trial. The model takes RGB images, uint8 [N, 3, H, W] from 0 to 255,
+and returns logits, float32 [N, C, H, W]; `mlflow.pytorch.load_model(URI)` loads it without this
+package, and no code in it is unpickled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from sweeps._cli import add_store_options
+from sweeps._model import log_model
+from sweeps._recorded import read_trial
+from sweeps._store import first_line, store_errors, without_password
+from trainable.command_line import OK, Parser, refuse
+from trainable.config import ConfigError
+
+
+def main() -> int:
+    """Log the model that the command line asks for, and return the exit code."""
+    options = _parser().parse_args()
+    storage = Path(options.storage)
+    try:
+        trial = read_trial(options.tracking_uri, options.run_id)
+        folder = storage / trial.tags["training_key"]
+        if not folder.is_dir():
+            raise ConfigError(
+                f"--storage must hold the trial's run folder, but {folder} is not there; "
+                "name the storage that its sweep had"
+            )
+        # The weights that training began with are not looked for.
+        readout = trial.config(weights_sha256="").readout
+        uri = log_model(trial, options.tracking_uri, folder, readout)
+    except ConfigError as error:
+        refuse(str(error))
+    except store_errors() as error:
+        store = without_password(options.tracking_uri)
+        refuse(f"the MLflow store {store} must take the model, but {first_line(error)}; try again")
+    print(uri)
+    return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m sweeps.log_model",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
+    add_store_options(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Bring the record up to date by hand, from manifests and run folders; nothing is trained.
+
+    python -m sweeps.publish [--storage DIR] [--tracking-uri URI] [--sweep NAME|KEY ...]
+
+For sweeps whose MLflow server was away when they ended. Publishing what is recorded changes
+nothing. A sweep that is under way elsewhere is shown as partial until it ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeps._cli import tracking_uri
+from sweeps._manifest import FOLDER, manifests, plan_of
+from sweeps._mlflow import Record
+from sweeps._publisher import conclude
+from sweeps._store import first_line, store_errors, without_password
+from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, refuse
+from trainable.config import ConfigError, suggest
+
+
+def main() -> int:
+    """Publish the sweeps that the command line names, and return the exit code."""
+    options = _parser().parse_args()
+    storage = Path(options.storage).resolve()
+    failed = 0
+    try:
+        for manifest in _chosen(manifests(storage), storage, options.sweep):
+            failed += not _publish(manifest, storage, options.tracking_uri or _store_of(manifest))
+    except ConfigError as error:
+        refuse(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    return SOME_FAILED if failed else OK
+
+
+def _chosen(
+    found: list[dict[str, Any]], storage: Path, asked: list[str] | None
+) -> list[dict[str, Any]]:
+    """Return the manifests of the sweeps asked for, all where none is.
+
+    Raises:
+        ConfigError: There is none, or none of a name or key asked for.
+    """
+    if not found:
+        raise ConfigError(
+            f"--storage must hold manifests of sweeps in {FOLDER}/, but {storage} holds none; "
+            "name the storage that the sweep had"
+        )
+    known = [name for one in found for name in (one["name"], one["sweep_key"])]
+    for name in asked or []:
+        if name not in known:
+            raise ConfigError(
+                f"--sweep must be the name or key of a sweep in {storage}, but got {name!r}; "
+                f"{suggest(name, dict.fromkeys(known))}"
+            )
+    return [one for one in found if not asked or one["name"] in asked or one["sweep_key"] in asked]
+
+
+def _store_of(manifest: Mapping[str, Any]) -> str:
+    """Return the store that a sweep was started with.
+
+    Raises:
+        ConfigError: It had a password, which is written nowhere.
+    """
+    uri: str = manifest["tracking_uri"]
+    if manifest["password"]:
+        raise ConfigError(
+            f"--tracking-uri must be given for {manifest['name']}, whose store {uri} had a "
+            "password: that is written nowhere"
+        )
+    return uri
+
+
+def _publish(manifest: Mapping[str, Any], storage: Path, uri: str) -> bool:
+    """Bring a sweep's record up to date, say so, and return whether the store took it.
+
+    Raises:
+        ConfigError: As `plan_of`.
+    """
+    plan = plan_of(manifest, storage)
+    named = f"{plan.name} {plan.sweep_key}"
+    try:
+        record = Record(plan, uri, manifest)
+        before = record.hashes()
+        for run in plan.runs:
+            record.publish(run)
+        conclude(record, uri, _warn)
+    except store_errors() as error:
+        _warn(f"error: {named} is not in {without_password(uri)}: {first_line(error)}; try again")
+        return False
+    after = record.hashes()
+    changed = sum(before.get(key) != text for key, text in after.items())
+    print(
+        f"{named}: {len(after)} of {len(plan.trials)} trials in the record, {changed} of them new"
+    )
+    return True
+
+
+def _warn(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m sweeps.publish",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--tracking-uri",
+        type=tracking_uri,
+        metavar="URI",
+        help="MLflow store (default: the one that the sweep was started with)",
+    )
+    parser.add_argument(
+        "--storage", default="runs/", metavar="DIR", help="folder of run folders (default: runs/)"
+    )
+    parser.add_argument(
+        "--sweep", nargs="+", metavar="NAME", help="names or keys of sweeps (default: all)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""Train a recorded trial again, from the beginning and aside, and compare every number.
+
+    python -m sweeps.repeat RUN_ID [--tracking-uri URI] [--data-root DIR] [--set device=cuda]
+
+RUN_ID is MLflow's, of a finished trial. Numbers, curves and IoU per class must come out with the
+same digits; times and speed are left out. Exit codes: 0 they do, 1 some differ, 2 the run is no
+such trial, or code or data are not those that it was trained with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from sweeps._cli import tracking_uri
+from sweeps._ended import SETTING, Ended
+from sweeps._mlflow import DETAIL_FILE
+from sweeps._plan import Trial
+from sweeps._recorded import RecordedTrial, read_trial
+from sweeps._store import first_line, store_errors
+from trainable import datasets, weights
+from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, config_of, refuse
+from trainable.config import EXECUTION_FIELDS, ConfigError, TrialConfig
+from trainable.identity import RunSpec, code_version
+from trainable.progress import train_to_end
+from trainable.repeat import compare, numbers
+from trainable.run_folder import RunFolder
+from trainable.trainer import NonFiniteLossError
+from trainable.training_run import TrainingRun
+
+CLOCKS = ("images_per_s",)
+
+
+def main() -> int:
+    """Repeat the trial that the command line names, and return the exit code."""
+    options = _parser().parse_args()
+    try:
+        trial = read_trial(options.tracking_uri, options.run_id)
+        config = _config(trial, options)
+        recorded = _recorded(trial)
+        obtained = _train(trial, config)
+    except ConfigError as error:
+        refuse(str(error))
+    except NonFiniteLossError as error:
+        print(f"error: the repetition ended without numbers: {error}", file=sys.stderr)
+        return SOME_FAILED
+    except KeyboardInterrupt:
+        print("interrupted; a repetition keeps nothing", file=sys.stderr)
+        return INTERRUPTED
+    count, differ = compare(recorded, obtained)
+    for line in differ:
+        print(line)
+    print(
+        f"{len(differ)} of {count} numbers differ"
+        if differ
+        else f"the same digits: {count} numbers"
+    )
+    return SOME_FAILED if differ else OK
+
+
+def _config(trial: RecordedTrial, options: argparse.Namespace) -> TrialConfig:
+    """Return the config to train with, once code and data are known to be those of the trial.
+
+    Raises:
+        ConfigError: They are not.
+    """
+    tags, code = trial.tags, code_version()
+    if tags["code_version"] != code:
+        raise ConfigError(
+            f"a trial is repeated by the code that trained it, version {tags['code_version']}, but "
+            f"this is {code}; check out commit {tags['git_commit']}"
+        )
+    execution = _execution(options)
+    digest = trial.run.data.params.get("weights_sha256")
+    if digest and not execution.get("weights"):
+        raise ConfigError(
+            f"the trial began with pretrained weights of SHA-256 {digest[:16]}, but got none; "
+            "name their file with --set weights=FILE"
+        )
+    config = weights.pin(trial.config(**execution))
+    data = datasets.inspect(config)
+    if data.fingerprint != tags["data_fingerprint"]:
+        raise ConfigError(
+            f"a trial is repeated on its own data, fingerprint {tags['data_fingerprint']}, but got "
+            f"{data.fingerprint}; name the folder of that with --data-root"
+        )
+    return config
+
+
+def _execution(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields that the options set, none of which decides a number.
+
+    Raises:
+        ConfigError: An option would train something else.
+    """
+    fields = [text.partition("=")[0].strip() for text in options.overrides]
+    for field in fields:
+        if field not in EXECUTION_FIELDS:
+            raise ConfigError(
+                f"a repetition takes --set for {', '.join(EXECUTION_FIELDS)} alone, "
+                f"but got {field!r}; leave it out"
+            )
+    if options.data_root is not None:
+        fields.append("data_root")
+    config = config_of(options)
+    return {field: getattr(config, field) for field in fields}
+
+
+def _recorded(trial: RecordedTrial) -> dict[str, float]:
+    """Return all numbers that the record holds of a trial, by name.
+
+    Raises:
+        ConfigError: The store stopped answering, or does not give its artifacts.
+    """
+    run_id = trial.run.info.run_id
+    try:
+        points = [
+            point
+            for name in trial.run.data.metrics
+            for point in trial.client.get_metric_history(run_id, name)
+        ]
+        with TemporaryDirectory() as folder:
+            path = trial.client.download_artifacts(run_id, DETAIL_FILE, folder)
+            detail = json.loads(Path(path).read_bytes())
+    except store_errors() as error:
+        raise ConfigError(
+            f"the record must give all that it holds of {run_id}, but {first_line(error)}; "
+            "bring it up to date with `python -m sweeps.publish`"
+        ) from error
+    return dict(_named(points, detail))
+
+
+def _train(trial: RecordedTrial, config: TrialConfig) -> dict[str, float]:
+    """Train, and return all numbers that the record would hold, by name."""
+    tags = trial.tags
+    torch.set_num_threads(int(tags.get("threads", torch.get_num_threads())))
+    spec = RunSpec(
+        config=config.canonical(),
+        readouts=(config.readout,),
+        data_fingerprint=tags["data_fingerprint"],
+        training_key="repeated",  # what a record says decides no path
+    )
+    with TemporaryDirectory() as storage, closing(TrainingRun(spec, Path(storage))) as run:
+        _say_doubts(tags, run.folder)
+        train_to_end(run, where=f"repeating {trial.run.info.run_id}")
+        ended = _ended(run.folder)
+    point_of = Trial(config=spec.config, training_key=spec.training_key, trial_key="")
+    return dict(_named([*ended.curves, *ended.final(point_of)], ended.detail(point_of)))
+
+
+def _ended(folder: RunFolder) -> Ended:
+    result, metrics = folder.read("result"), folder.read("metrics")
+    assert result is not None
+    assert metrics is not None
+    return Ended(
+        kind="result", content=result, history=metrics["history"], setting={}, samples=None
+    )
+
+
+def _say_doubts(tags: Mapping[str, str], folder: RunFolder) -> None:
+    now = folder.read("config") or {}
+    for name in SETTING:
+        if name in tags and tags[name] != str(now[name]):
+            print(f"the digits may differ: {name} was {tags[name]}, is {now[name]}")
+
+
+def _named(points: list[Any], detail: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of metrics and of the detail file; of two at one iteration the later."""
+    for one in sorted(points, key=lambda one: one.timestamp):
+        if one.key not in CLOCKS:
+            yield f"{one.key} after {one.step} iterations", one.value
+    for row in detail["history"]:
+        for name, value in row.items():
+            if name not in ("iteration", "time"):
+                yield f"{DETAIL_FILE}: {name} after {row['iteration']} iterations", value
+    rest = {name: value for name, value in detail.items() if name != "history"}
+    yield from numbers(f"{DETAIL_FILE}: ", rest)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m sweeps.repeat",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
+    parser.add_argument(
+        "--tracking-uri",
+        type=tracking_uri,
+        default="sqlite:///mlflow.db",
+        metavar="URI",
+        help="MLflow store (default: sqlite:///mlflow.db)",
+    )
+    parser.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="where it runs, such as device=cpu; may stand several times",
+    )
+    parser.set_defaults(preset="demo", config=None)  # of which only what is set is taken
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
