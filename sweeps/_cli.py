@@ -102,7 +102,11 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
         help="MLflow store (default: sqlite:///mlflow.db)",
     )
     parser.add_argument(
-        "--storage", default="runs/", metavar="DIR", help="folder of run folders (default: runs/)"
+        "--storage",
+        type=_folder,
+        default="runs/",
+        metavar="DIR",
+        help="folder of run folders, which all nodes see (default: runs/)",
     )
 
 
@@ -112,6 +116,14 @@ def tracking_uri(text: str) -> str:
     if "://" not in text or scheme not in STORES:
         raise argparse.ArgumentTypeError(
             f"must begin with one of {', '.join(STORES)} and `://`, but got {text!r}"
+        )
+    return text
+
+
+def _folder(text: str) -> str:
+    if "://" in text:
+        raise argparse.ArgumentTypeError(
+            f"must be a folder that all nodes see, but got {text!r}; mount the object store"
         )
     return text
 

@@ -76,12 +76,6 @@ def describe(plan: Plan, measure: Measure | None = None) -> str:
     return "\n".join(lines)
 
 
-def device_bytes(run: PlannedRun, plan: Plan) -> int:
-    """Return what a training run keeps on its GPU, activations left out."""
-    averages = 0 if plan.base.averages_on == "host" else _averages_bytes(run, plan)
-    return _state_bytes(run, plan) + averages
-
-
 def _times(plan: Plan, pending: Sequence[PlannedRun], measure: Measure | None) -> list[str]:
     """Return the lines on time: of what is to be trained, and of one training per trial."""
     naive = f"naive sweep:     {len(plan.trials)} training runs, one per trial"
@@ -113,6 +107,12 @@ def _memory(probed: Sequence[Probe]) -> list[str]:
     host = f"host memory:     {max(probe.host_gb for probe in probed):.2f} GB in a few iterations"
     devices = [probe.device_gb for probe in probed if probe.device_gb is not None]
     return [host + (f", {max(devices):.2f} GB on the GPU with one average" if devices else "")]
+
+
+def device_bytes(run: PlannedRun, plan: Plan) -> int:
+    """Return what a training run keeps on its GPU, activations left out."""
+    averages = 0 if plan.base.averages_on == "host" else _averages_bytes(run, plan)
+    return _state_bytes(run, plan) + averages
 
 
 def _seconds(run: PlannedRun, speeds: dict[str, float]) -> float:

@@ -309,7 +309,7 @@ def _packed(
     """
     import ray
 
-    from sweeps._gpu_share import measure, share
+    from sweeps._packing import measure, share
 
     # A process that is used once: it gives the GPU's memory back when it ends.
     probe = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=1, max_calls=1)(measure)
