@@ -1,4 +1,4 @@
-"""A question of your own, as a YAML file: a grid or a list of points round a preset.
+"""A question of your own, as a YAML file: a grid, a list of points or a search round a preset.
 
 Command:   python sweeps/from_file.py FILE.yaml [--plan]
 Cost:      one training run per point and seed, less what differs only in its readout
@@ -10,8 +10,14 @@ Cost:      one training run per point and seed, less what differs only in its re
     grid: {generator_width: [8, 12], lr_generator: [0.01, 0.02]}
     seeds: 3
 
-`points: [{generator_width: 8, lr_generator: 0.02}, ...]` instead of `grid` names each point.
-What the command line sets stands above the file.
+`points: [{generator_width: 8, lr_generator: 0.02}, ...]` instead of `grid` names each point, and
+
+    search:
+      lr_generator: {low: 0.005, high: 0.08, log: true}
+      swa_n: [2, 5, 10]
+
+lets a sampler choose; how is said by the options that sweeps/joint_search.py has, too. What the
+command line sets stands above the file.
 """
 
 from __future__ import annotations
@@ -29,6 +35,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps._cli import sweep_parser
+from sweeps._plan import Plan
+from sweeps._search_options import add_search_options, search_source
+from sweeps._source import Source
+from sweeps._space import Axis, Choice, Range, Space
 from sweeps._sweep import Question, answer
 from trainable.command_line import refuse
 from trainable.config import (
@@ -44,8 +54,10 @@ from trainable.config_files import read_yaml
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 TAKEN = ("ablation", "joint_search", "lambda_grid", "swa_grid")
-KEYS = ("name", "question", "preset", "base", "grid", "points", "seeds")
-OF_A_SEARCH = ("sampler", "scheduler", "search", "space")
+WAYS = ("grid", "points", "search")
+KEYS = ("name", "question", "preset", "base", *WAYS, "seeds")
+OF_A_SEARCH = ("sampler", "scheduler")
+RANGE_KEYS = ("low", "high", "log")
 MAX_POINTS = 10_000
 
 Point = Mapping[str, Any]
@@ -60,7 +72,8 @@ class OwnSweep:
         question: In one sentence.
         preset: That the points change, empty if the file names none.
         base: What they have in common, besides.
-        points: The values of each, on some or all axes.
+        points: The values of each, on some or all axes; none of a search.
+        space: What a search varies; empty where the points are named.
         seeds: Per point, None if the file does not say.
     """
 
@@ -69,12 +82,17 @@ class OwnSweep:
     preset: str
     base: Point
     points: tuple[Point, ...]
+    space: Mapping[str, Axis]
     seeds: int | None
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The fields that the points name."""
-        return tuple(dict.fromkeys(itertools.chain.from_iterable(self.points)))
+        """The fields that the points or the search name."""
+        return tuple(dict.fromkeys(itertools.chain(self.space, *self.points)))
+
+    def source(self, plan: Plan, options: argparse.Namespace) -> Source:
+        """Return what gives the training runs of a search."""
+        return search_source(plan, options, Space(axes=self.space, readouts=options.readouts))
 
     def trials(
         self, base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace
@@ -102,13 +120,11 @@ def _sweep(values: Mapping[str, Any]) -> OwnSweep:
     for key in values:
         if key in OF_A_SEARCH and ("grid" in values or "points" in values):
             raise ConfigError(
-                f"a grid names its points and takes no {key}; take `{key}` out, or search with "
-                "sweeps/joint_search.py"
+                f"a grid names its points and takes no {key}; take `{key}` out, or give `search` "
+                "instead"
             )
         if key in OF_A_SEARCH:
-            raise ConfigError(
-                f"a file holds `grid` or `points`, and no {key}; search with sweeps/joint_search.py"
-            )
+            raise ConfigError(f"a file says what is searched, not how: give `--{key}` instead")
         if key not in KEYS:
             raise ConfigError(f"unknown key {key!r}; {suggest(str(key), KEYS)}")
     base = _mapping("base", values.get("base", {}))
@@ -125,6 +141,7 @@ def _sweep(values: Mapping[str, Any]) -> OwnSweep:
         preset=_text("preset", values["preset"]) if "preset" in values else "",
         base=base,
         points=_points(values),
+        space=_space(values["search"]) if "search" in values else {},
         seeds=seeds,
     )
 
@@ -145,15 +162,47 @@ def _text(key: str, value: Any) -> str:
 
 
 def _points(values: Mapping[str, Any]) -> tuple[Point, ...]:
-    if ("grid" in values) == ("points" in values):
-        found = "both" if "grid" in values else "neither"
-        raise ConfigError(f"one of `grid` and `points` must be there, but got {found}")
+    found = [way for way in WAYS if way in values]
+    if len(found) != 1:
+        got = " and ".join(found) or "none"
+        raise ConfigError(f"one of grid, points and search must be there, but got {got}")
+    if "search" in values:
+        return ()
     points = _grid(values["grid"]) if "grid" in values else _listed(values["points"])
     for point in points:
         _check_fields("an axis", point)
         for field in point:
             _check_axis(field)
     return points
+
+
+def _space(value: Any) -> dict[str, Axis]:
+    """Return the axes of a search; whether they fit the config is checked with it."""
+    space = _mapping("search", value)
+    if not space:
+        raise ConfigError("search must have at least one axis, but has none")
+    _check_fields("an axis", space)
+    return {field: _axis(field, axis) for field, axis in space.items()}
+
+
+def _axis(field: str, value: Any) -> Axis:
+    if isinstance(value, list):
+        return Choice(tuple(value))
+    axis = _mapping(field, value)
+    for key in axis:
+        if key not in RANGE_KEYS:
+            raise ConfigError(f"unknown key {key!r} of {field}; {suggest(str(key), RANGE_KEYS)}")
+    ends: list[Any] = [axis.get("low"), axis.get("high")]
+    try:
+        low, high = (float(end) for end in ends)  # 1e-3 is text in YAML 1.1
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"`{field}: {{low: number, high: number}}` must hold, but got {ends}"
+        ) from error
+    if not isinstance(axis.get("log", False), bool):
+        raise ConfigError(f"log of {field} must be true or false, but got {axis['log']!r}")
+    whole = isinstance(DEFAULTS[field], int)
+    return Range(low, high, log=axis.get("log", False), whole=whole)
 
 
 def _grid(value: Any) -> tuple[Point, ...]:
@@ -212,6 +261,7 @@ def _check_axis(field: str) -> None:
 def parser() -> argparse.ArgumentParser:
     """Return the options of this sweep; what the file may say has no default here."""
     options = sweep_parser(str(__doc__))
+    add_search_options(options)
     options.add_argument("file", metavar="FILE.yaml", help="the question; see above")
     options.set_defaults(preset=None, seeds=None)
     return options
@@ -228,7 +278,13 @@ def main() -> int:
     options.seeds = options.seeds or own.seeds or 3
     in_base = [f"{field}={json.dumps(value)}" for field, value in own.base.items()]
     options.overrides = [*in_base, *options.overrides]
-    question = Question(name=own.name, question=own.question, axes=own.axes, trials=own.trials)
+    question = Question(
+        name=own.name,
+        question=own.question,
+        axes=own.axes,
+        trials=own.trials,
+        source=own.source if own.space else None,
+    )
     return answer(question, options)
 
 

@@ -12,6 +12,7 @@ import pytest
 from small import SMALL
 
 from sweeps import from_file
+from sweeps._space import Choice, Range
 from sweeps.from_file import read_sweep
 from trainable.config import ConfigError
 from trainable.config_files import load_config
@@ -34,10 +35,19 @@ BAD_FILES = {
     f"{HEAD}grid: {{swa_n: [1], swa_n: [2]}}": ("'swa_n' stands twice",),
     f"{HEAD}{GRID}{GRID}": ("'grid' stands twice",),
     f"{HEAD}grid: {{swa_n: [{'1, ' * 101}], log_every: [{'1, ' * 100}]}}": ("10000", "10100"),
-    f"{HEAD}{GRID}sampler: tpe": ("a grid names its points", "`sampler`", "joint_search.py"),
-    f"{HEAD}search: {{lambda_adv: {{low: 0, high: 1}}}}": ("no search", "joint_search.py"),
-    f"{HEAD}": ("one of `grid` and `points`", "neither"),
-    f"{HEAD}{GRID}points: [{{swa_n: 1}}]": ("one of `grid` and `points`", "both"),
+    f"{HEAD}{GRID}sampler: tpe": ("a grid names its points", "`sampler`", "`search`"),
+    f"{HEAD}{GRID}search: {{lambda_adv: [0, 1]}}": ("one of grid, points and search", "grid and"),
+    f"{HEAD}search: {{lambda_adv: [0, 1]}}\nsampler: tpe": ("`--sampler`",),
+    f"{HEAD}search: {{lambda_adv: {{low: -1, high: 1}}}}": ("`lambda_adv >= 0`", "out of bounds"),
+    f"{HEAD}search: {{lambda_adv: {{low: 1, high: 0}}}}": ("`low <= high`", "1.0 to 0.0"),
+    f"{HEAD}search: {{lambda_adv: {{low: 1}}}}": ("{low: number, high: number}", "None"),
+    f"{HEAD}search: {{lambda_adv: {{low: 0, hihg: 1}}}}": ("'hihg'", "did you mean 'high'?"),
+    f"{HEAD}search: {{lambda_adv: {{low: 1, high: 2, log: 3}}}}": ("true or false", "3"),
+    f"{HEAD}search: {{lamda_adv: [0, 1]}}": ("'lamda_adv'", "did you mean 'lambda_adv'?"),
+    f"{HEAD}search: {{swa_n: [1, 2]}}": ("must vary what is trained", "swa_n"),
+    f"{HEAD}search: {{}}": ("search must have at least one axis",),
+    f"{HEAD}": ("one of grid, points and search", "none"),
+    f"{HEAD}{GRID}points: [{{swa_n: 1}}]": ("one of grid, points and search", "grid and points"),
     f"{HEAD}points: []": ("points must be a list of 1", "of 0"),
     f"{HEAD}points: {{swa_n: 1}}": ("points must be a list", "a mapping"),
     f"{HEAD}points: [3]": ("a point must hold `field: value`", "3"),
@@ -132,6 +142,20 @@ def test_the_command_line_stands_above_the_file(
     said = json.loads(capsys.readouterr().out)
     assert (said["sweep"], said["dataset"], said["trials"]) == ("mine", "shapes", trials)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_search_has_the_axes_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "q.yaml"
+    axes = "lr_generator: {low: 1e-3, high: 1, log: true}, batch_size: {low: 2, high: 9}"
+    path.write_text(f"{HEAD}search: {{{axes}, swa_n: [2, 5]}}\n")
+    own = read_sweep(path)
+    assert own.axes == ("lr_generator", "batch_size", "swa_n")
+    assert own.space == {
+        "lr_generator": Range(0.001, 1.0, log=True),
+        "batch_size": Range(2.0, 9.0, whole=True),
+        "swa_n": Choice((2, 5)),
+    }
+    assert own.points == ()
 
 
 EXAMPLE_COMMANDS = {

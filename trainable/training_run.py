@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,6 +25,8 @@ from trainable.run_folder import RunFolder
 from trainable.samples import Samples
 from trainable.trainer import Trainer, build_trainer, new_generator
 from trainable.weights import load_pretrained
+
+KEPT_BYTES = 2**28  # of training images: 20 batches of the demo are 4 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,7 @@ class TrainingRun:
         self.complete = False
         self._saved_at = -1
         self._validated: list[Validated] = []
+        self._drawn: list[torch.Tensor] = []
         with ExitStack() as stack:
             stack.enter_context(self.folder)
             self.trainer = self._build()
@@ -160,11 +163,24 @@ class TrainingRun:
 
     def _validate(self, average: Average) -> Validated:
         trainer = self.trainer
-        network = trainer.averaged(average)
+        batches = self._draw(average.readout.swa_batch_norm_batches)
+        network = trainer.averages.network(average, trainer.generator, batches)
         swa = trainer.evaluate(network)
         self.samples.take_averaged(average.readout, network)
         state = dict(network.named_buffers()) | trainer.averages.named(average, trainer.generator)
         return Validated(average=average, swa=swa, state=state)
+
+    def _draw(self, count: int) -> Iterator[torch.Tensor]:
+        """Yield the images of the first training batches, kept for further readouts if they fit."""
+        several = len(self.trainer.averages.each) > 1
+        for i in range(count):
+            if i < len(self._drawn):
+                yield self._drawn[i]
+                continue
+            images = self.trainer.batches.draw(i)[0]
+            if several and images.nbytes * (i + 1) <= KEPT_BYTES:
+                self._drawn.append(images)
+            yield images
 
     def _finish(self) -> None:
         trainer, config = self.trainer, self.spec.config
