@@ -29,7 +29,7 @@ from search_helpers import (
 from sweeps import _projection, _samplers
 from sweeps._ended import Ended
 from sweeps._event_log import EventLog
-from sweeps._optuna import SearchSource
+from sweeps._optuna import UNCONFIRMED, SearchSource
 from sweeps._samplers import SAMPLERS, SCHEDULERS
 from sweeps._search import Search
 from sweeps._space import Choice, Range
@@ -354,9 +354,20 @@ def test_the_best_settings_are_trained_again_with_other_seeds(tmp_path: Path) ->
         ask.run for ask in source.asks if ask.state == "FAIL"
     ]  # a crash leaves nothing behind
 
+    assert UNCONFIRMED not in plan.notes
+
     again = begin(tmp_path, source.search)
     assert again.exhausted
     assert len(again.plan.trials) == len(plan.trials)
+
+
+@pytest.mark.usefixtures("_nothing_stored")
+@pytest.mark.parametrize("confirm", [0, 1])
+def test_a_best_without_confirmation_is_called_biased(tmp_path: Path, confirm: int) -> None:
+    source = begin(tmp_path, search_of(asks=2, confirm=confirm))
+    source.next()
+    leave(source)
+    assert UNCONFIRMED in source.plan.notes
 
 
 # The stored study
