@@ -56,7 +56,7 @@ class Ended:
             stopped = plan.stopped.get(run.spec.training_key)
             if stopped is None and cause is None:
                 return None
-            kind = "failure" if stopped is None else "stopped"
+            kind = "failure" if stopped is None or _crashed(plan, run) else "stopped"
             found = kind, {"cause": stopped or cause}
         folder = RunFolder(plan.storage, run.spec.training_key)
         described = folder.read("config") or {}
@@ -151,3 +151,9 @@ def _milliseconds(time_s: float) -> int:
 
 def _key(trial: Trial) -> str:
     return readout_key(trial.config.readout)
+
+
+def _crashed(plan: Plan, run: PlannedRun) -> bool:
+    """Return whether a search gave a run up since its worker died, in this command or before."""
+    tags = [plan.tags.get(trial.trial_key, {}) for trial in run.trials]
+    return any(of_trial.get("search_state") == "FAIL" for of_trial in tags)

@@ -29,6 +29,8 @@ from sweeps._study import COMPLETE, FAIL, PRUNED, WorkingStudy
 from sweeps._warm_start import Earlier, earlier_trials
 from trainable.run_folder import RunFolder
 
+UNCONFIRMED = "not confirmed with other seeds: the best of many on one seed is biased upward"
+
 
 class SearchSource:
     """The runs of a search, in the order of its asks, then those that confirm its best.
@@ -89,6 +91,8 @@ class SearchSource:
         traceback: TracebackType | None,
     ) -> None:
         """Wait for the stored study, and let another process drive the search."""
+        if self._confirming is None or not self.search.confirm:
+            self.plan.notes.append(UNCONFIRMED)
         self._projection.close()
         self._log.close()
 

@@ -27,8 +27,9 @@ from search_helpers import (
 )
 
 from sweeps import _projection, _samplers
+from sweeps._ended import Ended
 from sweeps._event_log import EventLog
-from sweeps._optuna import SearchSource
+from sweeps._optuna import UNCONFIRMED, SearchSource
 from sweeps._samplers import SAMPLERS, SCHEDULERS
 from sweeps._search import Search
 from sweeps._space import Choice, Range
@@ -276,6 +277,10 @@ def test_a_crash_is_told_as_failed_and_not_tried_again_by_a_restart(tmp_path: Pa
     assert (again.next(), again.exhausted) == (None, True)
     assert again.plan.stopped == {run.spec.training_key: "CUDA error"}
     assert {tags["search_state"] for tags in again.plan.tags.values()} == {"FAIL"}
+    for plan, cause in ((source.plan, "CUDA error"), (again.plan, None)):
+        ended = Ended.read(plan, run, cause)
+        assert ended is not None
+        assert (ended.status, ended.content) == ("FAILED", {"cause": "CUDA error"})
 
 
 @pytest.mark.usefixtures("_nothing_stored")
@@ -291,6 +296,9 @@ def test_a_scheduler_stops_what_lags_and_never_at_the_last_iteration(
         assert max(ask.reports) < BASE.iterations
         assert ask.run not in source.plan.pending()
         assert scheduler in source.plan.stopped[ask.training_key]
+        ended = Ended.read(source.plan, ask.run, None)
+        assert ended is not None
+        assert ended.status == "KILLED"
 
 
 @pytest.mark.usefixtures("_nothing_stored")
@@ -346,9 +354,20 @@ def test_the_best_settings_are_trained_again_with_other_seeds(tmp_path: Path) ->
         ask.run for ask in source.asks if ask.state == "FAIL"
     ]  # a crash leaves nothing behind
 
+    assert UNCONFIRMED not in plan.notes
+
     again = begin(tmp_path, source.search)
     assert again.exhausted
     assert len(again.plan.trials) == len(plan.trials)
+
+
+@pytest.mark.usefixtures("_nothing_stored")
+@pytest.mark.parametrize("confirm", [0, 1])
+def test_a_best_without_confirmation_is_called_biased(tmp_path: Path, confirm: int) -> None:
+    source = begin(tmp_path, search_of(asks=2, confirm=confirm))
+    source.next()
+    leave(source)
+    assert UNCONFIRMED in source.plan.notes
 
 
 # The stored study
