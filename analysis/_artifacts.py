@@ -15,17 +15,21 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis._figures import STYLE
 from analysis._record import finished
+from analysis._style import STYLE
 
 PNG_DPI = 200
 PACKAGES = ("matplotlib", "mlflow", "numpy", "optuna", "pandas", "scipy")
-# matplotlib stamps a PDF with the time unless told not to.
-METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {}}
+# matplotlib stamps a PDF and an SVG with the time unless told not to.
+METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None},
+    "png": {},
+    "svg": {"Date": None},
+}
 
 
 def render(figure: Figure, file_format: str) -> bytes:
-    """Return the figure as the content of a `pdf` or `png` file, the same at every call."""
+    """Return the figure as the content of a `pdf`, `png` or `svg` file, the same at every call."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(STYLE):  # the backends read some settings as they write
         figure.savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=METADATA[file_format])
@@ -54,12 +58,14 @@ def digests(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that read and draw."""
+    return {name: version(name) for name in PACKAGES}
+
+
 def render_manifest(content: Mapping[str, Any]) -> bytes:
-    """Return the manifest of all files with the versions of what drew them."""
-    packages = {name: version(name) for name in PACKAGES}
-    return (
-        json.dumps(dict(content) | {"packages": packages}, indent=2, sort_keys=True) + "\n"
-    ).encode()
+    """Return the manifest as a JSON file."""
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:

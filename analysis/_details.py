@@ -137,6 +137,8 @@ def _detail(run: str, content: bytes) -> Detail:
 
 
 def _of_history(run: str, history: list[dict[str, Any]]) -> pd.DataFrame:
+    if not all(isinstance(row.get("iteration"), int) for row in history):
+        raise RecordError(f"every row of the history of run {run} must have its iteration")
     rows = [
         (name, row["iteration"], math.nan if value is None else value)
         for row in history

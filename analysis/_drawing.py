@@ -9,6 +9,7 @@ from analysis._artifacts import render, render_csv
 from analysis._catalogue import Entry
 from analysis._material import Drawn, Material
 from analysis._record import RecordError
+from analysis._render_tables import to_csv, to_latex, to_markdown
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -18,13 +19,11 @@ class Page:
     Attributes:
         material: What it was drawn from.
         drawn: Its figures and tables, the main one first.
-        files: By name, all that is to be written of them.
         left_out: By name, why a figure or a table cannot be drawn of this sweep.
     """
 
     material: Material
     drawn: Sequence[Drawn]
-    files: dict[str, bytes]
     left_out: dict[str, str]
 
 
@@ -32,40 +31,54 @@ def draw(material: Material, entries: Sequence[Entry]) -> Page:
     """Draw what the sweep has the trials for.
 
     Raises:
-        RecordError: The sweep's main figure, the first of the entries, cannot be drawn.
+        RecordError: Nothing can be drawn; the reason is that of the main figure.
     """
     drawn: list[Drawn] = []
-    files: dict[str, bytes] = {}
     left_out: dict[str, str] = {}
     for entry in entries:
         try:
-            found = _draw(entry, material)
+            drawn.append(_draw(entry, material))
         except RecordError as error:
-            if entry is entries[0]:
-                raise
             left_out[entry.name] = str(error)
-        else:
-            drawn.append(found)
-            files |= found.files
-    return Page(material=material, drawn=drawn, files=files, left_out=left_out)
+    if not drawn:
+        raise RecordError(next(iter(left_out.values()), "the sweep varies nothing"))
+    return Page(material=material, drawn=drawn, left_out=left_out)
 
 
 def _draw(entry: Entry, material: Material) -> Drawn:
-    files: dict[str, bytes] = {}
-    title = caption = ""
-    if entry.figure is not None:
-        figure = entry.figure(material)
-        files = {f"{entry.name}.{kind}": render(figure, kind) for kind in ("pdf", "png")}
-        title, caption = figure.get_suptitle(), " ".join(figure.get_supxlabel().split())
-    table = None if entry.numbers is None else entry.numbers(material)
-    if table is not None:
-        files[f"{entry.name}.csv"] = render_csv(table)
+    return _draw_table(entry, material) if entry.figure is None else _draw_figure(entry, material)
+
+
+def _draw_figure(entry: Entry, material: Material) -> Drawn:
+    assert entry.figure is not None
+    figure = entry.figure(material)
+    files = {f"{entry.name}.{kind}": render(figure, kind) for kind in ("pdf", "png", "svg")}
+    if entry.numbers is not None:
+        files[f"{entry.name}.csv"] = render_csv(entry.numbers(material))
     return Drawn(
         name=entry.name,
-        title=title,
+        title=figure.get_suptitle(),
         sentence="",
-        caption=caption,
-        table=table,
+        caption=" ".join(figure.get_supxlabel().split()),
+        table=None,
         files=files,
+        trials=material.trials,
+    )
+
+
+def _draw_table(entry: Entry, material: Material) -> Drawn:
+    assert entry.table is not None
+    table = entry.table(material)
+    return Drawn(
+        name=entry.name,
+        title=table.attrs["title"],
+        sentence=table.attrs["finding"],
+        caption=table.attrs["caption"],
+        table=table,
+        files={
+            f"{entry.name}.csv": to_csv(table),
+            f"{entry.name}.md": to_markdown(table),
+            f"{entry.name}.tex": to_latex(table),
+        },
         trials=material.trials,
     )

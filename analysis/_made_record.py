@@ -29,7 +29,7 @@ AXES = {
     "lambda_grid": ("lambda_adv",),
     "ablation": ("adversarial", "lambda_adv", "generator"),
 }
-SEEDS = 5
+SEEDS = {"swa_grid": 10, "joint_search": 5, "lambda_grid": 5, "ablation": 1}
 # The demo preset's fields, without those of its execution.
 FIELDS = """
 dataset=shapes image_px=48 train_images=240 val_images=96 data_seed=0
@@ -103,18 +103,19 @@ def _settings(
     sweep: str, trials: int, random: np.random.Generator
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield the params that a trial changes, and its own tags."""
-    points = -(-trials // SEEDS)
+    seeds = SEEDS[sweep]
+    points = -(-trials // seeds)
     for i in range(trials):
-        point, seed = divmod(i, SEEDS)
+        point, seed = divmod(i, seeds)
         if sweep == "joint_search":
             lambda_adv, lr = 10 ** random.uniform(-3, 0), 10 ** random.uniform(-3, -1)
-            confirm = i >= trials - 3 * SEEDS
+            confirm = i >= trials - 3 * seeds
             drawn = {"swa_n": int(random.integers(1, 50)), "swa_threshold": random.uniform(0, 0.9)}
             rates = {"lr_generator": lr, "lr_discriminator": lr / 40, "seed": seed * confirm}
             tags = {"ask": i, "phase": "confirm" if confirm else "search"}
             yield drawn | rates | {"lambda_adv": lambda_adv}, tags | {"search_state": "COMPLETE"}
         elif sweep == "swa_grid":
-            rule, rest = ("eq7", "uniform")[point % 2], point // 2
+            rule, rest = ("eq7", "uniform", "ema")[point % 3], point // 3
             readout = {"swa_n": 1 + rest // 10, "swa_threshold": rest % 10 / 10}
             yield readout | {"swa_rule": rule, "seed": seed}, {}
         elif sweep == "lambda_grid":
@@ -168,12 +169,14 @@ def _add_trial(
 ) -> None:
     run = f"{parent.run_id[:8]}{number + 1:024x}"
     key = run[4:8] + run[-12:]
+    # The averages of an SWA study come from one training run per seed.
+    training = f"{params['seed']:016x}" if parent.sweep == "swa_grid" else key
     failed = number % 50 == 49
     own = {
         "kind": "trial",
         "mlflow.parentRunId": parent.run_id,
         "trial_key": key,
-        "training_key": key,
+        "training_key": training,
         "record_hash": key,
         **({"cause": "loss_mce is not finite at iteration 120"} if failed else {}),
     }

@@ -35,19 +35,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     try:
         pages = _draw(options.tracking_uri, options.sweep, cache=options.cache)
+        files = _all_files(options.tracking_uri, pages)
     except RecordError as error:
         return _refuse(str(error))
     from analysis._artifacts import write_files
 
     try:
-        write_files(Path(options.out), _all_files(pages))
+        write_files(Path(options.out), files)
     except OSError as error:
         return _refuse(f"cannot write to {options.out!r}: {error.strerror}")
     for page in pages:
         for name, reason in page.left_out.items():
             print(f"not drawn: {name}: {reason}", file=sys.stderr)
-    figures = [name for page in pages for name in page.files if name.endswith(".png")]
-    for name in reversed(figures):
+    figures = [drawn.name for page in pages for drawn in page.drawn if drawn.table is None]
+    for name in ["report.html", *(f"{figure}.png" for figure in reversed(figures))]:
         print(os.path.join(options.out, name))
     return 0
 
@@ -147,21 +148,33 @@ def _on_other_datasets(
     return {dataset: m for dataset, m in found.items() if not finished(m.trials).empty}
 
 
-def _all_files(pages: Sequence[Page]) -> dict[str, bytes]:
+def _all_files(uri: str, pages: Sequence[Page]) -> dict[str, bytes]:
     """Return all files by name, the manifest last."""
-    from analysis._artifacts import describe_sweep, digests, render_manifest
+    from analysis._artifacts import describe_sweep, digests, render_csv, render_manifest, versions
+    from analysis._report import render_report
+    from analysis._sections import section_of, shown_trials
 
-    figures, sweeps = {}, {}
+    figures: dict[str, Any] = {}
+    sweeps: dict[str, Any] = {}
     files: dict[str, bytes] = {}
     for page in pages:
-        sources = [page.material, *page.material.others.values()]
-        sweeps |= {m.trials.attrs["sweep_key"]: describe_sweep(m.trials) for m in sources}
+        sources = [page.material.trials, *(m.trials for m in page.material.others.values())]
+        sweeps |= {trials.attrs["sweep_key"]: describe_sweep(trials) for trials in sources}
+        keys = [trials.attrs["sweep_key"] for trials in sources]
         for drawn in page.drawn:
-            keys = [m.trials.attrs["sweep_key"] for m in sources]
             figures[drawn.name] = {"sweep_keys": keys, "files": digests(drawn.files)}
-        files |= page.files
-    left_out = {name: reason for page in pages for name, reason in page.left_out.items()}
-    manifest = {"figures": figures, "sweeps": sweeps, "left_out": left_out}
+            files |= drawn.files
+        trials = page.material.trials
+        files[f"{trials.attrs['sweep']}_trials.csv"] = render_csv(shown_trials(trials))
+    report = render_report([section_of(p) for p in pages], tracking_uri=uri, versions=versions())
+    files["report.html"] = report.encode()
+    manifest = {
+        "figures": figures,
+        "sweeps": sweeps,
+        "left_out": {name: why for page in pages for name, why in page.left_out.items()},
+        "files": digests(files),
+        "packages": versions(),
+    }
     return files | {"manifest.json": render_manifest(manifest)}
 
 

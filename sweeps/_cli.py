@@ -52,9 +52,9 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--gpus-per-trial",
-        type=_number(positive=False),
+        type=_share,
         metavar="X",
-        help="share of a GPU (default: 1 where there is one)",
+        help="share of a GPU (default: 1 where there is one); `auto` measures how many runs fit",
     )
     parser.add_argument(
         "--time-budget",
@@ -114,6 +114,10 @@ def tracking_uri(text: str) -> str:
             f"must begin with one of {', '.join(STORES)} and `://`, but got {text!r}"
         )
     return text
+
+
+def _share(text: str) -> float | str:
+    return text if text == "auto" else _number(positive=False)(text)
 
 
 def _number(*, positive: bool) -> Callable[[str], float]:

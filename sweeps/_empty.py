@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ class EmptyTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Remember whose outcome to write."""
-        self._spec = RunSpec.from_primitives(config["spec"])
+        self._spec = RunSpec.from_primitives(json.loads(config["spec"]))
         self._run_storage = Path(config["storage"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -76,6 +76,12 @@ def describe(plan: Plan, measure: Measure | None = None) -> str:
     return "\n".join(lines)
 
 
+def device_bytes(run: PlannedRun, plan: Plan) -> int:
+    """Return what a training run keeps on its GPU, activations left out."""
+    averages = 0 if plan.base.averages_on == "host" else _averages_bytes(run, plan)
+    return _state_bytes(run, plan) + averages
+
+
 def _times(plan: Plan, pending: Sequence[PlannedRun], measure: Measure | None) -> list[str]:
     """Return the lines on time: of what is to be trained, and of one training per trial."""
     naive = f"naive sweep:     {len(plan.trials)} training runs, one per trial"

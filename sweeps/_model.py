@@ -109,8 +109,9 @@ def _signature(classes: int) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    images = TensorSpec(np.dtype("uint8"), (-1, 3, -1, -1), "images")
-    logits = TensorSpec(np.dtype("float32"), (-1, classes, -1, -1), "logits")
+    # Without names: MLflow would make a mapping of a named array, which its own wrapper refuses.
+    images = TensorSpec(np.dtype("uint8"), (-1, 3, -1, -1))
+    logits = TensorSpec(np.dtype("float32"), (-1, classes, -1, -1))
     return ModelSignature(inputs=Schema([images]), outputs=Schema([logits]))
 
 

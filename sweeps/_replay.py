@@ -36,7 +36,7 @@ REPLAYS = 20
 # A replay that found nothing by then has gone through the table many times.
 MAX_ASKS = 400
 CONFIDENCE = 0.95
-# 4 x 3 x 3 settings over joint_search's space: 36 runs, 4 to 6 minutes on two cores.
+# 4 x 3 x 3 settings over joint_search's space: 36 runs, 6 minutes on two cores.
 LAMBDAS = (0.0005, 0.006, 0.08, 1.0)
 FACTORS = (0.25, 1.0, 4.0)  # of the preset's learning rates
 

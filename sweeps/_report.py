@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ray
 from ray import tune
@@ -14,9 +14,6 @@ from sweeps._plan import Plan, PlannedRun
 from sweeps._screen import Execution, Screen
 from sweeps._searcher import Traffic
 from trainable.training_run import summary
-
-if TYPE_CHECKING:
-    from sweeps._run import Slots
 
 
 class Report(tune.Callback):
@@ -28,7 +25,8 @@ class Report(tune.Callback):
         screen: Is told what happens.
         execution: Is given causes of failures, seconds and memory.
         on_outcome: Called for each run that ended, with the cause if its worker failed.
-        slots: What a run takes, and how long its worker may be silent.
+        gpus: That a run takes.
+        hang_timeout_s: A worker that sends no report for so long is killed, and its run retried.
     """
 
     def __init__(
@@ -38,14 +36,17 @@ class Report(tune.Callback):
         screen: Screen,
         execution: Execution,
         on_outcome: Callable[[PlannedRun, str | None], None],
-        slots: Slots,
+        *,
+        gpus: float,
+        hang_timeout_s: float,
     ) -> None:
         self.plan = plan
         self.traffic = traffic
         self.screen = screen
         self.execution = execution
         self.on_outcome = on_outcome
-        self.slots = slots
+        self.gpus = gpus
+        self.hang_timeout_s = hang_timeout_s
         self._heard: dict[str, tuple[Any, float]] = {}  # trial and time of its last sign of life
         self._hung: set[str] = set()
         self._busy_s: dict[str, float] = {}
@@ -71,7 +72,7 @@ class Report(tune.Callback):
         self._heard[key] = trial, time.monotonic()
         self._busy_s[key] = self._busy_s.get(key, 0.0) + result["busy_s"]
         self.execution.busy_s += result["busy_s"]
-        self.execution.gpu_s += result["busy_s"] * self.slots.gpus
+        self.execution.gpu_s += result["busy_s"] * self.gpus
         self.execution.rss_gb = max(self.execution.rss_gb, result["rss_gb"])
         self.screen.progressed(key, result["run_iteration"], result["val/miou"])
 
@@ -100,7 +101,7 @@ class Report(tune.Callback):
         cause = _last_line(trial.error_file)
         if key in self._hung:
             cause = (
-                f"its worker sent no report for {self.slots.hang_timeout_s:g} s and was killed, as "
+                f"its worker sent no report for {self.hang_timeout_s:g} s and was killed, as "
                 "often as it was tried; give --hang-timeout more seconds if it needs them"
             )
         self._forget(key)
@@ -111,7 +112,7 @@ class Report(tune.Callback):
         for key in list(self.traffic.crowded_out):
             self._fail(
                 key,
-                f"CUDA ran out of memory with {self.slots.gpus:g} GPUs; lower batch_size or "
+                f"CUDA ran out of memory with {self.gpus:g} GPUs; lower batch_size or "
                 "crop_px, or set averages_on=host or data_device=host",
             )
 
@@ -125,7 +126,7 @@ class Report(tune.Callback):
         now = time.monotonic()
         for key, (trial, heard) in list(self._heard.items()):
             actor = trial.temporary_state.ray_actor
-            if now - heard > self.slots.hang_timeout_s and actor is not None:
+            if now - heard > self.hang_timeout_s and actor is not None:
                 self._hung.add(key)
                 del self._heard[key]
                 ray.kill(actor)

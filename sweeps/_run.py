@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -24,6 +24,7 @@ from sweeps._cluster import ClusterError, check_answers, check_storage, room, tr
 from sweeps._plan import Plan, PlannedRun
 from sweeps._screen import Execution, Screen
 from sweeps._source import Source
+from trainable.identity import RunSpec
 
 if TYPE_CHECKING:
     from sweeps._budget import Budget
@@ -51,11 +52,14 @@ class ExecutorError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a training run may take, and where."""
+    """What a training run may take, and where.
+
+    `gpus_per_trial=auto` is measured: as many runs on each GPU as its memory and the CPUs allow.
+    """
 
     address: str | None
     cpus_per_trial: float
-    gpus_per_trial: float | None
+    gpus_per_trial: float | Literal["auto"] | None
     max_concurrent: int | None
     time_budget_s: float | None
     gpu_hours: float | None = None
@@ -95,13 +99,16 @@ def check_resources(resources: Resources) -> None:
 
 
 @contextmanager
-def ray_slots(resources: Resources, wanted: int, storage: Path | None = None) -> Iterator[Slots]:
+def ray_slots(
+    resources: Resources, wanted: int, storage: Path | None = None, largest: RunSpec | None = None
+) -> Iterator[Slots]:
     """Start Ray, or join a cluster, and give it back at the end.
 
     Args:
         resources: What a training run may take, and where.
         wanted: Training runs to do.
         storage: The folder of run folders, which all nodes of a cluster must see.
+        largest: What is measured for `gpus_per_trial=auto`.
 
     Raises:
         ExecutorError: Ray cannot be reached or lacks the resources, or a node the storage.
@@ -117,6 +124,8 @@ def ray_slots(resources: Resources, wanted: int, storage: Path | None = None) ->
         slots = _slots(nodes, resources, wanted)
         if resources.address is not None and storage is not None:
             check_storage(storage)
+        if resources.gpus_per_trial == "auto" and largest is not None:
+            slots = _slots(nodes, _packed(nodes, resources, largest), wanted)
         yield slots
     except ClusterError as error:
         raise ExecutorError(str(error)) from error
@@ -160,7 +169,15 @@ def execute(
     started = time.monotonic()
     with _sigterm_interrupts():
         for roomier in _shares(traffic, slots):
-            report = Report(plan, traffic, screen, execution, on_outcome, roomier)
+            report = Report(
+                plan,
+                traffic,
+                screen,
+                execution,
+                on_outcome,
+                gpus=roomier.gpus,
+                hang_timeout_s=slots.hang_timeout_s,
+            )
             _fit(trainable or SegmentationTrainable, plan, traffic, roomier, budget, report)
             if execution.spent:
                 break
@@ -255,6 +272,12 @@ def _slots(nodes: Sequence[Mapping[str, float]], resources: Resources, wanted: i
         ExecutorError: Not even one fits.
     """
     gpus = resources.gpus_per_trial
+    if gpus == "auto":
+        gpus = 1.0  # until it is measured
+        if not any(node.get("GPU") for node in nodes):
+            raise ExecutorError(
+                "--gpus-per-trial auto needs a GPU to measure on, but there is none; leave it out"
+            )
     if gpus is None:
         gpus = 1.0 if any(node.get("GPU") for node in nodes) else 0.0
     fit = room(nodes, resources.cpus_per_trial, gpus)
@@ -276,12 +299,47 @@ def _slots(nodes: Sequence[Mapping[str, float]], resources: Resources, wanted: i
     )
 
 
+def _packed(
+    nodes: Sequence[Mapping[str, float]], resources: Resources, largest: RunSpec
+) -> Resources:
+    """Return the resources with the share of a GPU that the largest run was measured to need.
+
+    Raises:
+        ExecutorError: It does not train on a whole GPU.
+    """
+    import ray
+
+    from sweeps._gpu_share import measure, share
+
+    # A process that is used once: it gives the GPU's memory back when it ends.
+    probe = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=1, max_calls=1)(measure)
+    try:
+        reserved, total = ray.get(probe.remote(largest.to_primitives()))
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ExecutorError(
+            f"--gpus-per-trial auto trains a few iterations on a whole GPU, but {reason}; "
+            "give a number"
+        ) from error
+    node = min(
+        (node for node in nodes if node.get("GPU")), key=lambda node: node["CPU"] / node["GPU"]
+    )
+    gpus = share(
+        reserved,
+        total,
+        cpus=node["CPU"],
+        gpus=node["GPU"],
+        cpus_per_trial=resources.cpus_per_trial,
+    )
+    return dataclasses.replace(resources, gpus_per_trial=gpus)
+
+
 def _cpus() -> int:
     return len(os.sched_getaffinity(0))
 
 
 def _trial_name(trial: Any) -> str:
-    key: str = trial.config["spec"]["training_key"]
+    key: str = trial.config["training_key"]
     return key
 
 

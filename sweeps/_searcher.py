@@ -5,6 +5,7 @@ Tune pickles searcher and scheduler for a restore that is never asked for; they 
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -123,7 +124,9 @@ class SourceSearcher(Searcher):
         """Return what a worker needs to know of the next run."""
         run = self.traffic.draw()
         if run is not None:
-            return {"spec": run.spec.to_primitives()}
+            # As text: of every number in a config Tune keeps statistics, for each trial.
+            text = json.dumps(run.spec.to_primitives())
+            return {"training_key": run.spec.training_key, "spec": text}
         finished: Any = Searcher.FINISHED
         return finished if self.traffic.over else None
 

@@ -16,6 +16,7 @@ from rich.console import Console, RenderableType
 
 from sweeps._conclusion import Conclusion, draw, look_at
 from sweeps._estimate import describe
+from sweeps._gpu_share import largest
 from sweeps._manifest import changes
 from sweeps._plan import Plan, make_plan
 from sweeps._probe import probe
@@ -165,7 +166,9 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
             if not limited.exhausted:
                 wanted = len(pending) if isinstance(source, Listed) else MANY
                 resources = _resources(options)
-                slots = stack.enter_context(ray_slots(resources, wanted, plan.storage))
+                measured = largest(plan) if resources.gpus_per_trial == "auto" else None
+                ready = ray_slots(resources, wanted, plan.storage, measured)
+                slots = stack.enter_context(ready)
             plan.storage.mkdir(parents=True, exist_ok=True)
             stack.enter_context(publisher)
             if isinstance(source, AbstractContextManager):

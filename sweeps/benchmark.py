@@ -39,7 +39,7 @@ RSS_EVERY = 100  # trials between two looks at the driver's memory
 def main() -> int:
     """Run the benchmark that the command line names, and return the exit code."""
     options = _parser().parse_args()
-    print(json.dumps(options.benchmark(options), indent=1))
+    sys.stdout.write(f"{json.dumps(options.benchmark(options), indent=1)}\n")
     return OK
 
 

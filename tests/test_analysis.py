@@ -281,22 +281,32 @@ def test_caption_says_that_one_seed_has_no_interval() -> None:
 def test_same_record_gives_same_bytes_and_a_manifest_of_its_runs(
     record: str, tmp_path: Path
 ) -> None:
-    done = run_script(["--tracking-uri", record, "--out", "one/"], tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "one/fig4.png"
-    assert make_figures.main(["--tracking-uri", record, "--out", str(tmp_path / "two")]) == 0
+    asked = ["--tracking-uri", record, "--sweep", "lambda_grid"]
+    done = run_script([*asked, "--out", "one/"], tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == ["one/report.html", "one/fig4.png"]
+    assert done.stderr.splitlines() == [
+        "not drawn: lambda_grid_health: every trial must have the param adversarial"
+    ]
+    assert make_figures.main([*asked, "--no-cache", "--out", str(tmp_path / "two")]) == 0
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / f).iterdir()} for f in ("one", "two"))
-    assert sorted(one) == ["fig4.csv", "fig4.pdf", "fig4.png", "manifest.json"]
     assert one == two
+    figure = {f"fig4.{kind}" for kind in ("csv", "pdf", "png", "svg")}
+    table = {f"lambda_grid_summary.{kind}" for kind in ("csv", "md", "tex")}
+    others = {"lambda_grid_trials.csv", "manifest.json", "report.html"}
+    assert one.keys() == figure | table | others
 
     manifest = json.loads(one["manifest.json"])
-    entry, frame = manifest["figures"]["fig4"], load_trials(record)
-    assert entry["run_ids"] == sorted(frame["run_id"])
-    assert entry["parent_run_id"] == frame.attrs["parent_run_id"]
-    assert (entry["code_versions"], entry["data_fingerprints"]) == (["c1"], ["d1"])
-    digests = {name: hashlib.sha256(one[name]).hexdigest() for name in one}
-    assert entry["files"] == {n: digests[n] for n in ("fig4.csv", "fig4.pdf", "fig4.png")}
-    assert sorted(manifest["packages"]) == ["matplotlib", "mlflow", "pandas"]
+    frame = load_trials(record)
+    (key,) = manifest["figures"]["fig4"]["sweep_keys"]
+    sweep = manifest["sweeps"][key]
+    assert sweep["run_ids"] == sorted(frame["run_id"])
+    assert sweep["parent_run_id"] == frame.attrs["parent_run_id"]
+    assert (sweep["code_versions"], sweep["data_fingerprints"]) == (["c1"], ["d1"])
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in one.items()}
+    assert manifest["figures"]["fig4"]["files"] == {name: digests[name] for name in figure}
+    assert manifest["files"] == {n: d for n, d in digests.items() if n != "manifest.json"}
+    assert set(manifest["packages"]) >= {"matplotlib", "mlflow", "optuna", "pandas", "scipy"}
 
 
 def run_script(argv: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -321,7 +331,7 @@ def test_missing_database_is_refused_and_not_created(tmp_path: Path) -> None:
         (["--sweep", "lamda"], "it holds: ablation, joint_search, lambda_grid, swa_grid"),
         (["--sweep", "ablation"], "no finished trials yet (0 of 9)"),
         (["--sweep", "joint_search"], "has schema 2, but this version reads up to 1"),
-        (["--sweep", "swa_grid"], "no figure of its own"),
+        ([], "has schema 2, but this version reads up to 1"),
         (["--sweep", "lambda_grid", "a" * 16], "one sweep per figure"),
     ],
 )
@@ -381,7 +391,8 @@ def test_output_that_is_a_file_is_refused(
     record: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").touch()
-    assert make_figures.main(["--tracking-uri", record, "--out", str(tmp_path / "out")]) == 2
+    asked = ["--tracking-uri", record, "--sweep", "lambda_grid"]
+    assert make_figures.main([*asked, "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.startswith("error: cannot write to ")
 
 

@@ -22,7 +22,7 @@ from sweeps._search_options import search_source
 from sweeps._space import Axis, Choice, Range, Space
 from sweeps._warm_start import read_point
 from sweeps.joint_search import QUESTION, axes, parser, source
-from trainable.config import ConfigError
+from trainable.config import DEFAULTS, ConfigError
 from trainable.config_files import load_config, presets
 
 SCRIPT = Path(__file__).parents[1] / "sweeps" / "joint_search.py"
@@ -83,6 +83,15 @@ def test_a_rule_among_fields_is_tried_at_the_corners() -> None:
     space = Space(axes={"scale_min": Range(0.5, 1.5), "scale_max": Range(1.0, 2.0)})
     with pytest.raises(ConfigError, match=r"at scale_min=1.5, scale_max=1.0: `scale_min <= "):
         space.check(BASE)
+
+
+def test_with_many_axes_each_is_tried_alone() -> None:
+    rates = [name for name in DEFAULTS if name.startswith(("lr_", "adam_", "loss_", "poly_"))]
+    wide = {name: Range(0.1, 0.2) for name in [*rates, "momentum", "weight_decay", "scale_min"]}
+    assert len(wide) > 10
+    Space(axes=wide).check(BASE)
+    with pytest.raises(ConfigError, match="`0 <= momentum < 1` must hold"):
+        Space(axes=wide | {"momentum": Range(0.1, 1.0)}).check(BASE)
 
 
 def test_a_space_of_readouts_alone_is_not_searched() -> None:

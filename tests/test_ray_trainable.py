@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small import small_config, spec_of
 from test_run_folder import numbers, train
 
@@ -31,7 +32,12 @@ run.close()
 
 
 def tune_config(spec: RunSpec, storage: Path) -> dict[str, Any]:
-    return {"spec": spec.to_primitives(), "storage": str(storage), "threads": 1, "gpu_share": 0.0}
+    return {
+        "spec": json.dumps(spec.to_primitives()),
+        "storage": str(storage),
+        "threads": 1,
+        "gpu_share": 0.0,
+    }
 
 
 def run_to_end(trainable: SegmentationTrainable) -> dict[str, Any]:
@@ -96,6 +102,74 @@ def test_a_fault_in_the_midst_of_an_iteration_saves_nothing_of_it(
 
 def _out_of_memory(*_: Any) -> None:
     raise MemoryError
+
+
+def test_each_validation_is_reported_once_and_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(small_config())
+    for report_s, folder in ((0.0, "often"), (60.0, "once")):
+        monkeypatch.setattr("trainable.ray_trainable.REPORT_S", report_s)
+        actor = SegmentationTrainable(tune_config(spec, tmp_path / folder))
+        reported: list[list[float]] = []
+        reports = 0
+        while True:
+            report = actor.step()
+            reports += 1
+            reported += report["validations"]
+            if report["done"]:
+                break
+        history = numbers(spec, tmp_path / folder)["history"]
+        assert reported == [[r["iteration"], r["val/miou"]] for r in history if "val/miou" in r]
+        assert (reports == 1) == (folder == "once")
+
+
+def test_a_run_that_goes_on_reports_its_validations_from_the_first_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainable.ray_trainable.REPORT_S", 0.0)
+    spec = spec_of(small_config())
+    actor = SegmentationTrainable(tune_config(spec, tmp_path))
+    for _ in range(2):
+        actor.step()
+    actor.cleanup()
+    again = SegmentationTrainable(tune_config(spec, tmp_path))
+    assert [iteration for iteration, _ in again.step()["validations"]] == [4]
+
+
+def test_a_run_that_is_stopped_leaves_its_history_and_no_new_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainable.ray_trainable.REPORT_S", 0.0)
+    stopped = spec_of(small_config(checkpoint_every=1000))
+    actor = SegmentationTrainable(tune_config(stopped, tmp_path))
+    while not actor.step()["validations"]:
+        pass
+    actor.reset_config(tune_config(spec_of(small_config(seed=1)), tmp_path))
+    folder = RunFolder(tmp_path, stopped.training_key)
+    history = folder.read("metrics")
+    assert history is not None
+    assert "val/miou" in history["history"][-1]
+    assert folder.checkpoints() == []
+    run_to_end(actor)
+
+
+def test_a_run_without_gpu_memory_says_so_and_leaves_its_folder_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(small_config())
+    actor = SegmentationTrainable(tune_config(spec, tmp_path / "crowded"))
+    with monkeypatch.context() as patch:
+        patch.setattr("trainable.trainer.label_maps", _out_of_gpu_memory)
+        report = actor.step()
+    assert report["done"]
+    assert report["out_of_memory"] == "CUDA out of memory"
+    assert RunFolder(tmp_path / "crowded", spec.training_key).read("failure") is None
+    assert train(spec, tmp_path / "crowded") == train(spec, tmp_path / "straight")
+
+
+def _out_of_gpu_memory(*_: Any) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory")
 
 
 def test_a_diverged_run_is_done_with_its_cause_and_not_tried_again(tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ def trained(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> Plan:
         storage=tmp_path / "runs",
     )
     with closing(TrainingRun(plan.runs[0].spec, plan.storage)) as run:
-        run.advance(at_least_s=600)
+        while not run.complete:
+            run.advance(at_least_s=600)
     with monkeypatch.context() as patch:
         patch.setattr("sweeps._publisher._log_model", lambda *_: None)
         assert publish(plan, uri) == []
@@ -138,7 +139,7 @@ def test_a_failed_trial_and_other_fields_are_refused(
     assert run(repeat, monkeypatch, uri, id_of(uri)) == 2
     assert "is FAILED (train/loss_adv must stay finite)" in capsys.readouterr().err
     finish(plan, plan.runs[0])
-    publish(plan, uri)
+    publish(plan_of(tmp_path / "runs", grid([0.01])), uri)
     assert run(repeat, monkeypatch, uri, id_of(uri), "--set", "seed=1") == 2
     assert "but got 'seed'" in capsys.readouterr().err
     assert run(repeat, monkeypatch, "sqlite:///nowhere.db", "0" * 32) == 2
@@ -194,7 +195,7 @@ def test_a_model_whose_run_folder_is_elsewhere_is_refused_in_one_line(
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_every_generator_is_exported_for_any_size(generator: str) -> None:
     torch.manual_seed(0)
-    config = small_config(generator=generator)
+    config = small_config(generator=generator, image_px=32, crop_px=32)
     network = build_generator(config, 3).eval().requires_grad_(False)
     module = Segmenter(network, caffe=config.is_caffe)
     example = torch.zeros(EXAMPLE, dtype=torch.uint8)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -12,11 +15,13 @@ from typing import Any
 import pytest
 from record_helpers import grid, plan_of
 from rich.console import Console
-from small import small_config
+from small import small_config, spec_of
 from test_run_folder import numbers, train
 from test_searcher import Scripted
 
+from sweeps._cluster import room
 from sweeps._plan import Plan, make_plan
+from sweeps._gpu_share import largest, measure, share
 from sweeps._run import RAY_SETTINGS, ExecutorError, Resources, Slots, _slots, execute
 from sweeps._screen import Execution, Screen
 from trainable import datasets
@@ -51,6 +56,54 @@ def test_shares_of_gpus_fit_by_gpu_and_by_cpu() -> None:
         _slots(nodes, resources(gpus_per_trial=2), wanted=9)
 
 
+def test_auto_needs_a_gpu_to_measure_on() -> None:
+    with pytest.raises(ExecutorError, match="auto needs a GPU to measure on, but there is none"):
+        _slots([{"CPU": 8.0}], resources(gpus_per_trial="auto"), wanted=9)
+    node = {"CPU": 8.0, "GPU": 1.0}
+    assert _slots([node], resources(gpus_per_trial="auto"), wanted=9).gpus == 1.0
+
+
+GB = 1e9
+
+
+@pytest.mark.parametrize(
+    ("reserved", "cpus", "cpus_per_trial", "runs"),
+    [
+        (10 * GB, 64, 1, 6),  # 80 / (1.15 * 10 + 0.6) = 6.6
+        (10 * GB, 4, 1, 4),
+        (10 * GB, 4, 2, 2),
+        (45 * GB, 64, 1, 1),
+        (200 * GB, 64, 1, 1),
+    ],
+)
+def test_as_many_runs_share_a_gpu_as_its_memory_and_the_cpus_allow(
+    reserved: float, cpus: float, cpus_per_trial: float, runs: int
+) -> None:
+    taken = share(reserved, 80 * GB, cpus=cpus, gpus=1, cpus_per_trial=cpus_per_trial)
+    assert int(1 / taken) == runs
+    assert room([{"CPU": 640.0, "GPU": 1.0}], 1, taken) == runs
+
+
+def test_shares_are_of_one_gpu_where_a_node_has_several() -> None:
+    assert share(GB, 80 * GB, cpus=8, gpus=4, cpus_per_trial=1) == 0.5
+
+
+def test_the_largest_run_is_measured_and_where_there_is_none_the_base(tmp_path: Path) -> None:
+    few, many = grid([0.01], seeds=(0,)), grid([0.01], seeds=(1,))
+    many += [dataclasses.replace(many[0], swa_n=n) for n in (3, 7, 9)]
+    plan = plan_of(tmp_path, few + many)
+    assert largest(plan).config.seed == 1
+    assert len(largest(plan).readouts) == 4
+    nothing = plan_of(tmp_path, [])
+    assert largest(nothing).config == nothing.base.canonical()
+
+
+@pytest.mark.gpu
+def test_a_probe_reads_what_a_training_reserves() -> None:
+    reserved, total = measure(spec_of(small_config(device="cuda")).to_primitives())
+    assert 0 < reserved < total
+
+
 # What becomes of runs, with Ray
 
 
@@ -62,7 +115,7 @@ def _ray() -> Iterator[None]:
 
     ray.init(
         address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
     )  # fmt: skip
     yield
     ray.shutdown()
@@ -74,7 +127,7 @@ def trainable_of(step: Any) -> type:
 
     class Stub(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
-            self.given = config
+            self.given = config | {"spec": json.loads(config["spec"])}
             self.steps = 0
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:

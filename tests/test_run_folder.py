@@ -85,6 +85,29 @@ def test_a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_each_call_after_the_last_iteration_validates_one_network(tmp_path: Path) -> None:
+    """Two readouts, then the raw weights; an interruption among them loses nothing else."""
+    spec = spec_of(small_config(), small_config(swa_n=3))
+    straight = train(spec, tmp_path / "straight")
+    run = TrainingRun(spec, tmp_path / "stopped")
+    while not run.trainer.finished:
+        run.advance()
+    for _ in range(2):
+        run.advance()
+        assert not run.complete
+        assert run.folder.read("result") is None
+    run.close()
+    again = TrainingRun(spec, tmp_path / "stopped")
+    assert again.trainer.finished
+    calls = 0
+    while not again.complete:
+        again.advance()
+        calls += 1
+    again.close()
+    assert calls == 3
+    assert numbers(spec, tmp_path / "stopped") == straight
+
+
 def test_an_unfinished_folder_keeps_its_two_newest_checkpoints(tmp_path: Path) -> None:
     run = TrainingRun(spec_of(small_config(checkpoint_every=1)), tmp_path)
     for _ in range(4):  # records at 3, 4, 6, 8

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections import deque
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
 from record_helpers import grid, plan_of
 
 from sweeps._plan import PlannedRun
-from sweeps._searcher import Searcher, SourceScheduler, SourceSearcher, TrialScheduler, Traffic
+from sweeps._searcher import SourceScheduler, SourceSearcher, Traffic
 from sweeps._source import Listed
+
+FINISHED: Any = Searcher.FINISHED
 
 
 class Scripted:
@@ -58,8 +63,11 @@ def test_a_searcher_suggests_the_runs_of_its_source_and_then_is_finished(tmp_pat
     runs = runs_of(tmp_path, 2)
     searcher = SourceSearcher(Traffic(source=Listed(runs)))
     for run in runs:
-        assert searcher.suggest("id") == {"spec": run.spec.to_primitives()}
-    assert searcher.suggest("id") == Searcher.FINISHED
+        suggested = searcher.suggest("id")
+        assert suggested is not None
+        assert suggested["training_key"] == run.spec.training_key
+        assert json.loads(suggested["spec"]) == run.spec.to_primitives()
+    assert searcher.suggest("id") == FINISHED
 
 
 def test_a_searcher_waits_while_its_source_waits_for_the_end_of_a_run(tmp_path: Path) -> None:
@@ -71,7 +79,7 @@ def test_a_searcher_waits_while_its_source_waits_for_the_end_of_a_run(tmp_path: 
     assert searcher.suggest("id") is None
     traffic.end(run.spec.training_key, None)
     source.will_be_exhausted = True
-    assert searcher.suggest("id") == Searcher.FINISHED
+    assert searcher.suggest("id") == FINISHED
 
 
 def test_a_source_that_waits_for_nothing_is_an_error_and_no_endless_wait(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ every random number follows from seed and iteration and all state lives in the t
 
 from __future__ import annotations
 
+import json
 import resource
 import time
 import traceback
@@ -27,13 +28,13 @@ class SegmentationTrainable(tune.Trainable):
     """Trains one `RunSpec` in its run folder, which alone holds the truth; Ray keeps no checkpoint.
 
     A retry is a fresh start that goes on from the run folder's last good checkpoint. The config
-    has `spec`, a RunSpec in primitives, `storage`, the folder of run folders, `threads`, and
+    has `spec`, a RunSpec as JSON, `storage`, the folder of run folders, `threads`, and
     `gpu_share`, what of a GPU this process may fill.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
         """Remember what to train; it is opened at the first step, where a fault is retried."""
-        self._spec = RunSpec.from_primitives(config["spec"])
+        self._spec = RunSpec.from_primitives(json.loads(config["spec"]))
         self._run_storage = Path(config["storage"])
         self._threads: int = config["threads"]
         self._gpu_share: float = config["gpu_share"]

@@ -1,0 +1,118 @@
+"""Clusters: refused in a line where they cannot do it; a node that dies changes no number."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_sweep import DEADLINE_S, LONG, command, results, sweep
+
+from sweeps import _cluster
+from sweeps._cluster import ClusterError, _look, check_answers, room
+from sweeps._run import RAY_SETTINGS
+
+
+@pytest.mark.parametrize("address", ["nowhere", "ray://head:10001", "head:", "head:http"])
+def test_an_address_of_another_form_is_refused(address: str) -> None:
+    with pytest.raises(ClusterError, match="must be HOST:PORT or auto"):
+        check_answers(address)
+
+
+def test_an_address_where_nothing_listens_is_refused_in_one_line() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+    with pytest.raises(ClusterError, match=r"does not answer: .*refused; start one") as refused:
+        check_answers(address)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_address_where_something_else_listens_is_refused_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_cluster, "ANSWER_S", 0.5)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        with pytest.raises(ClusterError, match="says nothing for"):
+            check_answers(f"127.0.0.1:{mute.getsockname()[1]}")
+
+
+def test_what_two_waits_take_in_all_is_below_20_seconds() -> None:
+    assert _cluster.CONNECT_S + _cluster.ANSWER_S < 20
+
+
+def test_room_is_counted_by_node_and_shares_lose_nothing_to_rounding() -> None:
+    assert room([{"CPU": 1.0}, {"CPU": 1.0}], cpus=2, gpus=0) == 0
+    assert room([{"CPU": 100.0, "GPU": 1.0}], cpus=1, gpus=0.1) == 10
+    assert room([{"CPU": 3.0, "GPU": 8.0}, {"CPU": 64.0}], cpus=1, gpus=1) == 3
+
+
+def test_a_node_says_why_it_cannot_use_the_storage(tmp_path: Path) -> None:
+    token = tmp_path / ".seen-1"
+    assert _look(str(token)) == "says: No such file or directory"
+    token.write_text("another")
+    assert _look(str(token)) == "sees another file"
+    token.write_text(token.name)
+    assert _look(str(token)) is None
+    assert list(tmp_path.iterdir()) == [token]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Two nodes of one CPU each, on this machine."""
+    environment = os.environ | RAY_SETTINGS
+    token = [sys.executable, "-m", "ray.scripts.scripts", "get-auth-token", "--generate"]
+    subprocess.run(token, env=environment, check=True, capture_output=True)
+    os.environ.update(RAY_SETTINGS)
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_cluster_without_the_room_asked_for_is_refused_at_once(
+    cluster: Any, tmp_path: Path
+) -> None:
+    asked = sweep(tmp_path, "--address", cluster.address, "--cpus-per-trial", "2")
+    assert asked.returncode == 2
+    assert "the largest of 2 nodes has 1 and 0" in asked.stderr
+    asked = sweep(tmp_path, "--address", cluster.address, "--gpus-per-trial", "1")
+    assert asked.returncode == 2
+    assert "needs 1 CPUs and 1 GPUs" in asked.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_in_a_sweep_changes_no_number(cluster: Any, tmp_path: Path) -> None:
+    alone, two = tmp_path / "alone", tmp_path / "two"
+    for folder in (alone, two):
+        folder.mkdir()
+    assert sweep(alone, "--no-figures", settings=LONG).returncode == 0
+    driver = subprocess.Popen(
+        [*command(settings=LONG), "--no-figures", "--address", cluster.address],
+        cwd=two,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + DEADLINE_S
+    while len({path.parent for path in two.glob("runs/*/checkpoint-*.pt")}) < 2:
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+    said, _ = driver.communicate(timeout=DEADLINE_S)
+    assert driver.returncode == 0, said
+    assert len(results(two)) == 4
+    assert results(two) == results(alone)
