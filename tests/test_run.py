@@ -20,8 +20,8 @@ from test_run_folder import numbers, train
 from test_searcher import Scripted
 
 from sweeps._cluster import room
-from sweeps._plan import Plan, make_plan
 from sweeps._gpu_share import largest, measure, share
+from sweeps._plan import Plan, make_plan
 from sweeps._run import RAY_SETTINGS, ExecutorError, Resources, Slots, _slots, execute
 from sweeps._screen import Execution, Screen
 from trainable import datasets
