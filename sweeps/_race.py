@@ -43,7 +43,7 @@ class Race:
         self._check()
         self._left = deque(plan.pending())
         self._under_way: set[str] = set()
-        self._over = False
+        self._over = self._cut_off = False
         self._begin_rounds()
 
     def _check(self) -> None:
@@ -58,12 +58,12 @@ class Race:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the race is decided, or its limit reached."""
-        return self._over
+        """Whether the race is decided, its limit reached, or a run of it cut off."""
+        return self._over or self._cut_off
 
     def next(self) -> PlannedRun | None:
         """Return the next run of the round; None while the round ends."""
-        if not self._left:
+        if self._cut_off or not self._left:
             return None
         run = self._left.popleft()
         self._under_way.add(run.spec.training_key)
@@ -74,8 +74,12 @@ class Race:
         return False
 
     def ended(self, run: PlannedRun, cause: str | None) -> None:
-        """Begin the next round when this was the last run of one."""
+        """Begin the next round when this was the last run of one.
+
+        A run that a budget cut off has no outcome: nothing is decided without it.
+        """
         self._under_way.discard(run.spec.training_key)
+        self._cut_off = self._cut_off or (cause is None and self._plan.outcome(run) is None)
         self._begin_rounds()
 
     def in_words(self) -> str:
@@ -90,7 +94,7 @@ class Race:
 
     def _begin_rounds(self) -> None:
         """Add rounds until one has a run to be trained, or the race is over."""
-        while not (self._left or self._under_way or self._over):
+        while not (self._left or self._under_way or self.exhausted):
             runs = self._plan.add(self._next_seeds())
             self._left.extend(run for run in runs if self._plan.outcome(run) is None)
             self._over = not runs

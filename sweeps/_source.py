@@ -70,6 +70,7 @@ class Limited:
 
     def __init__(self, source: Source, plan: Plan, most: int) -> None:
         self._source = source
+        self._plan = plan
         self._most = most
         self._under_way: dict[str, int] = {}
         pending = {run.spec.training_key for run in plan.pending()}
@@ -103,6 +104,8 @@ class Limited:
 
     def ended(self, run: PlannedRun, cause: str | None) -> None:
         """Count the trials of a run that has an outcome, and pass its end on."""
-        trials = self._under_way.pop(run.spec.training_key)
-        self._ended += trials if cause is None else 0
+        key = run.spec.training_key
+        trials = self._under_way.pop(key)
+        if key in self._plan.stopped or self._plan.outcome(run) is not None:
+            self._ended += trials
         self._source.ended(run, cause)

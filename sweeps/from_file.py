@@ -192,12 +192,11 @@ def _axis(field: str, value: Any) -> Axis:
     for key in axis:
         if key not in RANGE_KEYS:
             raise ConfigError(f"unknown key {key!r} of {field}; {suggest(str(key), RANGE_KEYS)}")
-    ends: list[Any] = [axis.get("low"), axis.get("high")]
     try:
-        low, high = (float(end) for end in ends)  # 1e-3 is text in YAML 1.1
-    except (TypeError, ValueError) as error:
+        low, high = float(axis["low"]), float(axis["high"])  # 1e-3 is text in YAML 1.1
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"`{field}: {{low: number, high: number}}` must hold, but got {ends}"
+            f"`{field}: {{low: number, high: number}}` must hold, but got {dict(axis)}"
         ) from error
     if not isinstance(axis.get("log", False), bool):
         raise ConfigError(f"log of {field} must be true or false, but got {axis['log']!r}")

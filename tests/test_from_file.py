@@ -40,7 +40,7 @@ BAD_FILES = {
     f"{HEAD}search: {{lambda_adv: [0, 1]}}\nsampler: tpe": ("`--sampler`",),
     f"{HEAD}search: {{lambda_adv: {{low: -1, high: 1}}}}": ("`lambda_adv >= 0`", "out of bounds"),
     f"{HEAD}search: {{lambda_adv: {{low: 1, high: 0}}}}": ("`low <= high`", "1.0 to 0.0"),
-    f"{HEAD}search: {{lambda_adv: {{low: 1}}}}": ("{low: number, high: number}", "None"),
+    f"{HEAD}search: {{lambda_adv: {{low: 1}}}}": ("{low: number, high: number}", "{'low': 1}"),
     f"{HEAD}search: {{lambda_adv: {{low: 0, hihg: 1}}}}": ("'hihg'", "did you mean 'high'?"),
     f"{HEAD}search: {{lambda_adv: {{low: 1, high: 2, log: 3}}}}": ("true or false", "3"),
     f"{HEAD}search: {{lamda_adv: [0, 1]}}": ("'lamda_adv'", "did you mean 'lambda_adv'?"),

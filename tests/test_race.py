@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from record_helpers import BASE, fail, finish, grid, plan_of
+from small import SMALL
 
+from sweeps import lambda_grid
 from sweeps._plan import Plan, PlannedRun
 from sweeps._race import Race
 from sweeps._source import Limited, Listed, Source
@@ -163,6 +169,19 @@ def test_a_run_whose_worker_failed_holds_up_no_round(tmp_path: Path) -> None:
     assert {seed for _, seed in points(list(iter(race.next, None)))} == {2}
 
 
+def test_a_run_that_a_budget_cut_off_decides_nothing(tmp_path: Path) -> None:
+    plan = race_of(tmp_path, [0.01, 1.0])
+    race = Race(plan, 3)
+    runs = list(iter(race.next, None))
+    for run in runs[1:]:
+        finish(plan, run, miou)
+        race.ended(run, None)
+    race.ended(runs[0], None)
+    assert race.exhausted
+    assert plan.pending() == [runs[0]]
+    assert len(plan.runs) == 4
+
+
 @pytest.mark.parametrize(
     ("seeds", "limit", "base_seed", "words"),
     [
@@ -221,3 +240,48 @@ def test_all_trials_of_a_run_count(tmp_path: Path) -> None:
     limited = Limited(Listed(plan.pending()), plan, 2)
     assert limited.next() is not None
     assert limited.next() is None
+
+
+# Whole sweeps
+
+
+def sweep(folder: Path, *options: str) -> dict[str, Any]:
+    script = Path(lambda_grid.__file__)
+    sets = [part for setting in SMALL for part in ("--set", setting)]
+    command = [sys.executable, str(script), "--lambdas", "0", "0.1", "--seeds", "2", "--json"]
+    done = subprocess.run(
+        [*command, *sets, *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def state_of(folder: Path) -> tuple[str | None, str | None]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'pixelwise-adversarial'")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.kind = 'sweep'")
+    return parent.data.tags.get("state"), parent.data.tags.get("why_partial")
+
+
+@pytest.mark.slow
+def test_a_limited_sweep_is_partial_with_figures_and_a_race_goes_on_from_it(tmp_path: Path) -> None:
+    first = sweep(tmp_path, "--max-trials", "2")
+    assert first["training_runs_done"] == 2
+    assert first["why_partial"] == "limit of 2 trials"
+    assert first["figure"] == "figures/fig4.png"
+    assert state_of(tmp_path) == ("partial", "limit of 2 trials")
+    raced = sweep(tmp_path, "--race", "--race-limit", "3", "--no-figures")
+    # So short a training tells no lambda from another: each gets all seeds.
+    assert (raced["trials"], raced["training_runs_done"]) == (6, 6)
+    assert raced["notes"] == [
+        "race: 3 to 3 seeds a setting, 6 training runs: 0 fewer than 3 seeds for every setting"
+    ]
+    assert state_of(tmp_path) == ("complete", None)

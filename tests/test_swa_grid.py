@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from record_helpers import plan_of
-from small import small_config, spec_of
+from small import SMALL, small_config, spec_of
 
 from sweeps import swa_grid
 from sweeps.swa_grid import THRESHOLDS, intervals, parser, trials
@@ -141,3 +143,18 @@ def test_a_readout_of_the_grid_has_the_bits_of_a_training_for_it_alone(tmp_path:
         assert alone["val"] == merged["val"]
         assert own[key]["state"].keys() == averages[key]["state"].keys()
         assert all(v.equal(averages[key]["state"][n]) for n, v in own[key]["state"].items())
+
+
+@pytest.mark.slow
+def test_the_grid_records_every_readout_of_two_runs_and_its_best_by_name(tmp_path: Path) -> None:
+    sets = [part for setting in SMALL for part in ("--set", setting)]
+    command = [sys.executable, swa_grid.__file__, "--seeds", "2", "--no-figures", "--json", *sets]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert (said["trials"], said["training_runs_done"]) == (120, 2)
+    assert len(said["settings"]) == 60
+    assert said["by_axis"].keys() == {"swa_rule", "swa_n", "swa_threshold"}
+    assert "warning" not in done.stderr
