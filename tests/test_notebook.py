@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 from record_helpers import finish, grid, plan_of
 
-from sweeps._mlflow import Record
+from sweeps._publisher import Publisher
 
 PATH = Path(__file__).parents[1] / "examples" / "analysis.ipynb"
 
@@ -34,11 +34,10 @@ def test_the_notebook_draws_two_figures_of_a_small_record(
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     plan = plan_of(tmp_path / "runs", grid(seeds=(0, 1)))
     monkeypatch.chdir(tmp_path)  # artifacts of a SQLite record lie beside the process
-    record = Record(plan, uri)
-    for run in plan.runs:
-        finish(plan, run)
-        record.publish(run)
-    record.summarise(None, complete=True)
+    with Publisher(plan, uri, pytest.fail) as publisher:
+        for run in plan.runs:
+            finish(plan, run)
+            publisher.publish(run)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("PYTHONPATH", str(PATH.parents[1]))
     notebook = read()
