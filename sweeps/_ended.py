@@ -13,6 +13,7 @@ from sweeps._plan import Plan, PlannedRun, Trial
 from trainable.config import EXECUTION_FIELDS
 from trainable.identity import key_of, readout_key
 from trainable.run_folder import RunFolder
+from trainable.samples import SAMPLES_FILE, of_readout
 from trainable.training_run import summary
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 CURVES = ("train/loss_mce", "train/loss_adv", "train/loss_disc", "val/miou")
 SETTING = ("device", "torch", "threads")  # what decides the last digits, besides the config
-SAMPLES_FILE = "samples.npz"
 STATUS = {"result": "FINISHED", "failure": "FAILED", "stopped": "KILLED"}
 
 
@@ -112,6 +112,10 @@ class Ended:
         """Yield the numbers of a trial at the end of its training."""
         for name, value in summary(dict(self.content), trial.config.readout).items():
             yield _point(name, value, self.content["finished_at"], self.content["iterations"])
+
+    def samples_of(self, trial: Trial) -> bytes | None:
+        """Return a file of predicted masks with no average but the trial's, where one is wanted."""
+        return None if self.samples is None else of_readout(self.samples, trial.config.readout)
 
     def detail(self, trial: Trial) -> dict[str, Any]:
         """Return what a dozen metrics leave out: IoU per class, Eq. 8 as printed, all curves."""

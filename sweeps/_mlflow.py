@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 from sweeps._ended import Ended, params, point
@@ -17,6 +19,7 @@ from sweeps._manifest import diff_path
 from sweeps._plan import Plan, PlannedRun, Trial, in_words
 from sweeps._store import EXPERIMENT, open_store, search
 from trainable.identity import key_of
+from trainable.samples import SAMPLES_FILE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -107,8 +110,7 @@ class Record:
         if ended.kind == "result":
             points += ended.final(trial)
             self.client.log_dict(child.run_id, ended.detail(trial), DETAIL_FILE)
-            if ended.samples is not None:
-                self.client.log_artifact(child.run_id, str(ended.samples))
+            self._log_samples(child, ended.samples_of(trial))
             self._untag(child, "cause")
         else:
             tags["cause"] = ended.content["cause"]
@@ -121,6 +123,14 @@ class Record:
     def hashes(self) -> dict[str, str]:
         """Return the hash of what is recorded of each trial, by its key."""
         return {key: child.tags.get("record_hash", "") for key, child in self.children.items()}
+
+    def _log_samples(self, child: Recorded, content: bytes | None) -> None:
+        if content is None:
+            return
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / SAMPLES_FILE
+            path.write_bytes(content)
+            self.client.log_artifact(child.run_id, str(path))
 
     def summarise(self, best: Mapping[str, Any] | None, why_partial: str | None) -> None:
         """Write mean and interval of the best point and the cost onto the parent run, and end it.

@@ -28,7 +28,7 @@ from trainable.training_run import TrainingRun
 SAMPLE = 3  # readouts of the first seed that are trained for themselves and compared
 
 
-def add_parser(subparsers: Any) -> None:
+def add_swa(subparsers: Any) -> None:
     """Add the subcommand to those of `sweeps.benchmark`."""
     parser = subparsers.add_parser("swa", help="cost of the SWA grid beside one run per trial")
     parser.add_argument(

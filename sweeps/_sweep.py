@@ -17,6 +17,7 @@ from rich.console import Console, RenderableType
 from sweeps._conclusion import Conclusion, draw, look_at
 from sweeps._estimate import describe
 from sweeps._manifest import changes
+from sweeps._packing import largest
 from sweeps._plan import Plan, make_plan
 from sweeps._probe import probe
 from sweeps._publisher import Publisher

@@ -1,10 +1,14 @@
 """What the platform itself costs, beside its stock parts: each subcommand prints one JSON object.
 
     python -m sweeps.benchmark trials [--trials 1000]
+    python -m sweeps.benchmark swa
+    python -m sweeps.benchmark search --set iterations=120 --set eval_every=60
 
 `trials` runs empty trials on both sides, each side with two slots of this machine and a record in
 MLflow on SQLite: ours through planner, source, searcher and warm actors, and the stock way, Tune's
 function API with OptunaSearch and MLflowLoggerCallback. The start of Ray is left out on both.
+`swa` sets the SWA grid beside one training run per trial, of which it trains a sample. `search`
+counts the training runs that a search needs with readouts for nothing, and with readouts sampled.
 """
 
 from __future__ import annotations
@@ -24,9 +28,11 @@ from rich.console import Console
 
 from sweeps._plan import PlannedRun, make_plan
 from sweeps._publisher import Publisher
+from sweeps._replay import add_search
 from sweeps._run import Resources, execute, ray_slots
 from sweeps._screen import Screen
 from sweeps._source import Listed
+from sweeps._swa_cost import add_swa
 from trainable import datasets
 from trainable.command_line import OK, Parser, whole
 from trainable.config_files import load_config
@@ -151,6 +157,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of ours (default: 100); the stock side runs {STOCK_TRIALS} at most",
     )
     of_trials.set_defaults(benchmark=trials)
+    add_swa(subcommands)
+    add_search(subcommands)
     return parser
 
 

@@ -13,7 +13,7 @@ from sweeps import _swa_cost
 @pytest.mark.slow
 def test_the_program_measures_both_sides_and_finds_the_same_bits() -> None:
     parser = argparse.ArgumentParser()
-    _swa_cost.add_parser(parser.add_subparsers())
+    _swa_cost.add_swa(parser.add_subparsers())
     sets = [part for setting in SMALL for part in ("--set", setting)]
     options = parser.parse_args(["swa", "--seeds", "2", *sets])
     found = options.benchmark(options)
