@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from sweeps._searcher import Traffic
 
 HANG_TIMEOUT_S = 1800.0  # far above the longest validation of one readout
+# Tune never forgets a trial (50 kB of the driver's memory each), so a Tuner is given up after so
+# many runs of each slot: at the end of it a slot idles for half a run, which is 1 % of these.
+RUNS_OF_A_SLOT = 50
 MAX_RETRIES = 2  # of a run whose worker died; it goes on from its last good checkpoint
 # Ray reads these at import: no stock output, loggers or telemetry; token authentication.
 RAY_SETTINGS = {
@@ -178,7 +181,9 @@ def execute(
                 gpus=roomier.gpus,
                 hang_timeout_s=slots.hang_timeout_s,
             )
-            _fit(trainable or SegmentationTrainable, plan, traffic, roomier, budget, report)
+            taught = trainable or SegmentationTrainable
+            while _fit(taught, plan, traffic, roomier, budget, report) and not execution.spent:
+                pass
             if execution.spent:
                 break
             if roomier.gpus == 0 or roomier.gpus >= 1:
@@ -203,12 +208,17 @@ def _shares(traffic: Traffic, slots: Slots) -> Iterator[Slots]:
 
 def _fit(
     trainable: type, plan: Plan, traffic: Traffic, slots: Slots, budget: Budget, report: Report
-) -> None:
-    """Train with a fresh Tuner until the searcher is finished or the budget is used up."""
+) -> bool:
+    """Train with a fresh Tuner until it has done its fill, all is done, or the budget used up.
+
+    Returns:
+        Whether runs are left for another.
+    """
     from ray import tune
 
     from sweeps._searcher import SourceScheduler, SourceSearcher
 
+    searcher = SourceSearcher(traffic, most=RUNS_OF_A_SLOT * slots.count)
     scratch = plan.storage / ".tune"
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
@@ -218,7 +228,7 @@ def _fit(
             "gpu_share": slots.gpus,
         },
         tune_config=tune.TuneConfig(
-            search_alg=SourceSearcher(traffic),
+            search_alg=searcher,
             scheduler=SourceScheduler(traffic),
             num_samples=-1,
             reuse_actors=True,
@@ -240,6 +250,7 @@ def _fit(
         tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    return searcher.more
 
 
 def _start_ray(address: str | None) -> None:
