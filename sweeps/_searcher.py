@@ -136,16 +136,15 @@ class SourceSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return what a worker needs to know of the next run."""
-        finished: Any = Searcher.FINISHED
-        if self._left == 0:
-            return finished
-        run = self.traffic.draw()
+        full = self._left == 0
+        run = None if full else self.traffic.draw()
         if run is not None:
             self._left -= 1
             # As text: of every number in a config Tune keeps statistics, for each trial.
             text = json.dumps(run.spec.to_primitives())
             return {"training_key": run.spec.training_key, "spec": text}
-        return finished if self.traffic.over else None
+        finished: Any = Searcher.FINISHED
+        return finished if full or self.traffic.over else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
