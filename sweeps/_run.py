@@ -36,13 +36,15 @@ HANG_TIMEOUT_S = 1800.0  # far above the longest validation of one readout
 # given up after so many runs of each slot. At its end a slot idles for half a run, 1 % of these.
 RUNS_OF_A_SLOT = 50
 MAX_RETRIES = 2  # of a run whose worker died; it goes on from its last good checkpoint
-# Ray reads these at import: no stock output, loggers or telemetry; token authentication.
+# Ray reads these at import: no stock output, loggers, telemetry or events of tasks, which only a
+# dashboard shows; token authentication.
 RAY_SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_task_events_report_interval_ms": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
