@@ -84,6 +84,11 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
     add_no_reuse(parser)
     parser.add_argument("--no-figures", action="store_true", help="draw no figures at the end")
     parser.add_argument(
+        "--no-model",
+        action="store_true",
+        help="log no model of the best trial at the end; `python -m sweeps.publish` does it later",
+    )
+    parser.add_argument(
         "--out", default="figures/", metavar="DIR", help="folder of figures (default: figures/)"
     )
     parser.add_argument(

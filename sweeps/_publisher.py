@@ -38,15 +38,19 @@ class Publisher:
         plan: The sweep.
         tracking_uri: Of the store.
         warn: Is given the warnings.
+        with_model: Whether the best trial's model is logged at the end, which takes about 10 s.
 
     Attributes:
         reachable: Whether the store took what it was given last.
     """
 
-    def __init__(self, plan: Plan, tracking_uri: str, warn: Warn) -> None:
+    def __init__(
+        self, plan: Plan, tracking_uri: str, warn: Warn, *, with_model: bool = True
+    ) -> None:
         self.plan = plan
         self.tracking_uri = tracking_uri
         self.warn = warn
+        self.with_model = with_model
         self.reachable = True
         self._warned = False
         self._queue: queue.Queue[tuple[PlannedRun, str | None] | None] = queue.Queue()
@@ -110,7 +114,7 @@ class Publisher:
                 self._record.publish(*self._left[key])
                 del self._left[key]
             if ended:
-                conclude(self._record, self.tracking_uri, self.warn)
+                conclude(self._record, self.tracking_uri, self.warn, with_model=self.with_model)
             self.reachable = True
         except store_errors() as error:
             self._record = None  # what reached the store is looked up anew
@@ -135,18 +139,20 @@ class Publisher:
             self._warned = True
 
 
-def conclude(record: Record, tracking_uri: str, warn: Warn) -> None:
+def conclude(record: Record, tracking_uri: str, warn: Warn, *, with_model: bool = True) -> None:
     """Write what a sweep as a whole came to, and log the best trial's model if all have ended.
 
     Args:
         record: Its trials are up to date.
         tracking_uri: Of the store.
         warn: Is told why a model is not logged.
+        with_model: Whether one is wanted.
     """
     pending, best = len(record.plan.pending()), best_point(record.plan)
     why = record.plan.why_partial or (f"{pending} training runs are left" if pending else None)
     record.summarise(best, why)
-    found = None if why or best is None else record.best_trial(best)
+    wanted = with_model and not why
+    found = record.best_trial(best) if wanted and best is not None else None
     if found is not None:
         _log_model(record, *found, tracking_uri, warn)
 

@@ -63,15 +63,18 @@ class Traffic:
         Raises:
             RuntimeError: The source waits for the end of a run, but none is under way.
         """
-        if self.again is not None:
-            return not self.again
-        if self.drained:
+        if self.empty:
             return True
-        if self.under_way:
+        if self.again is not None or self.under_way:
             return False
         if not self.crowded_out:
             raise RuntimeError("a source must give a run, or be exhausted, where none is under way")
         return True
+
+    @property
+    def empty(self) -> bool:
+        """Whether no run is left to draw, whatever becomes of those under way."""
+        return self.drained if self.again is None else not self.again
 
     @property
     def drained(self) -> bool:
@@ -110,11 +113,22 @@ class Traffic:
 
 
 class SourceSearcher(Searcher):
-    """Suggests what a source gives, and is finished when that is."""
+    """Suggests what a source gives, and is finished when that is, or has suggested its fill.
 
-    def __init__(self, traffic: Traffic) -> None:
+    Args:
+        traffic: Draws the runs.
+        most: Runs to suggest.
+    """
+
+    def __init__(self, traffic: Traffic, most: int) -> None:
         super().__init__()
         self.traffic = traffic
+        self._left = most
+
+    @property
+    def more(self) -> bool:
+        """Whether it ended with its fill, and runs are left for another."""
+        return self._left == 0 and not self.traffic.empty
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing; see the module."""
@@ -122,13 +136,15 @@ class SourceSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return what a worker needs to know of the next run."""
-        run = self.traffic.draw()
+        full = self._left == 0
+        run = None if full else self.traffic.draw()
         if run is not None:
+            self._left -= 1
             # As text: of every number in a config Tune keeps statistics, for each trial.
             text = json.dumps(run.spec.to_primitives())
             return {"training_key": run.spec.training_key, "spec": text}
         finished: Any = Searcher.FINISHED
-        return finished if self.traffic.over else None
+        return finished if full or self.traffic.over else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

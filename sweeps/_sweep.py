@@ -158,7 +158,12 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
     pending = plan.pending()
     done = len(plan.runs) - len(pending)
     _announce(plan, len(pending), source, console)
-    publisher = Publisher(plan, options.tracking_uri, lambda text: _say(console, text))
+    publisher = Publisher(
+        plan,
+        options.tracking_uri,
+        lambda text: _say(console, text),
+        with_model=not options.no_model,
+    )
     limited = Limited(source, plan, options.max_trials or MANY)
     execution, slots = Execution(), None
     try:

@@ -100,7 +100,7 @@ def test_a_node_that_is_lost_in_a_sweep_changes_no_number(cluster: Any, tmp_path
         folder.mkdir()
     assert sweep(alone, "--no-figures", settings=LONG).returncode == 0
     driver = subprocess.Popen(
-        [*command(settings=LONG), "--no-figures", "--address", cluster.address],
+        command("--no-figures", "--address", cluster.address, settings=LONG),
         cwd=two,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

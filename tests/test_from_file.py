@@ -174,6 +174,7 @@ def test_the_example_script_has_about_ten_lines() -> None:
 def test_each_example_answers_its_question(example: str, tmp_path: Path) -> None:
     sets = [part for setting in SMALL for part in ("--set", setting)]
     command = [sys.executable, *EXAMPLE_COMMANDS[example], "--seeds", "1", "--json", *sets]
+    command += ["--no-figures", "--no-model"]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
     )

@@ -201,7 +201,7 @@ def test_a_plan_of_a_search_that_was_begun_shows_what_is_done(tmp_path: Path) ->
 def test_one_command_searches_confirms_and_stores_a_study(tmp_path: Path) -> None:
     sets = [part for setting in SMALL if "swa_n" not in setting for part in ("--set", setting)]
     command = [sys.executable, str(SCRIPT), "--asks", "4", "--confirm", "1", "--seeds", "2"]
-    command += ["--scheduler", "asha", "--json", "--no-figures", *sets]
+    command += ["--scheduler", "asha", "--json", "--no-figures", "--no-model", *sets]
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
     )

@@ -509,7 +509,7 @@ def test_a_slow_store_does_not_hold_up_the_sweep(
             published.append(run)
 
     monkeypatch.setattr(_publisher, "Record", Slow)
-    monkeypatch.setattr(_publisher, "conclude", lambda *_: published.append("end"))
+    monkeypatch.setattr(_publisher, "conclude", lambda *_, **__: published.append("end"))
     plan = finished(tmp_path / "runs")
     with Publisher(plan, "sqlite:///unused.db", pytest.fail) as publisher:
         for run in plan.runs:

@@ -249,6 +249,7 @@ def sweep(folder: Path, *options: str) -> dict[str, Any]:
     script = Path(lambda_grid.__file__)
     sets = [part for setting in SMALL for part in ("--set", setting)]
     command = [sys.executable, str(script), "--lambdas", "0", "0.1", "--seeds", "2", "--json"]
+    command += ["--no-model"]
     done = subprocess.run(
         [*command, *sets, *options],
         cwd=folder,

@@ -20,6 +20,7 @@ from test_mlflow import children_of, parent_of, publish
 from sweeps import log_model, repeat
 from sweeps._model import EXAMPLE, Segmenter
 from sweeps._plan import Plan, Trial, make_plan
+from sweeps._publisher import Publisher
 from trainable import datasets
 from trainable.augmentation import normalise
 from trainable.config import GENERATORS
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 
 
 @pytest.fixture
-def trained(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> Plan:
+def trained(tmp_path: Path, uri: str) -> Plan:
     """A sweep of one training run and two readouts, really trained and published without model."""
     base = small_config()
     configs = [dataclasses.replace(base, swa_n=n) for n in (2, 3)]
@@ -48,9 +49,8 @@ def trained(tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch) -> Plan:
     with closing(TrainingRun(plan.runs[0].spec, plan.storage)) as run:
         while not run.complete:
             run.advance(at_least_s=600)
-    with monkeypatch.context() as patch:
-        patch.setattr("sweeps._publisher._log_model", lambda *_: None)
-        assert publish(plan, uri) == []
+    with Publisher(plan, uri, pytest.fail, with_model=False) as publisher:
+        publisher.publish(plan.runs[0])
     return plan
 
 
@@ -148,6 +148,13 @@ def test_a_failed_trial_and_other_fields_are_refused(
 
 
 # As a model
+
+
+def test_a_sweep_that_wants_no_model_is_complete_without_one(trained: Plan, uri: str) -> None:
+    assert trained.pending() == []
+    tags = parent_of(uri).data.tags
+    assert tags["state"] == "complete"
+    assert "best_model" not in tags
 
 
 def network_of(plan: Plan, trial: Trial) -> torch.nn.Module:

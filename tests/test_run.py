@@ -19,9 +19,10 @@ from small import small_config, spec_of
 from test_run_folder import numbers, train
 from test_searcher import Scripted
 
+from sweeps import _run
 from sweeps._cluster import room
 from sweeps._packing import largest, measure, share
-from sweeps._plan import Plan, make_plan
+from sweeps._plan import Plan, PlannedRun, make_plan
 from sweeps._run import RAY_SETTINGS, ExecutorError, Resources, Slots, _slots, execute
 from sweeps._screen import Execution, Screen
 from trainable import datasets
@@ -214,6 +215,47 @@ def test_a_run_that_its_source_stops_ends_and_its_warm_worker_takes_the_next(
     assert source.ends == [(0, None), (1, None), (2, None)]
     assert lines[0] == "[1/3] lambda_adv=0.01 seed=0: stopped: no more of it is wanted"
     assert execution.busy_s == 1 + 3 + 3
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_ray")
+def test_many_runs_are_trained_by_one_tuner_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_run, "RUNS_OF_A_SLOT", 2)
+    workers = tmp_path / "workers"
+
+    def step(config: dict[str, Any], _: int) -> dict[str, Any]:
+        with workers.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return {}
+
+    plan = seeds(tmp_path, 5)
+    source = Scripted(plan.runs)
+    executed(plan, source, trainable_of(step), count=1)
+    assert source.ends == [(seed, None) for seed in range(5)]
+    first, second, third, fourth, fifth = workers.read_text().split()
+    assert first == second != third == fourth != fifth
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_ray")
+def test_a_tuner_may_have_its_fill_of_what_the_source_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Waiting(Scripted):
+        def ended(self, run: PlannedRun, cause: str | None) -> None:
+            super().ended(run, cause)
+            self.will_be_exhausted = True
+
+    def step(config: dict[str, Any], _: int) -> dict[str, Any]:
+        return {} if config["gpu_share"] == 0.5 else {"out_of_memory": "CUDA out of memory"}
+
+    monkeypatch.setattr(_run, "RUNS_OF_A_SLOT", 1)
+    plan = seeds(tmp_path, 1)
+    source = Waiting(plan.runs, exhausted=False)
+    executed(plan, source, trainable_of(step), count=1, gpus=0.25)
+    assert source.ends == [(0, None)]
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def runs_of(folder: Path, count: int) -> list[PlannedRun]:
 
 def test_a_searcher_suggests_the_runs_of_its_source_and_then_is_finished(tmp_path: Path) -> None:
     runs = runs_of(tmp_path, 2)
-    searcher = SourceSearcher(Traffic(source=Listed(runs)))
+    searcher = SourceSearcher(Traffic(source=Listed(runs)), most=9)
     for run in runs:
         suggested = searcher.suggest("id")
         assert suggested is not None
@@ -74,7 +74,7 @@ def test_a_searcher_waits_while_its_source_waits_for_the_end_of_a_run(tmp_path: 
     (run,) = runs_of(tmp_path, 1)
     source = Scripted([run], exhausted=False)
     traffic = Traffic(source=source)
-    searcher = SourceSearcher(traffic)
+    searcher = SourceSearcher(traffic, most=9)
     searcher.suggest("id")
     assert searcher.suggest("id") is None
     traffic.end(run.spec.training_key, None)
@@ -82,8 +82,24 @@ def test_a_searcher_waits_while_its_source_waits_for_the_end_of_a_run(tmp_path: 
     assert searcher.suggest("id") == FINISHED
 
 
+def test_a_searcher_has_its_fill_and_leaves_the_rest_to_another(tmp_path: Path) -> None:
+    traffic = Traffic(source=Listed(runs_of(tmp_path, 3)))
+    first, second = (SourceSearcher(traffic, most=2) for _ in range(2))
+    assert [first.suggest("id") == FINISHED for _ in range(3)] == [False, False, True]
+    assert first.more
+    assert len(traffic.under_way) == 2
+    assert [second.suggest("id") == FINISHED for _ in range(2)] == [False, True]
+    assert not second.more
+
+
+def test_a_searcher_that_has_its_fill_of_all_leaves_nothing(tmp_path: Path) -> None:
+    searcher = SourceSearcher(Traffic(source=Listed(runs_of(tmp_path, 2))), most=2)
+    assert [searcher.suggest("id") == FINISHED for _ in range(3)] == [False, False, True]
+    assert not searcher.more
+
+
 def test_a_source_that_waits_for_nothing_is_an_error_and_no_endless_wait(tmp_path: Path) -> None:
-    searcher = SourceSearcher(Traffic(source=Scripted([], exhausted=False)))
+    searcher = SourceSearcher(Traffic(source=Scripted([], exhausted=False)), most=9)
     with pytest.raises(RuntimeError, match="none is under way"):
         searcher.suggest("id")
 
@@ -168,7 +184,7 @@ def test_a_source_that_waits_for_a_run_without_memory_does_not_wait_for_ever(
 
 def test_what_tune_pickles_of_a_search_weighs_nothing(tmp_path: Path) -> None:
     traffic = Traffic(source=Listed(runs_of(tmp_path, 50)))
-    for part in (SourceSearcher(traffic), SourceScheduler(traffic)):
+    for part in (SourceSearcher(traffic, most=9), SourceScheduler(traffic)):
         assert len(pickle.dumps(part)) < 200
 
 
