@@ -172,6 +172,7 @@ def open_storage(storage: str, *, with_samples: bool = True) -> tuple[Path, Mirr
     except (OSError, ValueError, ImportError, NotImplementedError) as error:
         raise ConfigError(
             "--storage must be a folder or an object store that pyarrow knows and that can be "
-            f"written, but of {without_password(storage)} it says: {first_line(error)}"
+            f"written, but of {without_password(storage)} it says: {first_line(error)}; "
+            "mend the name, or what gives access to it"
         ) from error
     return folder, mirror

@@ -17,6 +17,7 @@ from test_ray_trainable import run_to_end, tune_config
 from test_run_folder import numbers, train
 from test_sweep import DEADLINE_S, LONG, command, finished_trials, results, sweep
 
+from sweeps._cluster import _try_out
 from sweeps._plan import PlannedRun
 from sweeps._source import Fetched, Listed
 from sweeps._storage import Mirror, open_storage
@@ -365,6 +366,15 @@ def test_a_store_that_pyarrow_does_not_know_or_may_not_write_is_refused_in_one_l
         assert "\n" not in str(said.value)
     assert not cache.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_node_says_why_it_cannot_write_to_a_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    said = _try_out(uri_of(tmp_path / "file" / "below"))
+    assert said is not None
+    assert said.startswith("says: ")
+    assert _try_out(uri_of(tmp_path / "store")) is None
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_a_password_in_a_uri_is_not_told() -> None:
