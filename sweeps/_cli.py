@@ -108,10 +108,9 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--storage",
-        type=_folder,
         default="runs/",
-        metavar="DIR",
-        help="folder of run folders, which all nodes see (default: runs/)",
+        metavar="DIR|URI",
+        help="folder of run folders, which all nodes see, or an object store (default: runs/)",
     )
 
 
@@ -121,14 +120,6 @@ def tracking_uri(text: str) -> str:
     if "://" not in text or scheme not in STORES:
         raise argparse.ArgumentTypeError(
             f"must begin with one of {', '.join(STORES)} and `://`, but got {text!r}"
-        )
-    return text
-
-
-def _folder(text: str) -> str:
-    if "://" in text:
-        raise argparse.ArgumentTypeError(
-            f"must be a folder that all nodes see, but got {text!r}; mount the object store"
         )
     return text
 

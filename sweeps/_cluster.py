@@ -7,9 +7,12 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from sweeps._store import first_line, without_password
+from trainable.remote_folder import is_uri
 
 CONNECT_S = 4.0
 ANSWER_S = 12.0  # a process that imports Ray and asks; Ray itself would ask for ever
@@ -71,36 +74,52 @@ def room(nodes: Iterable[Mapping[str, float]], cpus: float, gpus: float) -> int:
     )
 
 
-def check_storage(storage: Path) -> None:
+def check_storage(storage: str) -> None:
     """Let every node that may train look for a file that was just written, and write one.
+
+    Of an object store it is enough that each node may write.
 
     Raises:
         ClusterError: A node does not see it, or may not write.
     """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    storage.mkdir(parents=True, exist_ok=True)
-    token = storage / f".seen-{uuid.uuid4().hex}"
+    if is_uri(storage):
+        if faults := _faults(_try_out, storage):
+            raise ClusterError(
+                "--storage must be an object store that every node may write, but of "
+                f"{without_password(storage)} {faults}; give the nodes access, or name another"
+            )
+        return
+    folder = Path(storage)
+    folder.mkdir(parents=True, exist_ok=True)
+    token = folder / f".seen-{uuid.uuid4().hex}"
     token.write_text(token.name)
-    look = ray.remote(num_cpus=0, max_retries=0)(_look)
     try:
-        asked = {
-            look.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(str(token)): _name(node)
-            for node in training_nodes()
-        }
-        answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=NODES_S)
-        faults = [f"{asked[one]} says nothing for {NODES_S:g} s" for one in silent]
-        faults += [f"{asked[one]} {fault}" for one in answered if (fault := ray.get(one))]
+        faults = _faults(_look, str(token))
     finally:
         token.unlink()
     if faults:
         raise ClusterError(
             f"--storage must be a folder that every node sees and may write, but of {storage} "
-            f"{'; '.join(sorted(faults))}; mount it there, or name another"
+            f"{faults}; mount it there, or name another"
         )
+
+
+def _faults(look: Callable[[str], str | None], what: str) -> str:
+    """Return in words what the nodes find wrong, empty if nothing."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0, max_retries=0)(look)
+    asked = {
+        task.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(what): _name(node)
+        for node in training_nodes()
+    }
+    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=NODES_S)
+    faults = [f"{asked[one]} says nothing for {NODES_S:g} s" for one in silent]
+    faults += [f"{asked[one]} {fault}" for one in answered if (fault := ray.get(one))]
+    return "; ".join(sorted(faults))
 
 
 def training_nodes() -> list[dict[str, Any]]:
@@ -125,4 +144,15 @@ def _look(token: str) -> str | None:
         beside.unlink()
     except OSError as error:
         return f"says: {error.strerror}"
+    return None
+
+
+def _try_out(uri: str) -> str | None:
+    """Return in words why a node cannot write to an object store; runs there."""
+    from trainable.object_store import ObjectStore
+
+    try:
+        ObjectStore(uri).try_out()
+    except (OSError, ValueError, ImportError) as error:
+        return f"says: {first_line(error)}"
     return None

@@ -6,13 +6,16 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainable.config import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig
 from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, code_version, key_of, training_key, trial_key
 from trainable.run_folder import RunFolder
 from trainable.training_run import distinct_readouts, outcome, with_known_readouts
+
+if TYPE_CHECKING:
+    from sweeps._storage import Mirror
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,7 @@ class Plan:
         base: The config that the axes vary.
         data: Fingerprint and classes of the data set.
         storage: Folder of all run folders.
+        mirror: Of the object store that has them, if `storage` only mirrors one.
         attempt: If not empty, results of other attempts do not count as done.
         runs: The training runs, in the order in which to train.
         stopped: Why this sweep wants no more of a run that has no outcome, by training key.
@@ -74,6 +78,7 @@ class Plan:
     base: TrialConfig
     data: DataFacts
     storage: Path
+    mirror: Mirror | None = None
     attempt: str = ""
     runs: list[PlannedRun] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
@@ -103,6 +108,11 @@ class Plan:
                 return None
             self._outcomes[spec] = found
         return self._outcomes[spec]
+
+    @property
+    def workers_storage(self) -> str:
+        """What a worker is told of where run folders lie: a folder or a URI."""
+        return str(self.storage) if self.mirror is None else self.mirror.uri
 
     def pending(self) -> list[PlannedRun]:
         """Return the runs that are still to be trained."""

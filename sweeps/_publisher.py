@@ -161,8 +161,16 @@ def _log_model(
     record: Record, trial: Trial, child: Recorded, tracking_uri: str, warn: Warn
 ) -> None:
     """Log a trial's averaged generator, unless it is logged: in a process of its own, torch's."""
-    storage = record.plan.storage
-    if record.holds_model(child) or not (storage / trial.training_key / MODEL_FILE).exists():
+    storage, mirror = record.plan.storage, record.plan.mirror
+    if record.holds_model(child):
+        return
+    if mirror is not None:
+        try:
+            mirror.fetch_model(trial.training_key)
+        except OSError as error:
+            warn(f"warning: the best trial's model cannot be fetched: {first_line(error)}")
+            return
+    if not (storage / trial.training_key / MODEL_FILE).exists():
         return
     command = [sys.executable, "-m", "sweeps.log_model", child.run_id]
     command += ["--tracking-uri", tracking_uri, "--storage", str(storage)]

@@ -105,14 +105,14 @@ def check_resources(resources: Resources) -> None:
 
 @contextmanager
 def ray_slots(
-    resources: Resources, wanted: int, storage: Path | None = None, largest: RunSpec | None = None
+    resources: Resources, wanted: int, storage: str | None = None, largest: RunSpec | None = None
 ) -> Iterator[Slots]:
     """Start Ray, or join a cluster, and give it back at the end.
 
     Args:
         resources: What a training run may take, and where.
         wanted: Training runs to do.
-        storage: The folder of run folders, which all nodes of a cluster must see.
+        storage: The folder or store of run folders, which all nodes of a cluster must see.
         largest: What is measured for `gpus_per_trial=auto`.
 
     Raises:
@@ -225,7 +225,7 @@ def _fit(
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
         param_space={
-            "storage": str(plan.storage),
+            "storage": plan.workers_storage,
             "threads": max(1, int(slots.cpus)),
             "gpu_share": slots.gpus,
         },

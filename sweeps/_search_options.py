@@ -84,7 +84,7 @@ def search_source(plan: Plan, options: argparse.Namespace, space: Space) -> Sear
         confirm=options.confirm,
         seeds=options.seeds,
         points=tuple(read_point(text, space, plan.base) for text in options.points),
-        warm_start=() if storages is None else _folders(storages or [options.storage]),
+        warm_start=() if storages is None else _folders(storages or [str(plan.storage)]),
     )
     source = SearchSource(plan, search)
     if options.plan:

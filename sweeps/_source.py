@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from sweeps._plan import Plan, PlannedRun
+from sweeps._storage import Mirror
+from sweeps._store import first_line
 
 
 class Source(Protocol):
@@ -55,6 +57,43 @@ class Listed:
 
     def ended(self, run: PlannedRun, cause: str | None) -> None:
         """Need nothing."""
+
+
+class Fetched:
+    """Another source, whose runs train elsewhere: the mirror has each before its end is told.
+
+    Where the store cannot be asked for a run, that counts as the cause of its end; what it holds
+    is found by the next sweep that begins.
+
+    Args:
+        source: Gives the runs.
+        mirror: Of the object store that workers send them to.
+    """
+
+    def __init__(self, source: Source, mirror: Mirror) -> None:
+        self._source = source
+        self._mirror = mirror
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the source is."""
+        return self._source.exhausted
+
+    def next(self) -> PlannedRun | None:
+        """Return the source's next run."""
+        return self._source.next()
+
+    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+        """Pass a validation on."""
+        return self._source.report(run, iteration, miou)
+
+    def ended(self, run: PlannedRun, cause: str | None) -> None:
+        """Fetch what the store holds of the run, and pass its end on."""
+        try:
+            self._mirror.fetch(run.spec.training_key)
+        except OSError as error:
+            cause = cause or f"its numbers cannot be fetched from --storage: {first_line(error)}"
+        self._source.ended(run, cause)
 
 
 class Limited:

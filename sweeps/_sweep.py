@@ -24,7 +24,8 @@ from sweeps._publisher import Publisher
 from sweeps._race import Race
 from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
-from sweeps._source import Limited, Listed, Source
+from sweeps._source import Fetched, Limited, Listed, Source
+from sweeps._storage import open_storage
 from sweeps._store import without_password
 from trainable import datasets, weights
 from trainable.command_line import (
@@ -112,8 +113,9 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
     trials = question.trials(base, seeds, options)
     if options.address is None:
         pick_device(base.device)
-    storage = Path(options.storage).resolve()
-    check_writable("--storage", storage)
+    storage, mirror = open_storage(options.storage, with_samples=question.with_samples)
+    if mirror is None:
+        check_writable("--storage", storage)
     if options.tracking_uri.startswith("sqlite:///"):
         database = Path(options.tracking_uri.removeprefix("sqlite:///")).resolve()
         if not database.parent.exists():
@@ -135,6 +137,7 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
         attempt=attempt_of(options),
     )
     plan.question, plan.with_samples = question.question, question.with_samples
+    plan.mirror = mirror
     return plan
 
 
@@ -172,9 +175,11 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
                 wanted = len(pending) if isinstance(source, Listed) else MANY
                 resources = _resources(options)
                 measured = largest(plan) if resources.gpus_per_trial == "auto" else None
-                ready = ray_slots(resources, wanted, plan.storage, measured)
+                ready = ray_slots(resources, wanted, plan.workers_storage, measured)
                 slots = stack.enter_context(ready)
             plan.storage.mkdir(parents=True, exist_ok=True)
+            if plan.mirror is not None:
+                stack.enter_context(plan.mirror.kept_in_step(partial(_say, console)))
             stack.enter_context(publisher)
             if isinstance(source, AbstractContextManager):
                 stack.enter_context(source)
@@ -192,8 +197,9 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
                     slots=slots.count,
                     grows=not isinstance(source, Listed),
                 )
+                feed = limited if plan.mirror is None else Fetched(limited, plan.mirror)
                 with screen:
-                    execution = execute(plan, limited, slots, screen, publisher.publish)
+                    execution = execute(plan, feed, slots, screen, publisher.publish)
             for run in plan.runs[known:]:  # those added as it went may have been done already
                 publisher.publish(run)
             if plan.pending() or not source.exhausted:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from sweeps._cli import add_store_options
 from sweeps._model import log_model
 from sweeps._recorded import read_trial
+from sweeps._storage import open_storage
 from sweeps._store import first_line, store_errors, without_password
 from trainable.command_line import OK, Parser, refuse
 from trainable.config import ConfigError
@@ -24,10 +24,13 @@ from trainable.config import ConfigError
 def main() -> int:
     """Log the model that the command line asks for, and return the exit code."""
     options = _parser().parse_args()
-    storage = Path(options.storage)
     try:
         trial = read_trial(options.tracking_uri, options.run_id)
-        folder = storage / trial.tags["training_key"]
+        key = trial.tags["training_key"]
+        storage, mirror = open_storage(options.storage, with_samples=False)
+        if mirror is not None:
+            mirror.fetch_model(key)
+        folder = storage / key
         if not folder.is_dir():
             raise ConfigError(
                 f"--storage must hold the trial's run folder, but {folder} is not there; "

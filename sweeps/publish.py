@@ -17,7 +17,9 @@ from typing import Any
 from sweeps._cli import tracking_uri
 from sweeps._manifest import FOLDER, manifests, plan_of
 from sweeps._mlflow import Record
+from sweeps._plan import Plan
 from sweeps._publisher import conclude
+from sweeps._storage import open_storage
 from sweeps._store import first_line, store_errors, without_password
 from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, refuse
 from trainable.config import ConfigError, suggest
@@ -26,11 +28,13 @@ from trainable.config import ConfigError, suggest
 def main() -> int:
     """Publish the sweeps that the command line names, and return the exit code."""
     options = _parser().parse_args()
-    storage = Path(options.storage).resolve()
     failed = 0
     try:
+        storage, mirror = open_storage(options.storage)
         for manifest in _chosen(manifests(storage), storage, options.sweep):
-            failed += not _publish(manifest, storage, options.tracking_uri or _store_of(manifest))
+            plan = plan_of(manifest, storage)
+            plan.mirror = mirror
+            failed += not _publish(manifest, plan, options.tracking_uri or _store_of(manifest))
     except ConfigError as error:
         refuse(str(error))
     except KeyboardInterrupt:
@@ -77,13 +81,8 @@ def _store_of(manifest: Mapping[str, Any]) -> str:
     return uri
 
 
-def _publish(manifest: Mapping[str, Any], storage: Path, uri: str) -> bool:
-    """Bring a sweep's record up to date, say so, and return whether the store took it.
-
-    Raises:
-        ConfigError: As `plan_of`.
-    """
-    plan = plan_of(manifest, storage)
+def _publish(manifest: Mapping[str, Any], plan: Plan, uri: str) -> bool:
+    """Bring a sweep's record up to date, say so, and return whether the store took it."""
     named = f"{plan.name} {plan.sweep_key}"
     try:
         record = Record(plan, uri, manifest)
@@ -119,7 +118,10 @@ def _parser() -> argparse.ArgumentParser:
         help="MLflow store (default: the one that the sweep was started with)",
     )
     parser.add_argument(
-        "--storage", default="runs/", metavar="DIR", help="folder of run folders (default: runs/)"
+        "--storage",
+        default="runs/",
+        metavar="DIR|URI",
+        help="where run folders are (default: runs/)",
     )
     parser.add_argument(
         "--sweep", nargs="+", metavar="NAME", help="names or keys of sweeps (default: all)"

@@ -63,7 +63,7 @@ BAD_INPUT = {
     "--cpus-per-trial 0": ("--cpus-per-trial", "above 0", "'0'"),
     "--cpus-per-trial nan": ("--cpus-per-trial", "above 0", "'nan'"),
     "--gpus-per-trial -1": ("--gpus-per-trial", "at least 0", "'-1'"),
-    "--storage s3://bucket/runs": ("--storage", "a folder that all nodes see", "mount the object"),
+    "--storage nosuch://bucket/runs": ("--storage", "object store that pyarrow", "nosuch://bucket"),
     "--gpus-per-trial 3": ("3 GPUs", "--gpus-per-trial"),
     "--set weights=nowhere.pth": ("nowhere.pth", "weights=FILE"),
     "--set weights=torchvision": ("deeplab_small", "weights=torchvision", "resnet101"),

@@ -10,6 +10,7 @@ import json
 import resource
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import torch
 from ray import tune
 
 from trainable.identity import RunSpec
+from trainable.object_store import ObjectStore
+from trainable.remote_folder import RemoteFolder, is_uri, local_folder
 from trainable.run_folder import CRASH_LOG, write_atomically
 from trainable.trainer import NonFiniteLossError
 from trainable.training_run import TrainingRun
@@ -28,14 +31,18 @@ class SegmentationTrainable(tune.Trainable):
     """Trains one `RunSpec` in its run folder, which alone holds the truth; Ray keeps no checkpoint.
 
     A retry is a fresh start that goes on from the run folder's last good checkpoint. The config
-    has `spec`, a RunSpec as JSON, `storage`, the folder of run folders, `threads`, and
-    `gpu_share`, what of a GPU this process may fill.
+    has `spec`, a RunSpec as JSON, `storage`, the folder of run folders or the URI of an object
+    store, `threads`, and `gpu_share`, what of a GPU this process may fill. With an object store it
+    trains in a folder of this node and sends what is new there before each report.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
         """Remember what to train; it is opened at the first step, where a fault is retried."""
         self._spec = RunSpec.from_primitives(json.loads(config["spec"]))
-        self._run_storage = Path(config["storage"])
+        storage: str = config["storage"]
+        self._uri = storage if is_uri(storage) else None
+        self._run_storage = local_folder(storage, "scratch") if self._uri else Path(storage)
+        self._remote: RemoteFolder | None = None
         self._threads: int = config["threads"]
         self._gpu_share: float = config["gpu_share"]
         self._run: TrainingRun | None = None
@@ -79,8 +86,12 @@ class SegmentationTrainable(tune.Trainable):
             folder = self._run_storage / self._spec.training_key
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / CRASH_LOG, traceback.format_exc().encode())
+            if self._remote is not None:
+                with suppress(OSError):  # the store may be what failed
+                    self._remote.push_only(CRASH_LOG)
             raise
         report = self._progress() | ended
+        self._push()
         if ended["done"]:
             self.cleanup()
         return report | {"busy_s": time.perf_counter() - started, "rss_gb": _peak_rss_gb()}
@@ -90,8 +101,16 @@ class SegmentationTrainable(tune.Trainable):
             torch.set_num_threads(self._threads)
             if torch.cuda.is_available() and self._gpu_share:
                 torch.cuda.set_per_process_memory_fraction(min(1.0, self._gpu_share))
+            if self._uri is not None:
+                store, key = ObjectStore(self._uri), self._spec.training_key
+                self._remote = RemoteFolder(store, self._run_storage, key)
+                self._remote.fetch()
             self._run = TrainingRun(self._spec, self._run_storage)
         return self._run
+
+    def _push(self) -> None:
+        if self._remote is not None and self._run is not None:
+            self._remote.push()
 
     def _progress(self) -> dict[str, Any]:
         """Return how far the run is, with the validations that were not yet reported.
@@ -115,10 +134,13 @@ class SegmentationTrainable(tune.Trainable):
         """Give the run folder and the device's memory back; a run stopped half-way is saved."""
         if self._run is not None and self._whole:
             self._run.save()
+            self._push()
         self._let_go()
 
     def _let_go(self) -> None:
         if self._run is not None:
+            if self._remote is not None:
+                self._remote.clear()
             self._run.close()
             self._run = None
             if torch.cuda.is_available():
