@@ -12,7 +12,7 @@ from scipy import stats
 from sweeps._plan import Plan, Trial
 from trainable.config import EXECUTION_FIELDS, TrialConfig
 from trainable.identity import key_of
-from trainable.training_run import summary
+from trainable.outcome import summary
 
 CONFIDENCE = 0.95
 RANKED = "swa/miou"

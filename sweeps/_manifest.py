@@ -23,8 +23,8 @@ from trainable.config import DEFAULTS, EXECUTION_FIELDS, ConfigError
 from trainable.config_files import config_from
 from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, readout_key
+from trainable.outcome import distinct_readouts, read_result
 from trainable.run_folder import RunFolder, write_atomically
-from trainable.training_run import distinct_readouts
 
 FOLDER = "sweeps"
 VERSION = 1
@@ -188,7 +188,7 @@ def _described(trial: Trial, base: Mapping[str, Any]) -> dict[str, Any]:
 def _runs(plan: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
     """Yield a run for the trials that its folder answers, and one for those it does not."""
     key = trials[0].training_key
-    readouts = (RunFolder(plan.storage, key).read("result") or {}).get("readouts", {})
+    readouts = (read_result(RunFolder(plan.storage, key)) or {}).get("readouts", {})
     answered = [trial for trial in trials if readout_key(trial.config.readout) in readouts]
     for part in (answered, [trial for trial in trials if trial not in answered]):
         if part:

@@ -29,6 +29,7 @@ from sweeps._store import first_line
 from sweeps._study import COMPLETE, FAIL, PRUNED, WorkingStudy
 from sweeps._warm_start import Earlier, earlier_trials
 from trainable.config import ConfigError
+from trainable.outcome import read_history
 from trainable.run_folder import RunFolder
 
 # What doing a line again raises that lacks something, holds another type or is out of turn.
@@ -248,8 +249,7 @@ class SearchSource:
         for other in self.asks[: ask.number]:
             if other.training_key == ask.training_key:
                 return list(other.reports.items())
-        metrics = RunFolder(self.plan.storage, ask.training_key).read("metrics")
-        rows = metrics["history"] if metrics else []
+        rows = read_history(RunFolder(self.plan.storage, ask.training_key))
         return [(row["iteration"], row["val/miou"]) for row in rows if "val/miou" in row]
 
     def _tell(

@@ -21,7 +21,7 @@ from sweeps._plan import Plan
 from sweeps._search import VALUE, Ask
 from sweeps._space import Space
 from sweeps._study import COMPLETE
-from trainable.training_run import summary
+from trainable.outcome import summary
 
 BUSY_S = 20  # to wait for another sweep that writes
 

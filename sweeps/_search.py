@@ -14,7 +14,7 @@ from sweeps._space import Space
 from sweeps._study import COMPLETE, Method
 from trainable.config import ConfigError, TrialConfig
 from trainable.identity import code_version, key_of, readout_key
-from trainable.training_run import summary
+from trainable.outcome import summary
 
 VALUE = "swa/miou"  # on validation: what a search makes large
 

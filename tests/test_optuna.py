@@ -35,8 +35,8 @@ from sweeps._search import Search
 from sweeps._space import Choice, Range
 from sweeps._study import Method, WorkingStudy
 from trainable.config import ConfigError
+from trainable.outcome import summary
 from trainable.run_folder import RunFolder
-from trainable.training_run import summary
 
 
 @pytest.fixture

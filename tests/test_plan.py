@@ -22,8 +22,9 @@ from sweeps._probe import Probe, probe
 from trainable.config import EXECUTION_FIELDS, READOUT_FIELDS, Readout, TrialConfig
 from trainable.generators import build_generator
 from trainable.identity import RunSpec, readout_key, training_key
+from trainable.outcome import summary
 from trainable.run_folder import RunFolder, load_tensors
-from trainable.training_run import TrainingRun, summary
+from trainable.training_run import TrainingRun
 
 
 def readings(*averagings: int, **changes: Any) -> list[TrialConfig]:
