@@ -19,7 +19,7 @@ from typing import Any
 from sweeps._capture import environment, git_commit, git_diff
 from sweeps._plan import Plan, PlannedRun, Trial
 from sweeps._store import absolute, without_password
-from trainable.config import DEFAULTS, EXECUTION_FIELDS, ConfigError
+from trainable.config import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig, kind_of
 from trainable.config_files import config_from
 from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, readout_key
@@ -29,6 +29,26 @@ from trainable.run_folder import RunFolder, write_atomically
 FOLDER = "sweeps"
 VERSION = 1
 FEW = 8  # values that are named one by one
+FIELDS: dict[str, type] = {
+    "name": str,
+    "question": str,
+    "sweep_key": str,
+    "axes": list,
+    "base": dict,
+    "data": dict,
+    "code_version": str,
+    "with_samples": bool,
+    "trials": dict,
+    "tags": dict,
+    "stopped": dict,
+    "asked": dict,
+    "started": float,
+    "tracking_uri": str,
+    "password": bool,
+    "environment": dict,
+    "git_commit": str,
+    "diff": bool,
+}
 
 
 def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
@@ -53,7 +73,12 @@ def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
 
 
 def write(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring a manifest up to date with the plan, which may have grown, and return it."""
+    """Bring a manifest up to date with the plan, which may have grown, and return it.
+
+    What another command has added to it meanwhile stays.
+    """
+    path = _path(plan.storage, plan.sweep_key)
+    known = _read(path) or {"trials": {}, "tags": {}, "stopped": {}}
     runs = list(plan.runs)
     base = dataclasses.asdict(plan.base)
     trials = {trial.trial_key: _described(trial, base) for run in runs for trial in run.trials}
@@ -68,12 +93,11 @@ def write(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:
         "data": dataclasses.asdict(plan.data),
         "code_version": plan.code_version,
         "with_samples": plan.with_samples,
-        "trials": content.get("trials", {}) | trials,
-        "tags": content.get("tags", {}) | dict(plan.tags),
-        "stopped": content.get("stopped", {}) | dict(plan.stopped),
+        "trials": known["trials"] | trials,
+        "tags": known["tags"] | dict(plan.tags),
+        "stopped": known["stopped"] | dict(plan.stopped),
         "updated": time.time(),
     }
-    path = _path(plan.storage, plan.sweep_key)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(written, indent=1, allow_nan=False).encode())
     return written
@@ -102,7 +126,7 @@ def plan_of(content: Mapping[str, Any], storage: Path) -> Plan:
         name=content["name"],
         sweep_key=content["sweep_key"],
         axes=tuple(content["axes"]),
-        base=config_from(content["base"]),
+        base=_config(content, {}),
         data=_facts(content["data"]),
         storage=storage,
         stopped=dict(content["stopped"]),
@@ -113,7 +137,7 @@ def plan_of(content: Mapping[str, Any], storage: Path) -> Plan:
     )
     by_run: dict[str, list[Trial]] = {}
     for key, one in content["trials"].items():
-        config = config_from({**content["base"], **one["config"]})
+        config = _config(content, one["config"])
         trial = Trial(config=config, training_key=one["training_key"], trial_key=key)
         by_run.setdefault(trial.training_key, []).append(trial)
     plan.runs = [run for trials in by_run.values() for run in _runs(plan, trials)]
@@ -201,6 +225,16 @@ def _runs(plan: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
             yield PlannedRun(spec=spec, trials=tuple(part))
 
 
+def _config(content: Mapping[str, Any], differing: Mapping[str, Any]) -> TrialConfig:
+    try:
+        return config_from({**content["base"], **differing})
+    except ConfigError as error:
+        raise ConfigError(
+            f"the configs in the manifest of {content['name']} {content['sweep_key']} must be of "
+            f"this version, but {error}; publish it with the version that trained it"
+        ) from error
+
+
 def _facts(data: Mapping[str, Any]) -> DataFacts:
     return DataFacts(
         fingerprint=data["fingerprint"],
@@ -217,13 +251,31 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
         if content["version"] == VERSION:
+            _check(content)
             return content
         cause = f"is of version {content['version']}"
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        cause = f"has no {error}"
+    except (OSError, ValueError, TypeError) as error:
         cause = f"cannot be read ({' '.join(str(error).split())})"
     raise ConfigError(
         f"{path}: must be the manifest that a sweep of version {VERSION} wrote, but {cause}; "
         "move it away, and the sweep writes it anew"
     )
+
+
+def _check(content: Mapping[str, Any]) -> None:
+    for name, kind in FIELDS.items():
+        if type(content[name]) is not kind:
+            raise TypeError(f"{name} is {kind_of(content[name])}")
+    for name in (*content["axes"], "dataset"):
+        content["base"][name]
+    _facts(content["data"])
+    for one in content["trials"].values():
+        if not isinstance(one["training_key"], str) or not isinstance(one["config"], dict):
+            raise TypeError("a trial lacks its key or its config")
+    for tags in content["tags"].values():
+        if not isinstance(tags, dict):
+            raise TypeError(f"the tags of a trial are {kind_of(tags)}")
