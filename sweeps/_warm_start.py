@@ -45,6 +45,8 @@ def read_point(text: str, space: Space, base: TrialConfig) -> dict[str, Any]:
             )
         if key not in axes:
             raise ConfigError(f"--point {text}: unknown axis {key!r}; {suggest(key, axes)}")
+        if key in given:
+            raise ConfigError(f"--point {text}: {key} must stand once; leave one out")
         given[key] = value
     config = dataclasses.replace(base, **given)
     values = {name: getattr(config, name) for name in axes}

@@ -1,0 +1,67 @@
+"""What a sweep asks of a script before it begins, and how it ends when it is interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import SMALL
+
+from sweeps import _sweep
+from sweeps._cli import sweep_parser
+from sweeps._sweep import Question, answer
+from trainable.config import TrialConfig
+
+SETS = [part for setting in SMALL for part in ("--set", setting)]
+
+
+def question(changes: list[dict[str, Any]], axes: tuple[str, ...] = ("lambda_adv",)) -> Question:
+    def trials(
+        base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace
+    ) -> list[TrialConfig]:
+        return [dataclasses.replace(base, **change) for change in changes]
+
+    return Question(name="mine", axes=axes, trials=trials)
+
+
+def options(folder: Path, *argv: str) -> argparse.Namespace:
+    paths = ["--storage", str(folder / "runs"), "--tracking-uri", f"sqlite:///{folder}/m.db"]
+    return sweep_parser("What?").parse_args([*SETS, *paths, *argv])
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (question([]), "must have at least one trial, but mine has none"),
+        (question([{}], axes=("lamda_adv",)), "did you mean 'lambda_adv'?"),
+        (question([{}, {"image_px": 32}]), "one data set, but a trial of mine has image_px=32"),
+    ],
+)
+def test_a_script_that_cannot_be_answered_is_refused_and_nothing_is_written(
+    asked: Question, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        answer(asked, options(tmp_path))
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["_plan", "_train"])
+def test_an_interruption_at_any_step_names_the_command_that_goes_on(
+    step: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_sweep, step, interrupt)
+    monkeypatch.setattr("sys.argv", ["mine.py", "--seeds", "2"])
+    assert answer(question([{}]), options(tmp_path)) == 130
+    assert capsys.readouterr().out.rstrip().endswith("mine.py --seeds 2")
