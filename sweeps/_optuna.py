@@ -250,7 +250,7 @@ class SearchSource:
             if other.training_key == ask.training_key:
                 return list(other.reports.items())
         rows = read_history(RunFolder(self.plan.storage, ask.training_key))
-        return [(row["iteration"], row["val/miou"]) for row in rows if "val/miou" in row]
+        return [(int(row["iteration"]), row["val/miou"]) for row in rows if "val/miou" in row]
 
     def _tell(
         self, ask: Ask, state: str, *, value: float | None = None, cause: str | None = None

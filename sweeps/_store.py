@@ -37,9 +37,12 @@ def check_store(tracking_uri: str) -> None:
     Raises:
         ConfigError: It is no URI, its driver is not installed, or a SQLite file cannot be there.
     """
-    is_server = tracking_uri.startswith(("http://", "https://"))
+    database: str | None = None
     try:
-        database = _check_address(tracking_uri) if is_server else _check_driver(tracking_uri)
+        if tracking_uri.startswith(("http://", "https://")):
+            _check_address(tracking_uri)
+        else:
+            database = _check_driver(tracking_uri)
     except (ValueError, ImportError) as error:
         raise ConfigError(
             f"--tracking-uri must name a store, but {without_password(tracking_uri)} does not: "

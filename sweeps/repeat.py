@@ -130,7 +130,7 @@ def _recorded(trial: RecordedTrial) -> dict[str, float]:
         with TemporaryDirectory() as folder:
             path = trial.client.download_artifacts(run_id, DETAIL_FILE, folder)
             detail = json.loads(Path(path).read_bytes())
-    except store_errors() as error:
+    except (*store_errors(), ValueError) as error:
         raise ConfigError(
             f"the record must give all that it holds of {run_id}, but {first_line(error)}; "
             "bring it up to date with `python -m sweeps.publish`"
