@@ -58,18 +58,22 @@ def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
     does not make it another machine's.
     """
     known = _read(_path(plan.storage, plan.sweep_key)) or {}
+    path = diff_path(plan.storage, plan.sweep_key)
     now = time.time()
     content: dict[str, Any] = {"created": now} | known
     if not known or plan.pending():
         diff = git_diff()
         content |= {"environment": environment(), "git_commit": git_commit(), "diff": bool(diff)}
-        path = diff_path(plan.storage, plan.sweep_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, diff.encode()) if diff else path.unlink(missing_ok=True)
+        if diff:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, diff.encode())
     uri = without_password(tracking_uri)
     content |= {"tracking_uri": absolute(uri), "password": uri != tracking_uri, "started": now}
     content["asked"] = {axis: _values(plan, axis) for axis in plan.axes}
-    return write(plan, content)
+    written = write(plan, content)
+    if not written["diff"]:
+        path.unlink(missing_ok=True)  # last: a manifest that tells of a diff always has one
+    return written
 
 
 def write(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:

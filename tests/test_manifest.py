@@ -12,6 +12,7 @@ import pytest
 from record_helpers import BASE, DATA, fail, finish, grid, plan_of
 from test_mlflow import children_of, parent_of, publish, record_of
 
+from sweeps import _manifest
 from sweeps import publish as command
 from sweeps._manifest import FIELDS, begin, changes, manifests, write
 from sweeps._manifest import plan_of as plan_from
@@ -101,6 +102,27 @@ def test_a_manifest_that_lacks_what_is_read_of_it_is_refused(value: Any, tmp_pat
             if type(content.get(name)) is not kind:
                 with pytest.raises(ConfigError, match=rf"{path}: must be the manifest .*{name}"):
                     manifests(tmp_path)
+
+
+@pytest.mark.parametrize("diffs", [("", "+1"), ("+1", ""), ("+1", "+2")])
+def test_a_manifest_that_tells_of_a_diff_has_one_at_every_moment(
+    diffs: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(tmp_path, grid())
+    monkeypatch.setattr(_manifest, "git_diff", lambda: diffs[0])
+    begin(plan, URI)
+    monkeypatch.setattr(_manifest, "git_diff", lambda: diffs[1])
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(_manifest, "write", _interrupt)
+        begin(plan, URI)
+    path = _manifest.diff_path(tmp_path, plan.sweep_key)
+    assert path.exists() or not manifests(tmp_path)[0]["diff"]
+    begin(plan, URI)
+    assert path.exists() == manifests(tmp_path)[0]["diff"] == bool(diffs[1])
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_two_commands_of_one_sweep_keep_each_others_trials(tmp_path: Path) -> None:
