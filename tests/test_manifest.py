@@ -112,9 +112,10 @@ def test_a_manifest_that_tells_of_a_diff_has_one_at_every_moment(
     monkeypatch.setattr(_manifest, "git_diff", lambda: diffs[0])
     begin(plan, URI)
     monkeypatch.setattr(_manifest, "git_diff", lambda: diffs[1])
-    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as killed:
         killed.setattr(_manifest, "write", _interrupt)
-        begin(plan, URI)
+        with pytest.raises(KeyboardInterrupt):
+            begin(plan, URI)
     path = _manifest.diff_path(tmp_path, plan.sweep_key)
     assert path.exists() or not manifests(tmp_path)[0]["diff"]
     begin(plan, URI)
