@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import SMALL
+from record_helpers import plan_of
+from small import SMALL, small_config
 
 from sweeps import _sweep
 from sweeps._cli import sweep_parser
 from sweeps._sweep import Question, answer
-from trainable.config import TrialConfig
+from trainable import datasets
+from trainable.config import ConfigError, TrialConfig
 
 SETS = [part for setting in SMALL for part in ("--set", setting)]
 
@@ -49,6 +51,29 @@ def test_a_script_that_cannot_be_answered_is_refused_and_nothing_is_written(
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["result.json", "failure.json"])
+def test_a_damaged_run_folder_is_refused_by_its_name(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = small_config()
+    plan = plan_of(tmp_path / "runs", [base], base=base, data=datasets.inspect(base))
+    path = plan.storage / plan.runs[0].spec.training_key / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"val": {}}')
+    with pytest.raises(SystemExit) as ended:
+        answer(question([{}]), options(tmp_path))
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {path} must be what a training run wrote, but there is no '")
+    assert said.count("\n") == 1
+
+
+def test_a_storage_that_cannot_be_made_after_all_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="--storage must be writable, but .* cannot be made"):
+        _sweep._make(tmp_path / "file" / "runs")
 
 
 @pytest.mark.parametrize("step", ["_plan", "_train"])
