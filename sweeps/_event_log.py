@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.config import ConfigError
+from trainable.run_folder import sync_folder
 
 
 class EventLog:
@@ -45,7 +46,7 @@ class EventLog:
             os.close(file)
             raise self._in_use()
         os.ftruncate(file, self._size)
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
         self._file = file
 
     def append(self, event: Mapping[str, Any]) -> None:
@@ -99,11 +100,3 @@ def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
             raise damaged(path, number, "is no event")
         events.append(event)
     return events, sum(len(line) + 1 for line in lines)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -170,6 +170,9 @@ class SearchSource:
             case "ask":
                 if event["ask"] != len(self.asks):
                     raise ValueError(f"ask {len(self.asks)} comes first")
+                for name, axis in self.search.space.suggested.items():
+                    if not axis.contains(event["values"][name]):
+                        raise ValueError(f"{name} must be {axis.in_words()}")
                 params = self.search.space.params(event["values"])
                 self._study.ask_again(params, was_given=event["given"])
                 self._keep(event["values"])

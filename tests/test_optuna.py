@@ -432,6 +432,7 @@ LINES = 7  # of a log: the search, an ask, its four validations, its end
         (1, {"earlier": None}),
         (2, {"values": {"lambda_adv": 0.1}}),
         (2, {"values": None}),
+        (2, {"values": {"lambda_adv": -1.0, "lr_generator": 0.01}}),
         (2, {"ask": 7}),
         (3, {"ask": 9}),
         (3, {"miou": None}),
