@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from small import SMALL, small_config
 
 from sweeps import _sweep
 from sweeps._cli import sweep_parser
+from sweeps._run import Slots
+from sweeps._source import Listed
 from sweeps._sweep import Question, answer
 from trainable import datasets
 from trainable.config import ConfigError, TrialConfig
@@ -74,6 +77,29 @@ def test_a_storage_that_cannot_be_made_after_all_is_refused(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"--storage must be writable, but .* cannot be made"):
         _sweep._make(tmp_path / "file" / "runs")
+
+
+class Refusing(Listed):
+    """A source that another process drives already."""
+
+    def __enter__(self) -> None:
+        raise ConfigError("a search must have one driver")
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_source_that_refuses_to_begin_leaves_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slots = Slots(count=1, cpus=1.0, gpus=0.0, time_budget_s=None)
+    monkeypatch.setattr(_sweep, "ray_slots", lambda *_: nullcontext(slots))
+    asked = dataclasses.replace(question([{}]), source=lambda plan, _: Refusing(plan.pending()))
+    with pytest.raises(SystemExit) as ended:
+        answer(asked, options(tmp_path))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: a search must have one driver\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("step", ["_plan", "_train"])
