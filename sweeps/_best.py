@@ -12,7 +12,7 @@ from scipy import stats
 from sweeps._plan import Plan, Trial
 from trainable.config import EXECUTION_FIELDS, TrialConfig
 from trainable.identity import key_of
-from trainable.training_run import summary
+from trainable.outcome import summary
 
 CONFIDENCE = 0.95
 RANKED = "swa/miou"
@@ -39,12 +39,10 @@ class Setting:
         """Return the two-sided 95 % Student-t interval over seeds, None for a single seed."""
         return _interval([metrics[name] for metrics in self.metrics.values()])
 
-    def differs(self, other: Setting) -> bool:
-        """Return whether the interval of the differences, paired by seed, leaves out 0."""
+    def differences(self, other: Setting) -> list[float]:
+        """Return by how much it lies above another setting, at each seed that both have."""
         shared = self.metrics.keys() & other.metrics.keys()
-        differences = [self.metrics[s][RANKED] - other.metrics[s][RANKED] for s in sorted(shared)]
-        found = _interval(differences)
-        return found is not None and not found[0] <= 0 <= found[1]
+        return [self.metrics[s][RANKED] - other.metrics[s][RANKED] for s in sorted(shared)]
 
     def overlaps(self, other: Setting) -> bool:
         """Return whether the two intervals overlap; that of a single seed has no end."""
@@ -89,11 +87,10 @@ def best_point(plan: Plan) -> dict[str, Any] | None:
 
     Returns:
         `point`, the setting's values on the sweep's axes; `best/seeds`, how many; `best/others`,
-        how many other settings there are, and `best/not_distinguishable`, how many of them differ
-        from it by less than the 95 % interval of the differences paired by seed (no correction
-        for the number of comparisons; a single seed rules none out); for `swa/miou` and
-        `val/miou` the mean and the ends of the two-sided 95 % Student-t interval over seeds, as
-        `mean/...`, `ci_low/...`, `ci_high/...`; the ends are None for a single seed.
+        how many other settings there are, and `best/not_distinguishable`, how many of them
+        `lower_than_best` does not tell from it; for `swa/miou` and `val/miou` the mean and the
+        ends of the two-sided 95 % Student-t interval over seeds, as `mean/...`, `ci_low/...`,
+        `ci_high/...`; the ends are None for a single seed.
     """
     settings = settings_of(plan)
     if not settings:
@@ -103,13 +100,33 @@ def best_point(plan: Plan) -> dict[str, Any] | None:
         "point": best.point(plan.axes),
         "best/seeds": len(best.metrics),
         "best/others": len(others),
-        "best/not_distinguishable": sum(not best.differs(other) for other in others),
+        "best/not_distinguishable": len(others) - sum(lower_than_best(settings)),
     }
     for name in REPORTED:
         low, high = best.interval(name) or (None, None)
         described |= {f"mean/{name}": best.mean(name), f"ci_low/{name}": low}
         described[f"ci_high/{name}"] = high
     return described
+
+
+def lower_than_best(settings: Sequence[Setting]) -> list[bool]:
+    """Return of each setting whether it lies below the best beyond the noise of the seeds.
+
+    Judged at 5 % by t-tests paired by seed, after Holm: any setting could have come out best, so
+    the family is all pairs of settings that can be compared, as in the tables of the report. A
+    single seed tells none apart.
+
+    Args:
+        settings: As `settings_of` returns them, the best first.
+    """
+    differences = [settings[0].differences(setting) for setting in settings]
+    tested = {k: _p_value(found) for k, found in enumerate(differences) if k and len(found) > 1}
+    family = (len(tested) + 1) * len(tested) // 2
+    lower, corrected = [False] * len(settings), 0.0
+    for rank, k in enumerate(sorted(tested, key=lambda k: tested[k])):
+        corrected = max(corrected, tested[k] * (family - rank))
+        lower[k] = corrected < 1 - CONFIDENCE and _mean(differences[k]) > 0
+    return lower
 
 
 def best_by_axis(settings: Sequence[Setting], axes: Iterable[str]) -> dict[str, list[Setting]]:
@@ -135,6 +152,14 @@ def _phase(plan: Plan, trial: Trial) -> str | None:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+def _p_value(differences: Sequence[float]) -> float:
+    """Return the chance of a mean so far from 0, either way, where there is no difference."""
+    mean, error = _mean(differences), float(stats.sem(differences))
+    if error == 0:
+        return float(mean == 0)
+    return 2 * float(stats.t.sf(abs(mean) / error, len(differences) - 1))
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float] | None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sweeps._plan import Plan, PlannedRun, Trial
 from trainable.config import EXECUTION_FIELDS
 from trainable.identity import key_of, readout_key
+from trainable.outcome import read_description, read_history, summary
 from trainable.run_folder import RunFolder
 from trainable.samples import SAMPLES_FILE, of_readout
-from trainable.training_run import summary
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -59,12 +59,12 @@ class Ended:
             kind = "failure" if stopped is None or _crashed(plan, run) else "stopped"
             found = kind, {"cause": stopped or cause}
         folder = RunFolder(plan.storage, run.spec.training_key)
-        described = folder.read("config") or {}
+        described = read_description(folder)
         samples = folder.path / SAMPLES_FILE
         return cls(
             kind=found[0],
             content=found[1],
-            history=(folder.read("metrics") or {}).get("history", []),
+            history=read_history(folder),
             setting={name: str(described[name]) for name in SETTING if name in described},
             samples=samples if plan.with_samples and samples.exists() else None,
         )

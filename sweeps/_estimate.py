@@ -20,7 +20,8 @@ from trainable.config import TrialConfig
 from trainable.discriminators import build_discriminator
 from trainable.generators import build_generator
 from trainable.identity import RunSpec
-from trainable.run_folder import KEPT_CHECKPOINTS
+from trainable.outcome import read_description, read_result
+from trainable.run_folder import KEPT_CHECKPOINTS, RunFolder
 
 Measure = Callable[[RunSpec], Probe]
 
@@ -137,13 +138,14 @@ def _measured_speeds(plan: Plan) -> dict[str, list[float]]:
     for path in sorted(plan.storage.glob("*/result.json")):
         if path.parent.name in planned:
             continue
+        folder = RunFolder(plan.storage, path.parent.name)
         try:
-            values = json.loads(path.with_name("config.json").read_bytes())["config"]
-            key = _cost_key(TrialConfig(**values))
-            speed = json.loads(path.read_bytes())["images_per_s"]
-        except (OSError, ValueError, TypeError, KeyError):
-            continue  # of another version, or moved away: it has nothing to say here
-        speeds.setdefault(key, []).append(speed)
+            key = _cost_key(TrialConfig(**read_description(folder)["config"]))
+            result = read_result(folder)
+        except (ValueError, TypeError, KeyError):
+            continue  # of another version, or damaged: it has nothing to say here
+        if result is not None:
+            speeds.setdefault(key, []).append(result["images_per_s"])
     return speeds
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.config import ConfigError
+from trainable.run_folder import sync_folder
 
 
 class EventLog:
@@ -45,13 +46,15 @@ class EventLog:
             os.close(file)
             raise self._in_use()
         os.ftruncate(file, self._size)
+        sync_folder(self.path.parent)
         self._file = file
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write an event so that not even a power cut loses it."""
         assert self._file is not None, "open comes first"
-        line = json.dumps(event, allow_nan=False) + "\n"
-        os.write(self._file, line.encode())
+        line = (json.dumps(event, allow_nan=False) + "\n").encode()
+        while line:
+            line = line[os.write(self._file, line) :]
         os.fsync(self._file)
 
     def close(self) -> None:
@@ -67,11 +70,19 @@ class EventLog:
         )
 
 
+def damaged(path: Path, number: int, fault: str) -> ConfigError:
+    """Return the error of a log whose line of this number, from 1, is not what was written."""
+    return ConfigError(
+        f"line {number} of {path} must be what a search wrote, but {fault}; "
+        "move the file away to search afresh, what is trained is kept"
+    )
+
+
 def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
     """Return the events of a log and the bytes that they take; a torn last line is left out.
 
     Raises:
-        ConfigError: A line before the last is not what was written.
+        ConfigError: A line is not what was written.
     """
     try:
         content = path.read_bytes()
@@ -82,10 +93,10 @@ def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
     events = []
     for number, line in enumerate(lines, start=1):
         try:
-            events.append(json.loads(line))
+            event = json.loads(line)
         except ValueError as error:
-            raise ConfigError(
-                f"line {number} of {path} must be JSON, but is damaged; "
-                "move the file away to search afresh, what is trained is kept"
-            ) from error
+            raise damaged(path, number, "is not JSON") from error
+        if not isinstance(event, dict) or "event" not in event:
+            raise damaged(path, number, "is no event")
+        events.append(event)
     return events, sum(len(line) + 1 for line in lines)

@@ -19,16 +19,36 @@ from typing import Any
 from sweeps._capture import environment, git_commit, git_diff
 from sweeps._plan import Plan, PlannedRun, Trial
 from sweeps._store import absolute, without_password
-from trainable.config import DEFAULTS, EXECUTION_FIELDS, ConfigError
+from trainable.config import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig, kind_of
 from trainable.config_files import config_from
 from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, readout_key
+from trainable.outcome import distinct_readouts, read_result
 from trainable.run_folder import RunFolder, write_atomically
-from trainable.training_run import distinct_readouts
 
 FOLDER = "sweeps"
 VERSION = 1
 FEW = 8  # values that are named one by one
+FIELDS: dict[str, type] = {
+    "name": str,
+    "question": str,
+    "sweep_key": str,
+    "axes": list,
+    "base": dict,
+    "data": dict,
+    "code_version": str,
+    "with_samples": bool,
+    "trials": dict,
+    "tags": dict,
+    "stopped": dict,
+    "asked": dict,
+    "started": float,
+    "tracking_uri": str,
+    "password": bool,
+    "environment": dict,
+    "git_commit": str,
+    "diff": bool,
+}
 
 
 def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
@@ -38,22 +58,31 @@ def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
     does not make it another machine's.
     """
     known = _read(_path(plan.storage, plan.sweep_key)) or {}
+    path = diff_path(plan.storage, plan.sweep_key)
     now = time.time()
     content: dict[str, Any] = {"created": now} | known
     if not known or plan.pending():
         diff = git_diff()
         content |= {"environment": environment(), "git_commit": git_commit(), "diff": bool(diff)}
-        path = diff_path(plan.storage, plan.sweep_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, diff.encode()) if diff else path.unlink(missing_ok=True)
+        if diff:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, diff.encode())
     uri = without_password(tracking_uri)
     content |= {"tracking_uri": absolute(uri), "password": uri != tracking_uri, "started": now}
     content["asked"] = {axis: _values(plan, axis) for axis in plan.axes}
-    return write(plan, content)
+    written = write(plan, content)
+    if not written["diff"]:
+        path.unlink(missing_ok=True)  # last: a manifest that tells of a diff always has one
+    return written
 
 
 def write(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring a manifest up to date with the plan, which may have grown, and return it."""
+    """Bring a manifest up to date with the plan, which may have grown, and return it.
+
+    What another command has added to it meanwhile stays.
+    """
+    path = _path(plan.storage, plan.sweep_key)
+    known = _read(path) or {"trials": {}, "tags": {}, "stopped": {}}
     runs = list(plan.runs)
     base = dataclasses.asdict(plan.base)
     trials = {trial.trial_key: _described(trial, base) for run in runs for trial in run.trials}
@@ -68,12 +97,11 @@ def write(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:
         "data": dataclasses.asdict(plan.data),
         "code_version": plan.code_version,
         "with_samples": plan.with_samples,
-        "trials": content.get("trials", {}) | trials,
-        "tags": content.get("tags", {}) | dict(plan.tags),
-        "stopped": content.get("stopped", {}) | dict(plan.stopped),
+        "trials": known["trials"] | trials,
+        "tags": known["tags"] | dict(plan.tags),
+        "stopped": known["stopped"] | dict(plan.stopped),
         "updated": time.time(),
     }
-    path = _path(plan.storage, plan.sweep_key)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(written, indent=1, allow_nan=False).encode())
     return written
@@ -102,7 +130,7 @@ def plan_of(content: Mapping[str, Any], storage: Path) -> Plan:
         name=content["name"],
         sweep_key=content["sweep_key"],
         axes=tuple(content["axes"]),
-        base=config_from(content["base"]),
+        base=_config(content, {}),
         data=_facts(content["data"]),
         storage=storage,
         stopped=dict(content["stopped"]),
@@ -113,7 +141,7 @@ def plan_of(content: Mapping[str, Any], storage: Path) -> Plan:
     )
     by_run: dict[str, list[Trial]] = {}
     for key, one in content["trials"].items():
-        config = config_from({**content["base"], **one["config"]})
+        config = _config(content, one["config"])
         trial = Trial(config=config, training_key=one["training_key"], trial_key=key)
         by_run.setdefault(trial.training_key, []).append(trial)
     plan.runs = [run for trials in by_run.values() for run in _runs(plan, trials)]
@@ -188,7 +216,7 @@ def _described(trial: Trial, base: Mapping[str, Any]) -> dict[str, Any]:
 def _runs(plan: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
     """Yield a run for the trials that its folder answers, and one for those it does not."""
     key = trials[0].training_key
-    readouts = (RunFolder(plan.storage, key).read("result") or {}).get("readouts", {})
+    readouts = (read_result(RunFolder(plan.storage, key)) or {}).get("readouts", {})
     answered = [trial for trial in trials if readout_key(trial.config.readout) in readouts]
     for part in (answered, [trial for trial in trials if trial not in answered]):
         if part:
@@ -199,6 +227,16 @@ def _runs(plan: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
                 training_key=key,
             )
             yield PlannedRun(spec=spec, trials=tuple(part))
+
+
+def _config(content: Mapping[str, Any], differing: Mapping[str, Any]) -> TrialConfig:
+    try:
+        return config_from({**content["base"], **differing})
+    except ConfigError as error:
+        raise ConfigError(
+            f"the configs in the manifest of {content['name']} {content['sweep_key']} must be of "
+            f"this version, but {error}; publish it with the version that trained it"
+        ) from error
 
 
 def _facts(data: Mapping[str, Any]) -> DataFacts:
@@ -217,13 +255,31 @@ def _read(path: Path) -> dict[str, Any] | None:
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
         if content["version"] == VERSION:
+            _check(content)
             return content
         cause = f"is of version {content['version']}"
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        cause = f"has no {error}"
+    except (OSError, ValueError, TypeError) as error:
         cause = f"cannot be read ({' '.join(str(error).split())})"
     raise ConfigError(
         f"{path}: must be the manifest that a sweep of version {VERSION} wrote, but {cause}; "
         "move it away, and the sweep writes it anew"
     )
+
+
+def _check(content: Mapping[str, Any]) -> None:
+    for name, kind in FIELDS.items():
+        if type(content[name]) is not kind:
+            raise TypeError(f"{name} is {kind_of(content[name])}")
+    for name in (*content["axes"], "dataset"):
+        content["base"][name]
+    _facts(content["data"])
+    for one in content["trials"].values():
+        if not isinstance(one["training_key"], str) or not isinstance(one["config"], dict):
+            raise TypeError("a trial lacks its key or its config")
+    for tags in content["tags"].values():
+        if not isinstance(tags, dict):
+            raise TypeError(f"the tags of a trial are {kind_of(tags)}")

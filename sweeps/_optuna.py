@@ -12,7 +12,7 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
-from sweeps._event_log import EventLog
+from sweeps._event_log import EventLog, damaged
 from sweeps._plan import Plan, PlannedRun
 from sweeps._projection import Projection
 from sweeps._samplers import check_sampler, check_scheduler
@@ -25,10 +25,15 @@ from sweeps._search import (
     plan_confirmation,
     told_apart,
 )
+from sweeps._store import first_line
 from sweeps._study import COMPLETE, FAIL, PRUNED, WorkingStudy
 from sweeps._warm_start import Earlier, earlier_trials
+from trainable.config import ConfigError
+from trainable.outcome import read_history
 from trainable.run_folder import RunFolder
 
+# What doing a line again raises that lacks something, holds another type or is out of turn.
+UNLIKE_AN_EVENT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError)
 UNCONFIRMED = "not confirmed with other seeds: the best of many on one seed is biased upward"
 
 
@@ -59,8 +64,8 @@ class SearchSource:
         self._projection = Projection(plan, f"{plan.name}-{search.name(plan)}", search.space)
         self._cut_off = False  # the execution is ending
         self._confirming: deque[PlannedRun] | None = None
-        for event in self._log.events:
-            self._do_again(event)
+        for number, event in enumerate(self._log.events, start=1):
+            self._do_line_again(number, event)
         self._again = deque(self._under_way())
         self._choose_when_all_ended()
 
@@ -74,10 +79,11 @@ class SearchSource:
         if not self._log.events:
             facts = self.search.describe(self.plan)
             self.plan.notes += told_apart(facts, self._log.path.parent)
-            self._log.append({"event": "search"} | facts)
-            for earlier in earlier_trials(self.plan, self.search.space, self.search.warm_start):
-                self._log.append({"event": "give"} | asdict(earlier))
-                self._give(earlier)
+            given = earlier_trials(self.plan, self.search.space, self.search.warm_start)
+            # In one line: a kill among several would leave a search that was told of some.
+            event = {"event": "search"} | facts | {"earlier": [asdict(one) for one in given]}
+            self._log.append(event)
+            self._do_again(event)
         self._projection.add([ask for ask in self.asks if ask.state is not None])
         for ask in self._under_way():
             self._answer(ask)
@@ -141,12 +147,32 @@ class SearchSource:
             self._cut_off = self._cut_off or ask.state is None
         self._choose_when_all_ended()
 
+    def _do_line_again(self, number: int, event: Mapping[str, Any]) -> None:
+        """Bring back what an event of the log did.
+
+        Raises:
+            ConfigError: It is none that a search wrote, or the sampler is another.
+        """
+        try:
+            self._do_again(event)
+        except ConfigError:
+            raise
+        except UNLIKE_AN_EVENT as error:
+            fault = f"is no such event ({type(error).__name__}: {first_line(error)})"
+            raise damaged(self._log.path, number, fault) from error
+
     def _do_again(self, event: Mapping[str, Any]) -> None:
         """Bring back what an event did."""
         match event["event"]:
-            case "give":
-                self._give(Earlier(**{k: v for k, v in event.items() if k != "event"}))
+            case "search":
+                for earlier in event["earlier"]:
+                    self._give(Earlier(**earlier))
             case "ask":
+                if event["ask"] != len(self.asks):
+                    raise ValueError(f"ask {len(self.asks)} comes first")
+                for name, axis in self.search.space.suggested.items():
+                    if not axis.contains(event["values"][name]):
+                        raise ValueError(f"{name} must be {axis.in_words()}")
                 params = self.search.space.params(event["values"])
                 self._study.ask_again(params, was_given=event["given"])
                 self._keep(event["values"])
@@ -159,6 +185,8 @@ class SearchSource:
                 self._end(ask, event["state"], event["value"])
                 if event["cause"]:
                     self.plan.stopped[ask.training_key] = event["cause"]
+            case kind:
+                raise ValueError(f"unknown event {kind!r}")
 
     def _give(self, earlier: Earlier) -> None:
         self._study.give(self.search.space.params(earlier.values), earlier.value)
@@ -224,9 +252,8 @@ class SearchSource:
         for other in self.asks[: ask.number]:
             if other.training_key == ask.training_key:
                 return list(other.reports.items())
-        metrics = RunFolder(self.plan.storage, ask.training_key).read("metrics")
-        rows = metrics["history"] if metrics else []
-        return [(row["iteration"], row["val/miou"]) for row in rows if "val/miou" in row]
+        rows = read_history(RunFolder(self.plan.storage, ask.training_key))
+        return [(int(row["iteration"]), row["val/miou"]) for row in rows if "val/miou" in row]
 
     def _tell(
         self, ask: Ask, state: str, *, value: float | None = None, cause: str | None = None

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from trainable.config import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig
 from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, code_version, key_of, training_key, trial_key
+from trainable.outcome import distinct_readouts, outcome, with_known_readouts
 from trainable.run_folder import RunFolder
-from trainable.training_run import distinct_readouts, outcome, with_known_readouts
 
 if TYPE_CHECKING:
     from sweeps._storage import Mirror

@@ -21,7 +21,7 @@ from sweeps._plan import Plan
 from sweeps._search import VALUE, Ask
 from sweeps._space import Space
 from sweeps._study import COMPLETE
-from trainable.training_run import summary
+from trainable.outcome import summary
 
 BUSY_S = 20  # to wait for another sweep that writes
 
@@ -60,8 +60,9 @@ class Projection:
         try:
             if self._study is None:
                 self._study = open_study(self.plan.storage, self.name)
+                # One that a person adds has no key.
                 self._written = {
-                    trial.user_attrs["trial_key"] for trial in self._study.get_trials()
+                    trial.user_attrs.get("trial_key", "") for trial in self._study.get_trials()
                 }
             while self._waiting:
                 for trial in self._stored(self._waiting[0]):

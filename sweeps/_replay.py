@@ -29,7 +29,7 @@ from sweeps.joint_search import axes
 from trainable import datasets
 from trainable.command_line import add_config_options, config_of, whole
 from trainable.config import TrialConfig
-from trainable.training_run import summary
+from trainable.outcome import summary
 
 WITHIN = 0.002  # mIoU: 0.2 points
 REPLAYS = 20

@@ -13,7 +13,7 @@ from ray import tune
 from sweeps._plan import Plan, PlannedRun
 from sweeps._screen import Execution, Screen
 from sweeps._searcher import Traffic
-from trainable.training_run import summary
+from trainable.outcome import summary
 
 
 class Report(tune.Callback):

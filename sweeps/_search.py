@@ -12,9 +12,9 @@ from sweeps._event_log import read_events
 from sweeps._plan import Plan, PlannedRun, Trial
 from sweeps._space import Space
 from sweeps._study import COMPLETE, Method
-from trainable.config import TrialConfig
+from trainable.config import ConfigError, TrialConfig
 from trainable.identity import code_version, key_of, readout_key
-from trainable.training_run import summary
+from trainable.outcome import summary
 
 VALUE = "swa/miou"  # on validation: what a search makes large
 
@@ -154,8 +154,11 @@ def told_apart(facts: Mapping[str, Any], folder: Path) -> list[str]:
     """
     logs = sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in logs:
-        events = read_events(path)[0]
-        if events and events[0]["sweep"] == facts["sweep"]:
+        try:
+            events = read_events(path)[0]
+        except ConfigError:
+            continue  # another search's, which says so when it goes on
+        if events and events[0].get("sweep") == facts["sweep"]:
             others = ", ".join(_differences(events[0], facts))
             return [f"a new search, not that of {path.stem}: {others}; its runs are reused"]
     return []

@@ -19,36 +19,39 @@ from trainable.config import ConfigError
 # confirm: together about 4 minutes.
 ASKS = 20
 CONFIRM = 3
+OPTIONS_OF_A_SEARCH = {
+    "sampler": "tpe",
+    "scheduler": "none",
+    "readouts": "exhaustive",
+    "asks": ASKS,
+    "confirm": CONFIRM,
+    "points": [],
+    "warm_start": None,
+}
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `search_source` reads."""
-    parser.add_argument(
-        "--sampler", choices=SAMPLERS, default="tpe", help="what suggests settings (default: tpe)"
-    )
+    parser.add_argument("--sampler", choices=SAMPLERS, help="what suggests settings (default: tpe)")
     parser.add_argument(
         "--scheduler",
         choices=SCHEDULERS,
-        default="none",
         help="what stops training runs that lag behind (default: none)",
     )
     parser.add_argument(
         "--readouts",
         choices=READOUTS,
-        default="exhaustive",
         help="value a training run by its best readout, or suggest one (default: exhaustive)",
     )
     parser.add_argument(
         "--asks",
         type=whole(),
-        default=ASKS,
         metavar="N",
         help=f"settings to ask for (default: {ASKS})",
     )
     parser.add_argument(
         "--confirm",
         type=_count,
-        default=CONFIRM,
         metavar="K",
         help=f"settings, the best, to train again with --seeds other seeds (default: {CONFIRM})",
     )
@@ -56,7 +59,6 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         "--point",
         dest="points",
         action="append",
-        default=[],
         metavar="KEY=VALUE,...",
         help="a setting to ask for first; may stand several times",
     )
@@ -66,6 +68,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="tell the sampler of finished runs in these storages (without one: in --storage)",
     )
+    parser.set_defaults(**OPTIONS_OF_A_SEARCH)
 
 
 def search_source(plan: Plan, options: argparse.Namespace, space: Space) -> SearchSource:
@@ -76,14 +79,18 @@ def search_source(plan: Plan, options: argparse.Namespace, space: Space) -> Sear
     """
     space.check(plan.base)
     _refuse_fixed(space, options)
-    storages = options.warm_start
+    storages, points = options.warm_start, list(dict.fromkeys(options.points))
+    if len(points) > options.asks:
+        raise ConfigError(
+            f"`points <= --asks` must hold, but got {len(points)} points and --asks {options.asks}"
+        )
     search = Search(
         space=space,
         method=Method(sampler=options.sampler, scheduler=options.scheduler, seed=plan.base.seed),
         asks=options.asks,
         confirm=options.confirm,
         seeds=options.seeds,
-        points=tuple(read_point(text, space, plan.base) for text in options.points),
+        points=tuple(read_point(text, space, plan.base) for text in points),
         warm_start=() if storages is None else _folders(storages or [str(plan.storage)]),
     )
     source = SearchSource(plan, search)

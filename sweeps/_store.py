@@ -8,6 +8,10 @@ import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from trainable.command_line import check_writable
+from trainable.config import ConfigError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,6 +29,61 @@ MLFLOW_SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
+
+
+def check_store(tracking_uri: str) -> None:
+    """Refuse a URI that names no store; whether one answers is not asked.
+
+    Raises:
+        ConfigError: It is no URI, its driver is not installed, or a SQLite file cannot be there.
+    """
+    database: str | None = None
+    try:
+        if tracking_uri.startswith(("http://", "https://")):
+            _check_address(tracking_uri)
+        else:
+            database = _check_driver(tracking_uri)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(
+            f"--tracking-uri must name a store, but {without_password(tracking_uri)} does not: "
+            f"{first_line(error)}; correct it, or name an installed driver as in "
+            "postgresql+psycopg2://HOST/NAME"
+        ) from error
+    if tracking_uri.startswith("sqlite"):
+        _check_file(database)
+
+
+def _check_address(uri: str) -> None:
+    address = urlsplit(uri)
+    if not address.hostname or address.port == 0:
+        raise ValueError("it has no host")
+
+
+def _check_driver(uri: str) -> str | None:
+    """Return the database that a URI names, once its driver is imported."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(uri)
+        url.get_dialect().import_dbapi()
+    except ArgumentError as error:
+        raise ValueError(str(error)) from error
+    return url.database
+
+
+def _check_file(database: str | None) -> None:
+    if not database or database == ":memory:":
+        raise ConfigError("--tracking-uri must name a file, such as sqlite:///mlflow.db")
+    path = Path(database).resolve()
+    if not path.parent.exists():
+        raise ConfigError(
+            f"--tracking-uri must lie in a folder that exists, but {path.parent} does not; "
+            "make it first"
+        )
+    if path.is_dir():
+        raise ConfigError(f"--tracking-uri must name a file, but {path} is a folder")
+    check_writable("--tracking-uri", path.parent)
 
 
 def open_store(tracking_uri: str, *, create: bool = True) -> MlflowClient:

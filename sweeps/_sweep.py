@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,7 @@ from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_
 from sweeps._screen import Execution, Screen
 from sweeps._source import Fetched, Limited, Listed, Source
 from sweeps._storage import open_storage
-from sweeps._store import without_password
+from sweeps._store import check_store, without_password
 from trainable import datasets, weights
 from trainable.command_line import (
     INTERRUPTED,
@@ -38,7 +38,7 @@ from trainable.command_line import (
     going_on,
     refuse,
 )
-from trainable.config import ConfigError, TrialConfig
+from trainable.config import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
 from trainable.training_run import pick_device
 
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
@@ -87,6 +87,15 @@ def answer(question: Question, options: argparse.Namespace) -> int:
     if not console.is_terminal:
         console.width = FILE_WIDTH
     try:
+        return _answer(question, options, console)
+    except KeyboardInterrupt:
+        command = going_on(options, sys.argv[0])
+        _say(console, f"interrupted; what was trained is kept, go on with: {command}")
+        return INTERRUPTED
+
+
+def _answer(question: Question, options: argparse.Namespace, console: Console) -> int:
+    try:
         plan = _plan(question, options)
         source = _source(question, plan, options)
         changed = changes(plan, plan.storage)
@@ -102,7 +111,7 @@ def answer(question: Question, options: argparse.Namespace) -> int:
         return OK
     if changed:
         _say(console, "\n  ".join([f"changed since the last {plan.name} here:", *changed]))
-    return _answer(plan, source, options, console)
+    return _train(plan, source, options, console)
 
 
 def _plan(question: Question, options: argparse.Namespace) -> Plan:
@@ -111,19 +120,13 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
     base = weights.pin(config_of(options))
     seeds = range(base.seed, base.seed + options.seeds)
     trials = question.trials(base, seeds, options)
+    _check_trials(question, trials, base)
     if options.address is None:
         pick_device(base.device)
     storage, mirror = open_storage(options.storage, with_samples=question.with_samples)
     if mirror is None:
         check_writable("--storage", storage)
-    if options.tracking_uri.startswith("sqlite:///"):
-        database = Path(options.tracking_uri.removeprefix("sqlite:///")).resolve()
-        if not database.parent.exists():
-            raise ConfigError(
-                "--tracking-uri must lie in a folder that exists, but "
-                f"{database.parent} does not; make it first"
-            )
-        check_writable("--tracking-uri", database.parent)
+    check_store(options.tracking_uri)
     data = datasets.inspect(base)
     for network in {one.generator: one for one in trials or [base] if one.weights}.values():
         weights.try_out(network, len(data.classes))
@@ -139,6 +142,28 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
     plan.question, plan.with_samples = question.question, question.with_samples
     plan.mirror = mirror
     return plan
+
+
+def _check_trials(question: Question, trials: Sequence[TrialConfig], base: TrialConfig) -> None:
+    """Refuse what no record could tell apart, or would tell wrongly.
+
+    Raises:
+        ConfigError: There is no trial, an axis is no field, or the trials' data sets differ.
+    """
+    for axis in question.axes:
+        if axis not in DEFAULTS:
+            raise ConfigError(
+                f"unknown axis {axis!r} of {question.name}; {suggest(axis, DEFAULTS)}"
+            )
+    if question.source is None and not trials:
+        raise ConfigError(f"a sweep must have at least one trial, but {question.name} has none")
+    for trial in trials:
+        for name in DATA_FIELDS:
+            if getattr(trial, name) != getattr(base, name):
+                raise ConfigError(
+                    f"a sweep has one data set, but a trial of {question.name} has "
+                    f"{name}={getattr(trial, name)!r}; set it for all with --set {name}=VALUE"
+                )
 
 
 def _source(question: Question, plan: Plan, options: argparse.Namespace) -> Source:
@@ -157,7 +182,7 @@ def _source(question: Question, plan: Plan, options: argparse.Namespace) -> Sour
     return Race(plan, options.race_limit) if options.race else Listed(plan.pending())
 
 
-def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Console) -> int:
+def _train(plan: Plan, source: Source, options: argparse.Namespace, console: Console) -> int:
     pending = plan.pending()
     done = len(plan.runs) - len(pending)
     _announce(plan, len(pending), source, console)
@@ -177,12 +202,12 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
                 measured = largest(plan) if resources.gpus_per_trial == "auto" else None
                 ready = ray_slots(resources, wanted, plan.workers_storage, measured)
                 slots = stack.enter_context(ready)
-            plan.storage.mkdir(parents=True, exist_ok=True)
+            _make(plan.storage)
             if plan.mirror is not None:
                 stack.enter_context(plan.mirror.kept_in_step(partial(_say, console)))
-            stack.enter_context(publisher)
             if isinstance(source, AbstractContextManager):
-                stack.enter_context(source)
+                stack.enter_context(source)  # first: it may refuse, and nothing is recorded then
+            stack.enter_context(publisher)
             to_train = {run.spec.training_key for run in pending}
             for run in plan.runs:
                 if run.spec.training_key not in to_train:
@@ -206,10 +231,6 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
                 plan.why_partial = execution.spent or limited.why_partial
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
-    except KeyboardInterrupt:
-        command = going_on(options, sys.argv[0])
-        _say(console, f"interrupted; what was trained is kept, go on with: {command}")
-        return INTERRUPTED
     if slots is not None:
         trained = len(plan.runs) - len(plan.pending()) - done
         _say(
@@ -220,6 +241,16 @@ def _answer(plan: Plan, source: Source, options: argparse.Namespace, console: Co
     if isinstance(source, Race):
         plan.notes.append(source.in_words())
     return _conclude(Conclusion.of(plan, execution), options, console, publisher)
+
+
+def _make(storage: Path) -> None:
+    try:
+        storage.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--storage must be writable, but {storage} cannot be made: {error.strerror}; "
+            "give another folder"
+        ) from error
 
 
 def _announce(plan: Plan, pending: int, source: Source, console: Console) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from sweeps._best import Setting, best_by_axis
+from sweeps._best import Setting, best_by_axis, lower_than_best
 
 SHOWN = 5
 
@@ -23,9 +23,9 @@ def best_table(settings: Sequence[Setting], axes: Sequence[str]) -> Table:
     table = Table(box=None, title=f"best settings ({count})", title_justify="left")
     for name in (*axes, "swa/miou", "95 % interval", "val/miou", "seeds", "against the best"):
         table.add_column(name, no_wrap=True)
-    for setting in settings[:SHOWN]:
+    for setting, words in list(zip(settings, against_best(settings), strict=True))[:SHOWN]:
         values = [in_short(value) for value in setting.point(axes).values()]
-        table.add_row(*values, *_numbers(setting), against(setting, settings[0]))
+        table.add_row(*values, *_numbers(setting), words)
     return table
 
 
@@ -49,8 +49,8 @@ def axis_table(settings: Sequence[Setting], axes: Sequence[str]) -> Table | None
 def rows(settings: Sequence[Setting], axes: Sequence[str]) -> list[dict[str, Any]]:
     """Return every setting with its numbers as primitives, the best first."""
     return [
-        _row(setting, axes) | {"against_best": against(setting, settings[0])}
-        for setting in settings
+        _row(setting, axes) | {"against_best": words}
+        for setting, words in zip(settings, against_best(settings), strict=True)
     ]
 
 
@@ -62,11 +62,12 @@ def rows_by_axis(settings: Sequence[Setting], axes: Sequence[str]) -> dict[str, 
     }
 
 
-def against(setting: Setting, best: Setting) -> str:
-    """Return in words how a setting stands to the best, judged by differences paired by seed."""
-    if setting is best:
-        return "best"
-    return "lower" if best.differs(setting) else "not distinguishable"
+def against_best(settings: Sequence[Setting]) -> list[str]:
+    """Return in words how each setting stands to the best, which is the first."""
+    if not settings:
+        return []
+    words = ["lower" if lower else "not distinguishable" for lower in lower_than_best(settings)]
+    return ["best", *words[1:]]
 
 
 def in_short(value: Any) -> str:

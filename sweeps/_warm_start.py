@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from sweeps._search import VALUE
 from sweeps._space import Space
 from trainable.config import READOUT_FIELDS, ConfigError, TrialConfig, suggest
 from trainable.identity import readout_key, training_key
-from trainable.training_run import summary
+from trainable.outcome import read_description, read_result, summary
+from trainable.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,8 @@ def read_point(text: str, space: Space, base: TrialConfig) -> dict[str, Any]:
             )
         if key not in axes:
             raise ConfigError(f"--point {text}: unknown axis {key!r}; {suggest(key, axes)}")
+        if key in given:
+            raise ConfigError(f"--point {text}: {key} must stand once; leave one out")
         given[key] = value
     config = dataclasses.replace(base, **given)
     values = {name: getattr(config, name) for name in axes}
@@ -75,13 +77,14 @@ def earlier_trials(plan: Plan, space: Space, storages: Iterable[str]) -> list[Ea
 
 def _finished(storage: Path) -> Iterator[tuple[str, TrialConfig, dict[str, Any]]]:
     for path in sorted(storage.glob("*/result.json")):
+        folder = RunFolder(storage, path.parent.name)
         try:
-            described = json.loads(path.with_name("config.json").read_bytes())
-            config = TrialConfig(**described["config"])
-            result = json.loads(path.read_bytes())
-        except (OSError, ValueError, TypeError, KeyError):
-            continue  # of another version, or moved away: it has nothing to say here
-        yield path.parent.name, config, result
+            config = TrialConfig(**read_description(folder)["config"])
+            result = read_result(folder)
+        except (TypeError, ValueError, KeyError):
+            continue  # of another version, or damaged: it has nothing to say here
+        if result is not None:
+            yield path.parent.name, config, result
 
 
 def _as_earlier(

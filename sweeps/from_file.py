@@ -36,7 +36,7 @@ from typing import Any
 
 from sweeps._cli import sweep_parser
 from sweeps._plan import Plan
-from sweeps._search_options import add_search_options, search_source
+from sweeps._search_options import OPTIONS_OF_A_SEARCH, add_search_options, search_source
 from sweeps._source import Source
 from sweeps._space import Axis, Choice, Range, Space
 from sweeps._sweep import Question, answer
@@ -47,6 +47,7 @@ from trainable.config import (
     EXECUTION_FIELDS,
     ConfigError,
     TrialConfig,
+    coerce,
     kind_of,
     suggest,
 )
@@ -59,6 +60,9 @@ KEYS = ("name", "question", "preset", "base", *WAYS, "seeds")
 OF_A_SEARCH = ("sampler", "scheduler")
 RANGE_KEYS = ("low", "high", "log")
 MAX_POINTS = 10_000
+MAX_TRIALS = 100_000  # points times seeds
+
+KINDS = {field.name: field.type for field in dataclasses.fields(TrialConfig)}
 
 Point = Mapping[str, Any]
 
@@ -97,9 +101,19 @@ class OwnSweep:
     def trials(
         self, base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace
     ) -> list[TrialConfig]:
-        """Return every point with each seed."""
+        """Return every point with each seed.
+
+        Raises:
+            ConfigError: There are too many, or one is no config.
+        """
+        every = list(seeds)
+        if len(every) * len(self.points) > MAX_TRIALS:
+            raise ConfigError(
+                f"a sweep must have at most {MAX_TRIALS} trials, but {len(self.points)} points "
+                f"with {len(every)} seeds are more; name fewer"
+            )
         return [
-            dataclasses.replace(base, **point, seed=seed) for seed in seeds for point in self.points
+            dataclasses.replace(base, **point, seed=seed) for seed in every for point in self.points
         ]
 
 
@@ -187,13 +201,14 @@ def _space(value: Any) -> dict[str, Axis]:
 
 def _axis(field: str, value: Any) -> Axis:
     if isinstance(value, list):
-        return Choice(tuple(value))
+        # As a config holds them: 1e-3 is text in YAML 1.1, and no value of a float field.
+        return Choice(tuple(coerce(field, KINDS[field], one) for one in value))
     axis = _mapping(field, value)
     for key in axis:
         if key not in RANGE_KEYS:
             raise ConfigError(f"unknown key {key!r} of {field}; {suggest(str(key), RANGE_KEYS)}")
     try:
-        low, high = float(axis["low"]), float(axis["high"])  # 1e-3 is text in YAML 1.1
+        low, high = float(axis["low"]), float(axis["high"])
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             f"`{field}: {{low: number, high: number}}` must hold, but got {dict(axis)}"
@@ -262,8 +277,25 @@ def parser() -> argparse.ArgumentParser:
     options = sweep_parser(str(__doc__))
     add_search_options(options)
     options.add_argument("file", metavar="FILE.yaml", help="the question; see above")
-    options.set_defaults(preset=None, seeds=None)
+    options.set_defaults(preset=None, seeds=None, **dict.fromkeys(OPTIONS_OF_A_SEARCH))
     return options
+
+
+def _settle(options: argparse.Namespace, own: OwnSweep) -> None:
+    """Give a search the options that it was not given; a grid takes none of them.
+
+    Raises:
+        ConfigError: One was given to a grid.
+    """
+    for name, default in OPTIONS_OF_A_SEARCH.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+        elif not own.space:
+            option = "point" if name == "points" else name.replace("_", "-")
+            raise ConfigError(
+                f"{options.file}: a grid names its points and takes no --{option}; leave it out, "
+                "or give `search` instead"
+            )
 
 
 def main() -> int:
@@ -271,6 +303,7 @@ def main() -> int:
     options = parser().parse_args()
     try:
         own = read_sweep(Path(options.file))
+        _settle(options, own)
     except ConfigError as error:
         refuse(str(error))
     options.preset = options.preset or own.preset or "demo"

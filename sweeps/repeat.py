@@ -121,6 +121,7 @@ def _recorded(trial: RecordedTrial) -> dict[str, float]:
         ConfigError: The store stopped answering, or does not give its artifacts.
     """
     run_id = trial.run.info.run_id
+    faults: tuple[type[Exception], ...] = (*store_errors(), ValueError)  # no JSON
     try:
         points = [
             point
@@ -130,7 +131,7 @@ def _recorded(trial: RecordedTrial) -> dict[str, float]:
         with TemporaryDirectory() as folder:
             path = trial.client.download_artifacts(run_id, DETAIL_FILE, folder)
             detail = json.loads(Path(path).read_bytes())
-    except store_errors() as error:
+    except faults as error:
         raise ConfigError(
             f"the record must give all that it holds of {run_id}, but {first_line(error)}; "
             "bring it up to date with `python -m sweeps.publish`"

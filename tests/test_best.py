@@ -10,9 +10,9 @@ import pytest
 from record_helpers import BASE, DATA, finish, grid, plan_of
 from rich.console import Console, RenderableType
 
-from sweeps._best import best_by_axis, best_point, settings_of
+from sweeps._best import Setting, best_by_axis, best_point, lower_than_best, settings_of
 from sweeps._plan import Plan
-from sweeps._table import against, axis_table, best_table, rows, rows_by_axis
+from sweeps._table import against_best, axis_table, best_table, rows, rows_by_axis
 from trainable.config import Readout, TrialConfig
 
 AXES = ("lambda_adv", "swa_n")
@@ -51,9 +51,29 @@ def test_settings_stand_in_the_order_of_their_means(plan: Plan) -> None:
     assert [tuple(one.point(AXES).values()) for one in settings] == [
         (1.0, 5), (0.0, 5), (1.0, 10), (0.0, 10),
     ]  # fmt: skip
-    assert [against(one, settings[0]) for one in settings] == [
+    assert against_best(settings) == [
         "best", "not distinguishable", "lower", "not distinguishable",
     ]  # fmt: skip
+
+
+def setting(*values: float) -> Setting:
+    return Setting(config=BASE, metrics={seed: {"swa/miou": v} for seed, v in enumerate(values)})
+
+
+def test_lower_holds_among_all_pairs_that_could_have_been_compared() -> None:
+    """Differences of 0.1, 0.1 and 0.13: t = 11 with 2 degrees of freedom, p = 0.0082 alone."""
+    best, close = setting(0.7, 0.71, 0.75), setting(0.6, 0.61, 0.62)
+    assert lower_than_best([best, close]) == [False, True]
+    noisy = [setting(0.5 + k / 100, 0.69, 0.5) for k in range(3)]
+    assert lower_than_best([best, close, *noisy[:2]])[1]  # 0.0082 x 6
+    assert not lower_than_best([best, close, *noisy])[1]  # 0.0082 x 10
+
+
+def test_of_seeds_that_two_settings_share_the_lower_mean_is_not_called_lower() -> None:
+    """A race gives the best other seeds than the rest: its mean owes itself to those."""
+    best = setting(0.5, 0.5001, 0.5, 0.9)
+    assert lower_than_best([best, setting(0.55, 0.55, 0.55)]) == [False, False]
+    assert lower_than_best([best, setting(0.4)]) == [False, False]  # one seed tells nothing apart
 
 
 def test_the_table_has_numbers_intervals_and_words(plan: Plan) -> None:

@@ -46,6 +46,10 @@ BAD_FILES = {
     f"{HEAD}search: {{lamda_adv: [0, 1]}}": ("'lamda_adv'", "did you mean 'lambda_adv'?"),
     f"{HEAD}search: {{swa_n: [1, 2]}}": ("must vary what is trained", "swa_n"),
     f"{HEAD}search: {{}}": ("search must have at least one axis",),
+    f"{HEAD}search: {{lr_generator: [[1]]}}": ("lr_generator must be a number", "[1]"),
+    f"{HEAD}search: {{lr_generator: []}}": ("lr_generator must have at least one value",),
+    f"{HEAD}search: {{lr_generator: [1e-3, 0.001]}}": ("each value once", "[0.001, 0.001]"),
+    f"{HEAD}search: {{iterations: {{low: 1, high: 1.0e+300}}}}": ("within 64 bits", "iterations"),
     f"{HEAD}": ("one of grid, points and search", "none"),
     f"{HEAD}{GRID}points: [{{swa_n: 1}}]": ("one of grid, points and search", "grid and points"),
     f"{HEAD}points: []": ("points must be a list of 1", "of 0"),
@@ -61,6 +65,7 @@ BAD_FILES = {
     f"{HEAD}{GRID}base: [3]": ("base must hold `field: value`", "a list"),
     f"{HEAD}{GRID}seeds: 0": ("seeds", "from 1 to 10000", "0"),
     f"{HEAD}{GRID}seeds: yes": ("seeds", "from 1 to 10000", "True"),
+    f"{HEAD}grid: {{swa_n: [{'1, ' * 101}]}}\nseeds: 10000": ("at most 100000 trials", "101"),
     f"{HEAD}{GRID}preset: demmo": ("unknown preset 'demmo'", "did you mean 'demo'?"),
     f"{HEAD}{GRID}preset: 3": ("preset must be text", "3"),
     f"question: Why?\n{GRID}": ("name must be text", "nothing"),
@@ -93,6 +98,32 @@ def test_a_file_that_cannot_be_answered_is_refused_in_one_line_and_nothing_is_wr
     assert said.count("\n") == 1
     assert [word for word in BAD_FILES[content] if word not in said] == []
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--sampler", "tpe"],
+        ["--scheduler", "none"],
+        ["--readouts", "exhaustive"],
+        ["--asks", "20"],
+        ["--confirm", "0"],
+        ["--point", "lr_generator=0.1"],
+        ["--warm-start"],
+    ],
+)
+def test_a_grid_takes_no_option_of_a_search(
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "q.yaml").write_text(HEAD + GRID)
+    monkeypatch.setattr(sys, "argv", ["from_file.py", str(tmp_path / "q.yaml"), *options])
+    with pytest.raises(SystemExit) as ended:
+        from_file.main()
+    assert ended.value.code == 2
+    assert f"a grid names its points and takes no {options[0]};" in capsys.readouterr().err
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

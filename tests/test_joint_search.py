@@ -151,6 +151,7 @@ def test_a_searched_field_may_not_be_set_to_one_value_as_well(tmp_path: Path) ->
         ("lambda_adv=x", "lambda_adv must be a number"),
         ("lamda_adv=0.1", "unknown axis 'lamda_adv'; did you mean 'lambda_adv'"),
         ("swa_n=5", "swa_n is read in all its values"),
+        ("lambda_adv=0.1,lambda_adv=0.2", "lambda_adv must stand once"),
     ],
 )
 def test_a_point_that_is_not_one_of_the_space_is_refused(text: str, message: str) -> None:
@@ -168,6 +169,13 @@ def test_a_point_names_what_differs_from_the_preset(tmp_path: Path) -> None:
     assert [ask.values["lr_generator"] for ask in search.asks] == [BASE.lr_generator, 0.01]
     sampled = Space(axes=axes(BASE), readouts="sampled")
     assert read_point("swa_n=10", sampled, BASE)["swa_n"] == 10
+
+
+def test_more_points_than_asks_are_refused(tmp_path: Path) -> None:
+    points = ["--point", "lambda_adv=0.1", "--point", "lambda_adv=0.2"]
+    with pytest.raises(ConfigError, match="`points <= --asks` must hold, but got 2 points"):
+        ready(tmp_path, *points, "--asks", "1")
+    ready(tmp_path, *points[:2], *points[:2], "--asks", "1")  # the same twice is one
 
 
 def test_a_folder_to_warm_start_from_must_be_there(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from record_helpers import BASE, DATA, fail, finish, grid, plan_of
 from test_mlflow import children_of, parent_of, publish, record_of
 
+from sweeps import _manifest
 from sweeps import publish as command
-from sweeps._manifest import begin, changes, manifests, write
+from sweeps._manifest import FIELDS, begin, changes, manifests, write
 from sweeps._manifest import plan_of as plan_from
 from sweeps._plan import Plan
 from trainable.config import ConfigError
@@ -83,6 +86,53 @@ def test_a_manifest_of_another_kind_is_refused_by_name(text: str, tmp_path: Path
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigError, match=f"{plan.sweep_key}.json: must be the manifest"):
         manifests(tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [1], {"a": 1}])
+def test_a_manifest_that_lacks_what_is_read_of_it_is_refused(value: Any, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, grid())
+    whole = begin(plan, URI)
+    path = tmp_path / "sweeps" / f"{plan.sweep_key}.json"
+    for name, kind in FIELDS.items():
+        for content in (
+            {key: one for key, one in whole.items() if key != name},
+            {**whole, name: value},
+        ):
+            path.write_text(json.dumps(content))
+            if type(content.get(name)) is not kind:
+                with pytest.raises(ConfigError, match=rf"{path}: must be the manifest .*{name}"):
+                    manifests(tmp_path)
+
+
+@pytest.mark.parametrize("diffs", [("", "+1"), ("+1", ""), ("+1", "+2")])
+def test_a_manifest_that_tells_of_a_diff_has_one_at_every_moment(
+    diffs: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(tmp_path, grid())
+    monkeypatch.setattr(_manifest, "git_diff", lambda: diffs[0])
+    begin(plan, URI)
+    monkeypatch.setattr(_manifest, "git_diff", lambda: diffs[1])
+    with monkeypatch.context() as killed:
+        killed.setattr(_manifest, "write", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            begin(plan, URI)
+    path = _manifest.diff_path(tmp_path, plan.sweep_key)
+    assert path.exists() or not manifests(tmp_path)[0]["diff"]
+    begin(plan, URI)
+    assert path.exists() == manifests(tmp_path)[0]["diff"] == bool(diffs[1])
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_two_commands_of_one_sweep_keep_each_others_trials(tmp_path: Path) -> None:
+    one, other = plan_of(tmp_path, grid([0.1])), plan_of(tmp_path, grid([0.2]))
+    ours = begin(one, URI)
+    begin(other, URI)
+    write(one, ours)
+    keys = {trial.trial_key for trial in (*one.trials, *other.trials)}
+    assert manifests(tmp_path)[0]["trials"].keys() == keys
 
 
 # What has changed

@@ -35,8 +35,8 @@ from sweeps._search import Search
 from sweeps._space import Choice, Range
 from sweeps._study import Method, WorkingStudy
 from trainable.config import ConfigError
+from trainable.outcome import summary
 from trainable.run_folder import RunFolder
-from trainable.training_run import summary
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_the_log_drops_a_line_that_a_kill_tore_and_refuses_damage(tmp_path: Path
     torn.close()
     assert [event["event"] for event in EventLog(path).events] == [0, 1, "next"]
     path.write_text('{"event": 0}\n{"ev\n{"event": 2}\n')
-    with pytest.raises(ConfigError, match=r"line 2 of .*log.jsonl must be JSON"):
+    with pytest.raises(ConfigError, match=r"line 2 of .*log.jsonl must be .* is not JSON"):
         EventLog(path)
 
 
@@ -420,6 +420,70 @@ def test_points_are_asked_for_first(tmp_path: Path) -> None:
     source = searched(tmp_path, search_of(points=points, asks=4))
     assert [ask.values for ask in source.asks[:2]] == list(points)
     assert source.asks[2].values not in points
+
+
+LINES = 7  # of a log: the search, an ask, its four validations, its end
+
+
+@pytest.mark.usefixtures("_nothing_stored")
+@pytest.mark.parametrize(
+    ("number", "change"),
+    [
+        (1, {"earlier": None}),
+        (2, {"values": {"lambda_adv": 0.1}}),
+        (2, {"values": None}),
+        (2, {"values": {"lambda_adv": -1.0, "lr_generator": 0.01}}),
+        (2, {"ask": 7}),
+        (3, {"ask": 9}),
+        (3, {"miou": None}),
+        (3, {"iteration": "soon"}),
+        (7, {"state": "DONE"}),
+        (7, {"value": None}),
+        (7, {"event": "told"}),
+        (2, {"event": None}),
+        (7, {"event": "ask"}),
+    ],
+)
+def test_a_line_that_no_search_wrote_is_refused_with_its_place(
+    number: int, change: dict[str, Any], tmp_path: Path
+) -> None:
+    search = search_of(asks=1)
+    leave(searched(tmp_path, search))
+    (path,) = (tmp_path / "searches").iterdir()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == LINES
+    for entry in ({**lines[number - 1], **change}, {"event": lines[number - 1]["event"]}, [1]):
+        damaged = [*lines[: number - 1], entry, *lines[number:]]
+        path.write_text("".join(f"{json.dumps(line)}\n" for line in damaged))
+        with pytest.raises(ConfigError) as refused:
+            SearchSource(empty_plan(tmp_path), search)
+        assert f"line {number} of {path} must be" in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("_nothing_stored")
+def test_a_warm_start_that_is_killed_as_it_begins_is_the_whole_one(tmp_path: Path) -> None:
+    earlier = empty_plan(tmp_path / "earlier")
+    configs = [dataclasses.replace(BASE, lambda_adv=value, swa_n=5) for value in (0.01, 0.1, 0.2)]
+    for run in earlier.add(configs):
+        finish(earlier, run, miou, history=history(run.spec.config))
+    search = search_of(warm_start=(str(tmp_path / "earlier"),), asks=1)
+    source = SearchSource(empty_plan(tmp_path / "new"), search)
+    Killer(1).arm(source._log)
+    with pytest.raises(KilledError):
+        source.__enter__()
+    source._log.close()
+    again = begin(tmp_path / "new", search)
+    assert len(again._study._study.trials) == len(configs)
+    leave(again)
+
+
+@pytest.mark.usefixtures("_nothing_stored")
+def test_a_damaged_log_of_another_search_holds_none_up(tmp_path: Path) -> None:
+    other = tmp_path / "searches" / "other.jsonl"
+    other.parent.mkdir()
+    other.write_text("{\n{}\n")
+    leave(begin(tmp_path, search_of(asks=1)))
 
 
 @pytest.mark.usefixtures("_nothing_stored")

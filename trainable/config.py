@@ -145,7 +145,7 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = _coerce(field.name, field.type, getattr(self, field.name))
+            value = coerce(field.name, field.type, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         for name, rule, holds in _RULES:
             value = getattr(self, name)
@@ -319,17 +319,22 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 )
 
 
-def _coerce(name: str, kind: Any, value: Any) -> Any:
-    """Return `value` as the field's type; numbers that YAML 1.1 reads as text are numbers."""
+def coerce(name: str, kind: Any, value: Any) -> Any:
+    """Return `value` as the field's type; numbers that YAML 1.1 reads as text are numbers.
+
+    Raises:
+        ConfigError: It is none of that type.
+    """
     number = value
     if kind in ("int", "float") and isinstance(value, str):
         try:
             number = float(value)
         except ValueError:
             number = None
-    if isinstance(number, int) and abs(number) >= 2**63:
-        raise ConfigError(f"{name} must lie within 64 bits, but has {number.bit_length()}")
     is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    is_whole = kind == "int" or isinstance(number, int)
+    if is_number and is_whole and 2**63 <= abs(number) < math.inf:
+        raise ConfigError(f"{name} must lie within 64 bits, but has {int(number).bit_length()}")
     if kind == "float" and is_number:
         if not math.isfinite(number):
             raise ConfigError(f"{name} must be finite, but got {value!r}")

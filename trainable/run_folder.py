@@ -229,6 +229,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     _publish(temporary, path)
 
 
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder outlast a power cut."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
@@ -240,8 +249,4 @@ def _sync(file: IO[bytes]) -> None:
 
 def _publish(temporary: Path, path: Path) -> None:
     os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

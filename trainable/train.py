@@ -39,11 +39,12 @@ from trainable.command_line import (
 from trainable.config import EXECUTION_FIELDS, ConfigError, Readout
 from trainable.identity import RunSpec, readout_key, training_key, trial_key
 from trainable.metrics import METRICS
+from trainable.outcome import outcome, with_known_readouts
 from trainable.progress import train_to_end
 from trainable.repeat import repeat
 from trainable.run_folder import RunFolder, RunFolderLockedError
 from trainable.trainer import NonFiniteLossError
-from trainable.training_run import TrainingRun, outcome, pick_device, with_known_readouts
+from trainable.training_run import TrainingRun, pick_device
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,11 +16,10 @@ import torch
 
 from trainable import datasets
 from trainable.averaging import Average
-from trainable.config import DATA_FIELDS, READOUT_FIELDS, ConfigError, Readout, TrialConfig
+from trainable.config import DATA_FIELDS, ConfigError, TrialConfig
 from trainable.config_files import config_from
 from trainable.datasets import DataSet
 from trainable.identity import RunSpec, code_version, readout_key
-from trainable.metrics import METRICS
 from trainable.run_folder import RunFolder
 from trainable.samples import Samples
 from trainable.trainer import Trainer, build_trainer, new_generator
@@ -226,57 +225,6 @@ class TrainingRun:
     def close(self) -> None:
         """Give the run folder back."""
         self._held.close()
-
-
-def outcome(folder: RunFolder, spec: RunSpec) -> tuple[str, dict[str, Any]] | None:
-    """Return what a run folder holds of what `spec` asks for.
-
-    Returns:
-        `("result", numbers)` when every readout is there, `("failure", cause)` when the run ended
-        without numbers, None when it is still to be trained.
-    """
-    wanted = {readout_key(readout) for readout in spec.readouts}
-    for name in ("result", "failure"):
-        content = folder.read(name)
-        if content is None or (spec.attempt and content["attempt"] != spec.attempt):
-            continue
-        if name == "failure" or wanted <= content["readouts"].keys():
-            return name, content
-    return None
-
-
-def with_known_readouts(spec: RunSpec, folder: RunFolder) -> RunSpec:
-    """Return what to train: a run that lacks a readout is trained again with those it has besides.
-
-    So all numbers of a run folder come from one trajectory, and none is lost.
-    """
-    earlier = folder.read("result")
-    if earlier is None or outcome(folder, spec) is not None:
-        return spec
-    return dataclasses.replace(
-        spec, readouts=distinct_readouts([*spec.readouts, *_readouts_of(earlier)])
-    )
-
-
-def distinct_readouts(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
-    """Return the readouts in one order, each once, so that a restart carries the same ones."""
-    unique = {readout_key(readout): readout for readout in readouts}
-    return tuple(unique[key] for key in sorted(unique))
-
-
-def _readouts_of(result: Mapping[str, Any]) -> list[Readout]:
-    """Return the readouts of a result, less those that an earlier version had other fields for."""
-    fields = set(READOUT_FIELDS)
-    found = [entry["readout"] for entry in result["readouts"].values()]
-    return [Readout(**values) for values in found if values.keys() == fields]
-
-
-def summary(result: dict[str, Any], readout: Readout) -> dict[str, float]:
-    """Return the metrics of one trial by their recorded names, from a result and a readout."""
-    swa = result["readouts"][readout_key(readout)]["swa"]
-    metrics = {f"val/{name}": result["val"][name] for name in METRICS}
-    metrics |= {f"swa/{name}": swa[name] for name in METRICS}
-    return metrics | {"images_per_s": result["images_per_s"]}
 
 
 def pick_device(name: str) -> torch.device:

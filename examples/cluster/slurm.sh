@@ -8,7 +8,6 @@
 #SBATCH --gpus-per-node=4
 #SBATCH --exclusive
 #SBATCH --time=24:00:00
-#SBATCH --signal=B:INT@300
 set -euo pipefail
 cd "$SLURM_SUBMIT_DIR"
 sweep=$1
@@ -18,10 +17,8 @@ export RAY_AUTH_MODE=token
 ray get-auth-token --generate > /dev/null
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
-# Ray starts on every node, the sweep on the first; what it trained is kept when the time is up.
+# Ray starts on every node, the sweep on the first. The budget ends it cleanly half an hour before
+# the job's time is up; the same job again goes on.
 srun --nodes="$SLURM_NNODES" --ntasks="$SLURM_NNODES" \
   ray symmetric-run --address "$head:6379" --min-nodes "$SLURM_NNODES" -- \
-  python "sweeps/$sweep.py" --address "$head:6379" "$@" &
-sweep_pid=$!
-trap 'kill -INT "$sweep_pid"' INT
-wait "$sweep_pid"
+  python "sweeps/$sweep.py" --address "$head:6379" --time-budget 84600 "$@"

@@ -1,0 +1,118 @@
+"""What a sweep asks of a script before it begins, and how it ends when it is interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from record_helpers import plan_of
+from small import SMALL, small_config
+
+from sweeps import _sweep
+from sweeps._cli import sweep_parser
+from sweeps._run import Slots
+from sweeps._source import Listed
+from sweeps._sweep import Question, answer
+from trainable import datasets
+from trainable.config import ConfigError, TrialConfig
+
+SETS = [part for setting in SMALL for part in ("--set", setting)]
+
+
+def question(changes: list[dict[str, Any]], axes: tuple[str, ...] = ("lambda_adv",)) -> Question:
+    def trials(
+        base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace
+    ) -> list[TrialConfig]:
+        return [dataclasses.replace(base, **change) for change in changes]
+
+    return Question(name="mine", axes=axes, trials=trials)
+
+
+def options(folder: Path, *argv: str) -> argparse.Namespace:
+    paths = ["--storage", str(folder / "runs"), "--tracking-uri", f"sqlite:///{folder}/m.db"]
+    return sweep_parser("What?").parse_args([*SETS, *paths, *argv])
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (question([]), "must have at least one trial, but mine has none"),
+        (question([{}], axes=("lamda_adv",)), "did you mean 'lambda_adv'?"),
+        (question([{}, {"image_px": 32}]), "one data set, but a trial of mine has image_px=32"),
+    ],
+)
+def test_a_script_that_cannot_be_answered_is_refused_and_nothing_is_written(
+    asked: Question, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        answer(asked, options(tmp_path))
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["result.json", "failure.json"])
+def test_a_damaged_run_folder_is_refused_by_its_name(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = small_config()
+    plan = plan_of(tmp_path / "runs", [base], base=base, data=datasets.inspect(base))
+    path = plan.storage / plan.runs[0].spec.training_key / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"val": {}}')
+    with pytest.raises(SystemExit) as ended:
+        answer(question([{}]), options(tmp_path))
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {path} must be what a training run wrote, but there is no '")
+    assert said.count("\n") == 1
+
+
+def test_a_storage_that_cannot_be_made_after_all_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"--storage must be writable, but .* cannot be made"):
+        _sweep._make(tmp_path / "file" / "runs")
+
+
+class Refusing(Listed):
+    """A source that another process drives already."""
+
+    def __enter__(self) -> None:
+        raise ConfigError("a search must have one driver")
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_source_that_refuses_to_begin_leaves_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slots = Slots(count=1, cpus=1.0, gpus=0.0, time_budget_s=None)
+    monkeypatch.setattr(_sweep, "ray_slots", lambda *_: nullcontext(slots))
+    asked = dataclasses.replace(question([{}]), source=lambda plan, _: Refusing(plan.pending()))
+    with pytest.raises(SystemExit) as ended:
+        answer(asked, options(tmp_path))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: a search must have one driver\n"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("step", ["_plan", "_train"])
+def test_an_interruption_at_any_step_names_the_command_that_goes_on(
+    step: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_sweep, step, interrupt)
+    monkeypatch.setattr("sys.argv", ["mine.py", "--seeds", "2"])
+    assert answer(question([{}]), options(tmp_path)) == 130
+    assert capsys.readouterr().out.rstrip().endswith("mine.py --seeds 2")

@@ -1,0 +1,146 @@
+"""What a run folder says of a training run that ended; a damaged file is refused by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from trainable.config import READOUT_FIELDS, ConfigError, Readout
+from trainable.identity import RunSpec, readout_key
+from trainable.metrics import METRICS
+from trainable.run_folder import RunFolder
+
+
+def outcome(folder: RunFolder, spec: RunSpec) -> tuple[str, dict[str, Any]] | None:
+    """Return what a run folder holds of what `spec` asks for.
+
+    Returns:
+        `("result", numbers)` when every readout is there, `("failure", cause)` when the run ended
+        without numbers, None when it is still to be trained.
+
+    Raises:
+        ConfigError: A file is not what a training run wrote.
+    """
+    wanted = {readout_key(readout) for readout in spec.readouts}
+    for name, check in (("result", _check_result), ("failure", _check_failure)):
+        content = _read(folder, name, check)
+        if content is None or (spec.attempt and content["attempt"] != spec.attempt):
+            continue
+        if name == "failure" or wanted <= content["readouts"].keys():
+            return name, content
+    return None
+
+
+def read_result(folder: RunFolder) -> dict[str, Any] | None:
+    """Return the numbers of a run folder, of whatever readouts; None where there are none.
+
+    Raises:
+        ConfigError: The file is not what a training run wrote.
+    """
+    return _read(folder, "result", _check_result)
+
+
+def read_history(folder: RunFolder) -> list[dict[str, float]]:
+    """Return the losses and validations that a run folder holds so far.
+
+    Raises:
+        ConfigError: The file is not what a training run wrote.
+    """
+    metrics = _read(folder, "metrics", _check_history)
+    return [] if metrics is None else list(metrics["history"])
+
+
+def read_description(folder: RunFolder) -> dict[str, Any]:
+    """Return what a run folder says of its training, empty where it says nothing.
+
+    Raises:
+        ConfigError: The file is not what a training run wrote.
+    """
+    return _read(folder, "config", lambda content: content.keys()) or {}
+
+
+def with_known_readouts(spec: RunSpec, folder: RunFolder) -> RunSpec:
+    """Return what to train: a run that lacks a readout is trained again with those it has besides.
+
+    So all numbers of a run folder come from one trajectory, and none is lost.
+    """
+    earlier = read_result(folder)
+    if earlier is None or outcome(folder, spec) is not None:
+        return spec
+    return dataclasses.replace(
+        spec, readouts=distinct_readouts([*spec.readouts, *_readouts_of(earlier)])
+    )
+
+
+def distinct_readouts(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
+    """Return the readouts in one order, each once, so that a restart carries the same ones."""
+    unique = {readout_key(readout): readout for readout in readouts}
+    return tuple(unique[key] for key in sorted(unique))
+
+
+def summary(result: Mapping[str, Any], readout: Readout) -> dict[str, float]:
+    """Return the metrics of one trial by their recorded names, from a result and a readout."""
+    swa = result["readouts"][readout_key(readout)]["swa"]
+    metrics = {f"val/{name}": result["val"][name] for name in METRICS}
+    metrics |= {f"swa/{name}": swa[name] for name in METRICS}
+    return metrics | {"images_per_s": result["images_per_s"]}
+
+
+def _readouts_of(result: Mapping[str, Any]) -> list[Readout]:
+    """Return the readouts of a result, less those that an earlier version had other fields for."""
+    fields = set(READOUT_FIELDS)
+    found = [entry["readout"] for entry in result["readouts"].values()]
+    return [Readout(**values) for values in found if values.keys() == fields]
+
+
+def _read(
+    folder: RunFolder, name: str, check: Callable[[dict[str, Any]], Any]
+) -> dict[str, Any] | None:
+    try:
+        content = folder.read(name)
+        if content is not None:
+            check(content)
+    except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        fault = f"there is no {error}" if isinstance(error, LookupError) else str(error)
+        raise ConfigError(
+            f"{folder.path / name}.json must be what a training run wrote, but {fault}; move the "
+            "folder away, and the same command trains the run again"
+        ) from error
+    return content
+
+
+def _check_result(content: dict[str, Any]) -> None:
+    _check_metrics(content["val"])
+    for entry in content["readouts"].values():
+        _check_metrics(entry["swa"])
+        _check_keys(entry, ("averaged", "readout"))
+    _check_keys(content, ("attempt", "classes", "train"))
+    _check_numbers(content, ("iterations", "images_per_s", "train_s", "finished_at"))
+
+
+def _check_failure(content: dict[str, Any]) -> None:
+    _check_keys(content, ("cause", "attempt"))
+
+
+def _check_history(content: dict[str, Any]) -> None:
+    for row in content["history"]:
+        _check_numbers(row, ("iteration", "time", *row))
+
+
+def _check_metrics(values: Mapping[str, Any]) -> None:
+    _check_numbers(values, METRICS)
+    _check_keys(values, ("iou", "miou_per_image"))
+
+
+def _check_keys(values: Mapping[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        if name not in values:
+            raise KeyError(name)
+
+
+def _check_numbers(values: Mapping[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        if not math.isfinite(values[name]):
+            raise ValueError(f"{name} is {values[name]}")
