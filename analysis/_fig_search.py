@@ -82,16 +82,17 @@ def search_history(trials: pd.DataFrame) -> Figure:
     return figure
 
 
-def search_importance(trials: pd.DataFrame) -> Figure:
+def search_importance(trials: pd.DataFrame, table: pd.DataFrame | None = None) -> Figure:
     """Draw how much each setting mattered, by PED-ANOVA and by fANOVA.
 
     Args:
         trials: A frame of a search, with its `attrs`.
+        table: What `importance_table` returned for them, where it is at hand.
 
     Raises:
         RecordError: As `importance_table`.
     """
-    table = importance_table(trials)
+    table = importance_table(trials) if table is None else table
     kinds = list(dict.fromkeys(table["kind"]))
     counts = [int((table["kind"] == kind).sum()) for kind in kinds]
     size = (DOUBLE_IN, 1.5 + 0.5 * sum(counts) + 0.5 * len(kinds))
@@ -118,10 +119,7 @@ def search_importance(trials: pd.DataFrame) -> Figure:
         told = [
             "PED-ANOVA: which settings tell the best tenth from the rest; fANOVA: shares of the "
             "variance",
-            *(
-                f"{table.loc[table['kind'] == kind, 'n'].iloc[0]} values of the {kind}"
-                for kind in kinds
-            ),
+            *(_say_compared(kind, table[table["kind"] == kind].iloc[0]) for kind in kinds),
         ]
         _caption(figure, trials, told)
     return figure
@@ -207,6 +205,14 @@ def _say_readouts(trials: pd.DataFrame) -> str:
         f"a point per training run, at its best readout; against {' and '.join(names)}: "
         "a point per readout"
     )
+
+
+def _say_compared(kind: str, row: Any) -> str:
+    few = f", of which {row['n_forest']} for fANOVA" if row["n_forest"] < row["n"] else ""
+    left_out = (
+        f" ({row['n_all'] - row['n']} more left out{few})" if row["n_all"] > row["n"] else few
+    )
+    return f"{row['n']} values of the {kind}{left_out}"
 
 
 def _some(names: list[str]) -> list[str]:
