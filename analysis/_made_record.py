@@ -113,11 +113,12 @@ def _settings(
     """Return the params that each trial changes, and its own tags."""
     if sweep == "joint_search":
         return _searched(trials, random)
-    points: list[dict[str, Any]] = {
+    grids: dict[str, list[dict[str, Any]]] = {
         "swa_grid": [{"swa_rule": r, "swa_n": n, "swa_threshold": t} for r, n, t in SWA_GRID],
         "lambda_grid": [{"lambda_adv": value} for value in LAMBDAS],
         "ablation": [{"adversarial": kind, "lambda_adv": value} for kind, value in ARMS],
-    }[sweep]
+    }
+    points = grids[sweep]
     numbered = (divmod(i, len(points)) for i in range(trials))
     return ((points[point] | {"seed": seed}, {}) for seed, point in numbered)
 

@@ -18,7 +18,7 @@ QUESTION = "Which lambda, which n?"
 
 
 def test_experiment_and_schema_are_spelled_alike() -> None:
-    assert (_store.EXPERIMENT, _mlflow.SCHEMA) == (EXPERIMENT, str(SCHEMA))
+    assert (EXPERIMENT, str(SCHEMA)) == (_store.EXPERIMENT, _mlflow.SCHEMA)
 
 
 @pytest.fixture
