@@ -208,11 +208,11 @@ def _say_readouts(trials: pd.DataFrame) -> str:
 
 
 def _say_compared(kind: str, row: Any) -> str:
-    few = f", of which {row['n_forest']} for fANOVA" if row["n_forest"] < row["n"] else ""
-    left_out = (
-        f" ({row['n_all'] - row['n']} more left out{few})" if row["n_all"] > row["n"] else few
-    )
-    return f"{row['n']} values of the {kind}{left_out}"
+    """Say how many values of a kind were compared, and what was left out to save time."""
+    told = f"{row['n']} values of the {kind}"
+    if row["n_all"] > row["n"]:
+        told += f" of {row['n_all']:,}, the others left out"
+    return told + (f" (fANOVA: {row['n_forest']})" if row["n_forest"] < row["n"] else "")
 
 
 def _some(names: list[str]) -> list[str]:
