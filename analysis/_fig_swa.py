@@ -34,7 +34,7 @@ from analysis._swa_table import best_of, raw_level, swa_table
 RAW = Look(color="0.35", marker="", linestyle=(0, (4, 2)))
 DARK_SHARE = 0.55  # of the colours, those that want white letters
 MOST_WORDS = 100  # cells of a heat map that are annotated
-MOST_TICKS = 20  # on an axis of one that is not
+MOST_TICKS = (8, 20)  # across and up, on one that is not
 TOP_AXIS_PT = 30  # height of the axis of the start's share
 # Section 4.3 made its study of SWA on it, as Fig. 4 is.
 PAPER_ON = ["voc2012"]
@@ -169,7 +169,8 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
             colour = "white" if is_dark else "black"
             axes.text(column, row, told, ha="center", va="center", fontsize=7, color=colour)
         across, up = (
-            range(0, many, 1 if in_words else -(-many // MOST_TICKS)) for many in mean.shape[::-1]
+            range(0, many, 1 if in_words else -(-many // most))
+            for many, most in zip(mean.shape[::-1], MOST_TICKS, strict=True)
         )
         axes.set_xticks(across, [number(mean.columns[i]) for i in across])
         axes.set_yticks(up, [number(mean.index[i]) for i in up])
