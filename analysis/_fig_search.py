@@ -45,6 +45,7 @@ DOT: dict[str, Any] = {"linestyle": "none", "markersize": 4}
 SLICE_COLUMNS = 3
 LEAST_FOR_CONTOUR = 12  # points, below which a surface would be made up
 LEVELS = 9
+MOST_VECTORS = 1000  # dots of a panel; more are drawn as pixels, or the file would have megabytes
 
 
 def search_history(trials: pd.DataFrame) -> Figure:
@@ -143,7 +144,11 @@ def search_slices(trials: pd.DataFrame) -> Figure:
         for axes, name in zip(found, names, strict=False):
             points = completed(trials, name)
             dots = axes.scatter(
-                points[name], 100 * points["value"], c=points["ask"], **_dots(cmap="cividis")
+                points[name],
+                100 * points["value"],
+                c=points["ask"],
+                rasterized=len(points) > MOST_VECTORS,
+                **_dots(cmap="cividis"),
             )
             _scale(axes, "x", name, points[name])
             axes.set_xlabel(short(name))

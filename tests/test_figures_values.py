@@ -382,6 +382,14 @@ def test_importance_of_a_few_suggestions_is_refused() -> None:
         _figures.importance_table(figure_data.joint_search(asks=5))
 
 
+def test_slices_of_thousands_of_readouts_are_pixels_and_those_of_few_are_not() -> None:
+    many = figure_data.joint_search(asks=60, siblings=range(1, 26), confirmed=0)
+    for trials, kinds in ((many, {True, False}), (figure_data.joint_search(), {False})):
+        panels = [axes for axes in _figures.search_slices(trials).axes if axes.collections]
+        dots = [panel.collections[0] for panel in panels if panel.get_xlabel()]
+        assert {bool(one.get_rasterized()) for one in dots} == kinds
+
+
 def test_slices_and_contour_draw_each_completed_suggestion() -> None:
     trials = figure_data.joint_search()
     done = _figures.search_table(trials).dropna(subset="value")
