@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from analysis._record import RecordError
 from analysis._store import one_line_errors, set_up_mlflow
 
+NOT_FOUND = re.compile(r"404 Client Error|\(404\)")  # words of an HTTP server, and of S3
 MOST_BYTES = 256 * 2**20  # of one artifact; real ones take a few MB
 
 
@@ -87,11 +88,12 @@ def _download(tracking_uri: str, uri: str, name: str) -> bytes | None:
     with one_line_errors(tracking_uri), tempfile.TemporaryDirectory() as folder:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
+        from requests.exceptions import HTTPError
 
         try:
             download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
-        except MlflowException as error:
-            if "404" in str(error):
+        except (HTTPError, MlflowException) as error:
+            if NOT_FOUND.search(str(error)):
                 return None
             raise
         return _read(Path(folder) / name)

@@ -122,14 +122,14 @@ CATALOGUE: dict[str, Sequence[Entry]] = {
     "swa_grid": [
         Entry(
             name="swa_threshold",
-            figure=lambda m: figures.swa_threshold(m.trials, m.paper),
-            numbers=lambda m: figures.swa_table(m.trials),
+            figure=lambda m: figures.swa_threshold(m.trials, m.paper, m.swa),
+            numbers=lambda m: m.swa,
         ),
-        Entry(name="swa_n", figure=lambda m: figures.swa_n(m.trials, m.paper)),
+        Entry(name="swa_n", figure=lambda m: figures.swa_n(m.trials, m.paper, m.swa)),
         *(
             Entry(
                 name=f"swa_heatmap_{rule}",
-                figure=lambda m, rule=rule: figures.swa_heatmap(m.trials, rule),  # type: ignore[misc]
+                figure=lambda m, rule=rule: figures.swa_heatmap(m.trials, rule, m.swa),  # type: ignore[misc]
             )
             for rule in RULES
         ),
@@ -143,8 +143,8 @@ CATALOGUE: dict[str, Sequence[Entry]] = {
         ),
         Entry(
             name="search_importance",
-            figure=lambda m: figures.search_importance(m.trials),
-            numbers=lambda m: figures.importance_table(m.trials),
+            figure=lambda m: figures.search_importance(m.trials, m.importance),
+            numbers=lambda m: m.importance,
         ),
         Entry(name="search_slices", figure=lambda m: figures.search_slices(m.trials)),
         Entry(name="search_contour", figure=lambda m: figures.search_contour(m.trials)),

@@ -45,6 +45,7 @@ DOT: dict[str, Any] = {"linestyle": "none", "markersize": 4}
 SLICE_COLUMNS = 3
 LEAST_FOR_CONTOUR = 12  # points, below which a surface would be made up
 LEVELS = 9
+MOST_VECTORS = 1000  # dots of a panel; more are drawn as pixels, or the file would have megabytes
 
 
 def search_history(trials: pd.DataFrame) -> Figure:
@@ -82,16 +83,17 @@ def search_history(trials: pd.DataFrame) -> Figure:
     return figure
 
 
-def search_importance(trials: pd.DataFrame) -> Figure:
+def search_importance(trials: pd.DataFrame, table: pd.DataFrame | None = None) -> Figure:
     """Draw how much each setting mattered, by PED-ANOVA and by fANOVA.
 
     Args:
         trials: A frame of a search, with its `attrs`.
+        table: What `importance_table` returned for them, where it is at hand.
 
     Raises:
         RecordError: As `importance_table`.
     """
-    table = importance_table(trials)
+    table = importance_table(trials) if table is None else table
     kinds = list(dict.fromkeys(table["kind"]))
     counts = [int((table["kind"] == kind).sum()) for kind in kinds]
     size = (DOUBLE_IN, 1.5 + 0.5 * sum(counts) + 0.5 * len(kinds))
@@ -118,10 +120,7 @@ def search_importance(trials: pd.DataFrame) -> Figure:
         told = [
             "PED-ANOVA: which settings tell the best tenth from the rest; fANOVA: shares of the "
             "variance",
-            *(
-                f"{table.loc[table['kind'] == kind, 'n'].iloc[0]} values of the {kind}"
-                for kind in kinds
-            ),
+            *(_say_compared(kind, table[table["kind"] == kind].iloc[0]) for kind in kinds),
         ]
         _caption(figure, trials, told)
     return figure
@@ -145,7 +144,11 @@ def search_slices(trials: pd.DataFrame) -> Figure:
         for axes, name in zip(found, names, strict=False):
             points = completed(trials, name)
             dots = axes.scatter(
-                points[name], 100 * points["value"], c=points["ask"], **_dots(cmap="cividis")
+                points[name],
+                100 * points["value"],
+                c=points["ask"],
+                rasterized=len(points) > MOST_VECTORS,
+                **_dots(cmap="cividis"),
             )
             _scale(axes, "x", name, points[name])
             axes.set_xlabel(short(name))
@@ -207,6 +210,14 @@ def _say_readouts(trials: pd.DataFrame) -> str:
         f"a point per training run, at its best readout; against {' and '.join(names)}: "
         "a point per readout"
     )
+
+
+def _say_compared(kind: str, row: Any) -> str:
+    """Say how many values of a kind were compared, and what was left out to save time."""
+    told = f"{row['n']} values of the {kind}"
+    if row["n_all"] > row["n"]:
+        told += f" of {row['n_all']:,}, the others left out"
+    return told + (f" (fANOVA: {row['n_forest']})" if row["n_forest"] < row["n"] else "")
 
 
 def _some(names: list[str]) -> list[str]:

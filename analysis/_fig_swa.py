@@ -15,6 +15,7 @@ from analysis._lines import SettingAxis, draw_level, draw_means, handle
 from analysis._palette import Look, looks
 from analysis._points import finished
 from analysis._style import (
+    DOUBLE_IN,
     LABELS,
     MIOU,
     RULES,
@@ -32,44 +33,58 @@ from analysis._swa_table import best_of, raw_level, swa_table
 
 RAW = Look(color="0.35", marker="", linestyle=(0, (4, 2)))
 DARK_SHARE = 0.55  # of the colours, those that want white letters
+MOST_WORDS = 100  # cells of a heat map that are annotated
+MOST_TICKS = (8, 20)  # across and up, on one that is not
 TOP_AXIS_PT = 30  # height of the axis of the start's share
 # Section 4.3 made its study of SWA on it, as Fig. 4 is.
 PAPER_ON = ["voc2012"]
 TITLED = {"swa_threshold": "the threshold", "swa_n": "n"}
 
 
-def swa_threshold(trials: pd.DataFrame, paper: Mapping[str, Any]) -> Figure:
+def swa_threshold(
+    trials: pd.DataFrame, paper: Mapping[str, Any], table: pd.DataFrame | None = None
+) -> Figure:
     """Draw mIoU against the threshold, one line per rule, each at its best n.
 
     Args:
         trials: A frame of an SWA study, with its `attrs`.
         paper: The paper's printed numbers; its point is drawn on its own data set only.
+        table: What `swa_table` returned for them, where it is at hand.
 
     Raises:
         RecordError: As `swa_table` and `raw_level`.
 
     Source: section 4.3.
     """
-    return _draw(trials, "swa_threshold", "swa_n", paper)
+    return _draw(trials, "swa_threshold", "swa_n", paper, table)
 
 
-def swa_n(trials: pd.DataFrame, paper: Mapping[str, Any]) -> Figure:
+def swa_n(
+    trials: pd.DataFrame, paper: Mapping[str, Any], table: pd.DataFrame | None = None
+) -> Figure:
     """Draw mIoU against n, one line per rule, each at its best threshold.
 
     Args:
         trials: A frame of an SWA study, with its `attrs`.
         paper: The paper's printed numbers, of which none is of one n.
+        table: As for `swa_threshold`.
 
     Raises:
         RecordError: As `swa_table` and `raw_level`.
 
     Source: section 4.3.
     """
-    return _draw(trials, "swa_n", "swa_threshold", paper)
+    return _draw(trials, "swa_n", "swa_threshold", paper, table)
 
 
-def _draw(trials: pd.DataFrame, along: str, held: str, paper: Mapping[str, Any]) -> Figure:
-    table, raw = swa_table(trials), raw_level(trials)
+def _draw(
+    trials: pd.DataFrame,
+    along: str,
+    held: str,
+    paper: Mapping[str, Any],
+    table: pd.DataFrame | None,
+) -> Figure:
+    table, raw = swa_table(trials) if table is None else table, raw_level(trials)
     rules = [rule for rule in RULES if (table["swa_rule"] == rule).any()]
     axis = SettingAxis(along, table[along].tolist())
     dataset = trials.attrs["dataset"]
@@ -114,20 +129,22 @@ def _add_paper(axes: Axes, along: str, dataset: str, paper: Mapping[str, Any]) -
     return [handle(Look(color="0.2", marker="*", linestyle="none"), "paper", **star)]
 
 
-def swa_heatmap(trials: pd.DataFrame, rule: str) -> Figure:
+def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = None) -> Figure:
     """Draw the mIoU of a rule over n and threshold as annotated cells.
 
     Each cell names the mean in percent and its difference in points to the raw weights of the same
-    training runs; under Eq. 7 also the weight of the start that is left.
+    training runs; under Eq. 7 also the weight of the start that is left. Of more than `MOST_WORDS`
+    cells none can be read, and the colours alone are drawn.
 
     Args:
         trials: A frame of an SWA study, with its `attrs`.
         rule: The rule of averaging that is shown.
+        table: As for `swa_threshold`.
 
     Raises:
         RecordError: As `swa_table`; or no finished trial has the rule.
     """
-    whole = swa_table(trials)
+    whole = swa_table(trials) if table is None else table
     table = whole[whole["swa_rule"] == rule]
     if table.empty:
         known = ", ".join(sorted(whole["swa_rule"].unique()))
@@ -138,23 +155,30 @@ def swa_heatmap(trials: pd.DataFrame, rule: str) -> Figure:
     }
     mean = 100 * grid["mean"]
     title = f"SWA, {RULES.get(rule, rule)}: mIoU [%] on {on_data(trials.attrs['dataset'])}"
+    in_words = mean.size <= MOST_WORDS
     size = (max(4.4, 1.6 + 0.82 * mean.shape[1]), 1.9 + 0.52 * mean.shape[0])
+    size = size if in_words else (DOUBLE_IN, DOUBLE_IN)
     with drawing(trials, title, size=size) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
         middle = mean.min(axis=None) + DARK_SHARE * np.ptp(mean.stack())
         image = axes.imshow(mean, aspect="auto", origin="lower", cmap="cividis")
-        for row, column in np.ndindex(*mean.shape):
+        for row, column in np.ndindex(*mean.shape) if in_words else ():
             told = _cell(*(grid[n].iat[row, column] for n in grid), with_start=rule != "uniform")
             is_dark = mean.iat[row, column] < middle
             colour = "white" if is_dark else "black"
             axes.text(column, row, told, ha="center", va="center", fontsize=7, color=colour)
-        axes.set_xticks(range(mean.shape[1]), [number(value) for value in mean.columns])
-        axes.set_yticks(range(mean.shape[0]), [number(value) for value in mean.index])
+        across, up = (
+            range(0, many, 1 if in_words else -(-many // most))
+            for many, most in zip(mean.shape[::-1], MOST_TICKS, strict=True)
+        )
+        axes.set_xticks(across, [number(mean.columns[i]) for i in across])
+        axes.set_yticks(up, [number(mean.index[i]) for i in up])
         axes.set(xlabel=LABELS["swa_threshold"], ylabel=LABELS["swa_n"])
         figure.colorbar(image, ax=axes, label="mIoU [%]")
-        told = "per cell: mean mIoU over seeds, difference to the raw weights in points"
-        start = "weight of the start left" if rule != "uniform" else ""
+        told = "per cell: mean mIoU over seeds"
+        told += ", difference to the raw weights in points" if in_words else ""
+        start = "weight of the start left" if rule != "uniform" and in_words else ""
         # A heat map has no bars: the table beside it has the intervals.
         seeds = f"{number(table['n_seeds'].max())} seeds at most; intervals are in the table"
         dropped = say_missing(whole.attrs["n_missing"])

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 LEAST_TRIALS = 10  # an importance of fewer says nothing
 MOST_TRIALS = 500  # fANOVA takes minutes for thousands
 SEED = 0  # of fANOVA's random forest
-MOST_FOREST = (
-    300  # points that grow the forest of fANOVA, whose time rises faster than their number
-)
+MOST_FOREST = 200  # values that grow fANOVA's forest, whose time rises faster than their number
 METHODS = {"ped_anova": "PED-ANOVA", "fanova": "fANOVA"}
 
 
@@ -36,8 +34,9 @@ def importance_table(trials: pd.DataFrame) -> pd.DataFrame:
         trials: A frame of a search, with its `attrs`.
 
     Returns:
-        Columns `kind` (`training` or `readout`), `parameter`, `ped_anova`, `fanova` and `n`, the
-        number of values compared; sorted by kind and PED-ANOVA, the largest first.
+        Columns `kind` (`training` or `readout`), `parameter`, `ped_anova`, `fanova`; the number
+        of values there are, `n_all`, of those compared, `n`, and of those of fANOVA, `n_forest`.
+        Sorted by kind and PED-ANOVA, the largest first.
 
     Raises:
         RecordError: Fewer than `LEAST_TRIALS` suggestions were completed, all are equally good, or
@@ -54,16 +53,17 @@ def importance_table(trials: pd.DataFrame) -> pd.DataFrame:
             points = points.assign(
                 value=points["value"] - points.groupby("ask")["value"].transform("mean")
             )
-        points = _thinned(points)
+        whole, points = len(points), _thinned(points)
         shares = _shares(points, names)
         rows += [
             {"kind": kind, "parameter": name, "n": len(points)}
+            | {"n_all": whole, "n_forest": min(MOST_FOREST, len(points))}
             | {method: found[name] for method, found in shares.items()}
             for name in names
         ]
     if not rows:
         raise RecordError("the search varied no setting, so none has an importance")
-    table = pd.DataFrame(rows)[["kind", "parameter", *METHODS, "n"]]
+    table = pd.DataFrame(rows)[["kind", "parameter", *METHODS, "n", "n_forest", "n_all"]]
     order = ["kind", "ped_anova", "parameter"]
     return table.sort_values(order, ascending=[False, False, True], ignore_index=True)
 

@@ -7,8 +7,9 @@ are those of no training, but plausible in size and number.
 from __future__ import annotations
 
 import io
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from analysis._store import set_up_mlflow
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-# Share of the trials, axes and seeds of each sweep.
+# Share of the trials and axes of each sweep; what grows with the trials is seeds and suggestions.
 SHARES = {"swa_grid": 0.5, "joint_search": 0.3, "lambda_grid": 0.15, "ablation": 0.05}
 AXES = {
     "swa_grid": ("swa_n", "swa_threshold", "swa_rule"),
@@ -29,7 +30,14 @@ AXES = {
     "lambda_grid": ("lambda_adv",),
     "ablation": ("adversarial", "lambda_adv", "generator"),
 }
-SEEDS = {"swa_grid": 10, "joint_search": 5, "lambda_grid": 5, "ablation": 1}
+RULES = ("eq7", "uniform", "ema")
+INTERVALS = (1, 2, 5, 10, 20, 50)
+SWA_GRID = [*itertools.product(RULES, INTERVALS, (0.0, 0.3, 0.6, 0.75))]
+READOUTS = [*itertools.product(INTERVALS, (0.0, 0.15, 0.3, 0.45, 0.6, 0.75))]  # of a suggestion
+LEAST_ASKS = 12  # of a small record, whose suggestions have fewer readouts
+CONFIRMED, FRESH_SEEDS = 3, 3
+LAMBDAS = (0.0, *(float(value) for value in np.geomspace(0.001, 1.0, 24)))
+ARMS = (("none", 0.0), ("standard", 0.01), ("pixelwise", 0.01))
 # The demo preset's fields, without those of its execution.
 FIELDS = """
 dataset=shapes image_px=48 train_images=240 val_images=96 data_seed=0
@@ -101,29 +109,37 @@ def make_record(folder: Path, trials: int) -> str:
 
 def _settings(
     sweep: str, trials: int, random: np.random.Generator
+) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return the params that each trial changes, and its own tags."""
+    if sweep == "joint_search":
+        return _searched(trials, random)
+    grids: dict[str, list[dict[str, Any]]] = {
+        "swa_grid": [{"swa_rule": r, "swa_n": n, "swa_threshold": t} for r, n, t in SWA_GRID],
+        "lambda_grid": [{"lambda_adv": value} for value in LAMBDAS],
+        "ablation": [{"adversarial": kind, "lambda_adv": value} for kind, value in ARMS],
+    }
+    points = grids[sweep]
+    numbered = (divmod(i, len(points)) for i in range(trials))
+    return ((points[point] | {"seed": seed}, {}) for seed, point in numbered)
+
+
+def _searched(
+    trials: int, random: np.random.Generator
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield the params that a trial changes, and its own tags."""
-    seeds = SEEDS[sweep]
-    points = -(-trials // seeds)
+    """Yield suggestions with all their readouts, then the first ones again with fresh seeds."""
+    searched = max(1, trials - CONFIRMED * FRESH_SEEDS)
+    asks = max(LEAST_ASKS, searched // len(READOUTS))
+    rates = 10 ** random.uniform((-3, -2.3, -4), (0, -1.1, -2.7), (asks, 3))
+    names = ("lambda_adv", "lr_generator", "lr_discriminator")
     for i in range(trials):
-        point, seed = divmod(i, seeds)
-        if sweep == "joint_search":
-            lambda_adv, lr = 10 ** random.uniform(-3, 0), 10 ** random.uniform(-3, -1)
-            confirm = i >= trials - 3 * seeds
-            drawn = {"swa_n": int(random.integers(1, 50)), "swa_threshold": random.uniform(0, 0.9)}
-            rates = {"lr_generator": lr, "lr_discriminator": lr / 40, "seed": seed * confirm}
-            tags = {"ask": i, "phase": "confirm" if confirm else "search"}
-            yield drawn | rates | {"lambda_adv": lambda_adv}, tags | {"search_state": "COMPLETE"}
-        elif sweep == "swa_grid":
-            rule, rest = ("eq7", "uniform", "ema")[point % 3], point // 3
-            readout = {"swa_n": 1 + rest // 10, "swa_threshold": rest % 10 / 10}
-            yield readout | {"swa_rule": rule, "seed": seed}, {}
-        elif sweep == "lambda_grid":
-            yield {"lambda_adv": 10 ** (3 * point / points - 3) if point else 0.0, "seed": seed}, {}
-        else:
-            kind = ("none", "standard", "pixelwise")[i % 3]
-            lambda_adv = 0.0 if kind == "none" else 0.01
-            yield {"adversarial": kind, "lambda_adv": lambda_adv, "seed": i // 3}, {}
+        phase, (readout, ask), seed = "search", divmod(i, asks), 0
+        if i >= searched:
+            phase, readout = "confirm", 0
+            ask, seed = divmod(i - searched, FRESH_SEEDS)
+        n, threshold = READOUTS[readout % len(READOUTS)]
+        params = dict(zip(names, rates[ask].tolist(), strict=True))
+        params |= {"swa_n": n, "swa_threshold": threshold, "seed": seed + (phase == "confirm")}
+        yield params, {"ask": ask, "phase": phase, "search_state": "COMPLETE"}
 
 
 @dataclass(frozen=True)
@@ -169,8 +185,12 @@ def _add_trial(
 ) -> None:
     run = f"{parent.run_id[:8]}{number + 1:024x}"
     key = run[4:8] + run[-12:]
-    # The averages of an SWA study come from one training run per seed.
-    training = f"{params['seed']:016x}" if parent.sweep == "swa_grid" else key
+    # A run carries all readouts of a seed of an SWA study, and of a suggestion of a search.
+    shared = {
+        "swa_grid": params["seed"],
+        "joint_search": 1000 * params["seed"] + tags.get("ask", 0),
+    }
+    training = f"{shared[parent.sweep]:016x}" if parent.sweep in shared else key
     failed = number % 50 == 49
     own = {
         "kind": "trial",

@@ -13,6 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis._details import load_curves, load_details, load_environment, load_masks
+from analysis._importance import importance_table
+from analysis._swa_table import swa_table
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +45,16 @@ class Material:
     def masks(self) -> dict[str, dict[str, NDArray[np.uint8]]]:
         """By run id: the images and masks that `load_masks` returns."""
         return load_masks(self.trials)
+
+    @cached_property
+    def swa(self) -> pd.DataFrame:
+        """What `swa_table` returns: several figures show it."""
+        return swa_table(self.trials)
+
+    @cached_property
+    def importance(self) -> pd.DataFrame:
+        """What `importance_table` returns: it takes seconds, for the figure and its numbers."""
+        return importance_table(self.trials)
 
     @cached_property
     def environment(self) -> dict[str, Any]:

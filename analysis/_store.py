@@ -141,12 +141,14 @@ def one_line_errors(uri: str) -> Iterator[None]:
     shown = without_password(uri)
     try:
         from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
         from sqlalchemy.exc import SQLAlchemyError
     except ImportError as error:
         raise RecordError(f"cannot import mlflow, which reads the record: {error}") from error
     try:
         yield
-    except (MlflowException, SQLAlchemyError, ImportError) as error:
+    # A server's refusal of an artifact comes through as requests raised it.
+    except (MlflowException, RequestException, SQLAlchemyError, ImportError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, shown)
         if "failed with exception" in reason:  # mlflow's words for: no answer at all
             reason = "no server answers"

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -36,9 +37,9 @@ PAPER = yaml.safe_load(make_figures.PAPER.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> str:
+def record(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str:
     """One database with a finished sweep, an older unfinished one, and three of no use."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('record') / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('record'))}"
     write_sweep(uri, "lambda_grid", key="a" * 16, start=1, states={(0.1, 2): "FAILED"}, double=True)
     write_sweep(uri, "lambda_grid", key="b" * 16, start=2)
     write_sweep(uri, "swa_grid", key="c" * 16, start=3, points=POINTS[:1])
@@ -354,16 +355,18 @@ def junk(path: Path) -> str:
 def without_experiment(path: Path) -> str:
     from mlflow.tracking import MlflowClient
 
-    MlflowClient(f"sqlite:///{path}").create_experiment("another")
-    return f"sqlite:///{path}"
+    uri = f"sqlite:///{path.with_name('empty.db')}"
+    MlflowClient(uri).create_experiment("another")
+    return uri
 
 
 def with_deleted_experiment(path: Path) -> str:
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{path}")
+    uri = f"sqlite:///{path.with_name('empty.db')}"
+    client = MlflowClient(uri)
     client.delete_experiment(client.create_experiment(_record.EXPERIMENT))
-    return f"sqlite:///{path}"
+    return uri
 
 
 @pytest.mark.parametrize(
@@ -380,8 +383,13 @@ def with_deleted_experiment(path: Path) -> str:
     ],
 )
 def test_a_store_that_cannot_be_read_is_one_line(
-    uri: Callable[[Path], str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uri: Callable[[Path], str],
+    said: str,
+    empty_store: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    shutil.copy(empty_store, tmp_path / "empty.db")
     line = refusal(["--tracking-uri", uri(tmp_path / "x.db")], tmp_path / "out", capsys)
     assert said in line
     assert "secret" not in line

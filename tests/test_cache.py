@@ -18,8 +18,8 @@ from analysis._store import Store, sqlite_file
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("written") / "mlflow.db"
+def written(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    path = Path(shutil.copy(empty_store, tmp_path_factory.mktemp("written")))
     asked = {"axes": "lambda_adv,swa_n", "question": "How much?"}
     uri = f"sqlite:///{path}"
     write_sweep(uri, "lambda_grid", key="a" * 16, start=1, points=POINTS[:2], asked=asked)

@@ -134,6 +134,17 @@ def test_heat_map_cells_name_miou_gain_and_the_share_of_the_start() -> None:
         _figures.swa_heatmap(trials, "ema")
 
 
+def test_a_heat_map_of_more_cells_than_can_be_read_is_of_colours_alone() -> None:
+    thresholds = [i / 20 for i in range(11)]
+    trials = figure_data.swa_grid(seeds=1, rules=("ema",), ns=range(1, 11), thresholds=thresholds)
+    figure = _figures.swa_heatmap(trials, "ema")
+    axes = figure.axes[0]
+    assert not axes.texts
+    assert len(axes.images[0].get_array()) == 10  # type: ignore[arg-type]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [str(n) for n in range(1, 11)]
+    assert "difference" not in figure.get_supxlabel()
+
+
 def test_training_runs_that_differ_have_no_common_level() -> None:
     trials = figure_data.swa_grid(ns=(5,), thresholds=(0.0, 0.5))
     trials.loc[trials["swa_threshold"] == 0.5, "training_key"] += "x"
@@ -352,9 +363,31 @@ def test_importance_finds_the_setting_that_decides_and_weighs_each_kind_once() -
     assert widths == pytest.approx(sorted(training[["ped_anova", "fanova"]].to_numpy().ravel()))
 
 
+def test_importance_of_many_values_says_how_many_were_left_out() -> None:
+    trials = figure_data.joint_search(asks=400, confirmed=0)
+    table = _figures.importance_table(trials)
+    ((whole, compared, grown),) = set(
+        table.loc[table["kind"] == "readout", ["n_all", "n", "n_forest"]].itertuples(
+            index=False, name=None
+        )
+    )
+    assert (compared, grown) == (500, 200)
+    assert whole > compared
+    caption = " ".join(_figures.search_importance(trials, table).get_supxlabel().split())
+    assert f"500 values of the readout of {whole}, the others left out (fANOVA: 200)" in caption
+
+
 def test_importance_of_a_few_suggestions_is_refused() -> None:
     with pytest.raises(RecordError, match="needs 10 completed suggestions, but there are 5"):
         _figures.importance_table(figure_data.joint_search(asks=5))
+
+
+def test_slices_of_thousands_of_readouts_are_pixels_and_those_of_few_are_not() -> None:
+    many = figure_data.joint_search(asks=60, siblings=range(1, 26), confirmed=0)
+    for trials, kinds in ((many, {True, False}), (figure_data.joint_search(), {False})):
+        panels = [axes for axes in _figures.search_slices(trials).axes if axes.collections]
+        dots = [panel.collections[0] for panel in panels if panel.get_xlabel()]
+        assert {bool(one.get_rasterized()) for one in dots} == kinds
 
 
 def test_slices_and_contour_draw_each_completed_suggestion() -> None:

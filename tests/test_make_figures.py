@@ -30,9 +30,8 @@ def test_a_record_of_all_sweeps_gives_all_figures_and_tables_twice_the_same(
 
 
 def test_a_users_own_sweep_has_a_figure_per_axis_and_a_summary(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     asked = {"axes": "lambda_adv"}
     write_sweep(uri, "mine", key="a" * 16, start=1, asked=asked)
     write_sweep(uri, "bad", key="b" * 16, start=1, states=dict.fromkeys(POINTS, "FAILED"))

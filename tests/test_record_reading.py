@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,9 @@ DETAIL = {"classes": ["a", "b"], "val/iou": [0.5, None], "history": HISTORY}
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def uri(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str:
     folder = tmp_path_factory.mktemp("record")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(empty_store, folder)}"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)  # artifacts of a SQLite record lie beside the process
         write_sweep(
