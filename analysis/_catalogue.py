@@ -33,6 +33,7 @@ class Entry:
     figure: Callable[[Material], Figure] | None = None
     numbers: Callable[[Material], pd.DataFrame] | None = None
     table: Callable[[Material], pd.DataFrame] | None = None
+    rule: str | None = None  # of averaging: drawn where trials have it
 
 
 def entries_of(trials: pd.DataFrame) -> Sequence[Entry]:
@@ -48,7 +49,8 @@ def entries_of(trials: pd.DataFrame) -> Sequence[Entry]:
                 f"names of sweeps and axes are letters, digits, - and _, but got {name!r}"
             )
     if sweep in CATALOGUE:
-        return CATALOGUE[sweep]
+        rules = {None, *trials.get("swa_rule", ())}
+        return [entry for entry in CATALOGUE[sweep] if entry.rule in rules]
     drawn = [
         Entry(
             name=f"{sweep}_{axis}",
@@ -78,12 +80,16 @@ def _grid(material: Material) -> pd.DataFrame:
 
 
 def _health(material: Material) -> Figure:
-    runs = finished(material.trials)
+    ended = finished(material.trials)
+    runs = ended
     if "adversarial" not in runs:
         raise RecordError("every trial must have the param adversarial")
     runs = runs[runs["adversarial"] != "none"].drop_duplicates("training_key")
     if len(runs) > MOST_RUNS:
         runs = runs.iloc[np.linspace(0, len(runs) - 1, MOST_RUNS).astype(int)]
+    # The trials without an adversary and those beside another of their run are not missing.
+    left_out = len(ended) - len(runs)
+    runs.attrs |= {"trials_total": material.trials.attrs["trials_total"] - left_out}
     return figures.health(runs, curves=material.narrow(runs).curves)
 
 
@@ -129,6 +135,7 @@ CATALOGUE: dict[str, Sequence[Entry]] = {
         *(
             Entry(
                 name=f"swa_heatmap_{rule}",
+                rule=rule,
                 figure=lambda m, rule=rule: figures.swa_heatmap(m.trials, rule, m.swa),  # type: ignore[misc]
             )
             for rule in RULES

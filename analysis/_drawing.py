@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,13 +58,19 @@ def _draw_figure(entry: Entry, material: Material) -> Drawn:
         files[f"{entry.name}.csv"] = render_csv(entry.numbers(material))
     return Drawn(
         name=entry.name,
-        title=figure.get_suptitle(),
+        title=_plain(figure.get_suptitle()),
         sentence="",
-        caption=" ".join(figure.get_supxlabel().split()),
+        caption=_plain(figure.get_supxlabel()),
         table=None,
         files=files,
         trials=material.trials,
     )
+
+
+def _plain(text: str) -> str:
+    """Return a text of a figure in one line, its formulas as plain letters."""
+    bare = re.sub(r"\\mathrm\{(\w+)\}", r"\1", text).replace(r"\lambda", "λ").replace("$", "")
+    return " ".join(bare.split())
 
 
 def _draw_table(entry: Entry, material: Material) -> Drawn:

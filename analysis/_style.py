@@ -126,6 +126,14 @@ def on_data(dataset: str, paper_on: Sequence[str] = ()) -> str:
     return name
 
 
+def done_of(trials: pd.DataFrame) -> int:
+    """Return how many trials the sweep is done with: finished, or stopped by its scheduler."""
+    done = trials["status"] == "FINISHED"
+    if "search_state" in trials:
+        done |= trials["search_state"] == "PRUNED"
+    return int(done.sum())
+
+
 @contextmanager
 def drawing(
     trials: pd.DataFrame, title: str, *, size: tuple[float, float] = (DOUBLE_IN, 4.2)
@@ -139,7 +147,7 @@ def drawing(
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
-        done, asked = int((trials["status"] == "FINISHED").sum()), trials.attrs["trials_total"]
+        done, asked = done_of(trials), trials.attrs["trials_total"]
         room = size[0] - STAMP_IN * (done < asked)
         wrapped = textwrap.fill(title, int(room * TITLE_CHARS_PER_IN))
         figure.suptitle(wrapped, x=0.01, ha="left", fontsize=TITLE_SIZE)

@@ -129,7 +129,7 @@ class Screen:
         """Show a run of which the sweep wants no more."""
         run = self.running.pop(key)
         self.done += 1
-        self._line(f"[{self._counts()}] {run.label}: stopped: {reason}")
+        self._line(f"[{self._counts()}] {run.label}: {reason}")
 
     def note(self, text: str) -> None:
         """Say something beside the runs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,7 +160,8 @@ def told_apart(facts: Mapping[str, Any], folder: Path) -> list[str]:
         except ConfigError:
             continue  # another search's, which says so when it goes on
         if events and events[0].get("sweep") == facts["sweep"]:
-            others = ", ".join(_differences(events[0], facts))
+            as_logged = json.loads(json.dumps(facts))  # a tuple comes back as a list
+            others = ", ".join(_differences(events[0], as_logged))
             return [f"a new search, not that of {path.stem}: {others}; its runs are reused"]
     return []
 
