@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from trainable import datasets
 from trainable.averaging import Average, Averages, recompute_batch_norm
 from trainable.config import SWA_BATCH_NORMS, SWA_RULES, Readout
+from trainable.generators import build_generator
 from trainable.trainer import Trainer, build_trainer
 
 
@@ -258,3 +259,18 @@ def test_averages_carried_together_equal_each_carried_alone_bit_for_bit() -> Non
 def network_of(trainer: Trainer, average: Average) -> nn.Module:
     images = (trainer.batches.draw(i)[0] for i in range(2))
     return trainer.averages.network(average, trainer.generator, images)
+
+
+@pytest.mark.parametrize("generator", ["deeplab_small", "deeplabv3_resnet18"])
+def test_statistics_are_those_of_whole_forward_passes(generator: str) -> None:
+    # The head of the first norms nothing and is left out; that of the second does.
+    config = small_config(generator=generator, crop_px=32)
+    network = build_generator(config, 3)
+    whole = copy.deepcopy(network)
+    batches = [torch.randn(2, 3, 32, 32) for _ in range(2)]
+    torch.manual_seed(0)
+    recompute_batch_norm(network, batches)
+    torch.manual_seed(0)
+    recompute_batch_norm(nn.Sequential(whole), batches)
+    for one, other in zip(network.buffers(), whole.buffers(), strict=True):
+        assert torch.equal(one, other)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from trainable.config import Readout
+from trainable.generators import DeepLab
 
 Network = TypeVar("Network", bound=nn.Module)
 PIECE = 2**19  # numbers: 2 MB of the current weights and of each average
@@ -187,7 +188,8 @@ def recompute_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's way to ask for the cumulative mean
+    run = network.estimate_norms if isinstance(network, DeepLab) else network
     for images in batches:
-        network(images)
+        run(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

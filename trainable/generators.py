@@ -248,6 +248,12 @@ class DeepLab(nn.Module):
     def _trunk_norms(self) -> Iterator[nn.BatchNorm2d]:
         return (module for module in self.trunk.modules() if isinstance(module, nn.BatchNorm2d))
 
+    def estimate_norms(self, images: Tensor) -> None:
+        """Compute as far as batch norms reach, for the statistics that they estimate alone."""
+        features = self.trunk(images)
+        if any(isinstance(module, nn.BatchNorm2d) for module in self.head.modules()):
+            self.head(features)
+
     def forward(self, images: Tensor) -> Tensor:
         # Under autocast the head's logits are bf16, too coarse to be blended.
         logits = self.head(self.trunk(images)).float()
