@@ -32,11 +32,11 @@ def table_of(
         notes: Sentences of this table alone, after those on seeds.
         where: Where the paper's numbers are printed.
     """
-    finding = "No trials yet"
+    dataset = DATASETS.get(found.dataset, found.dataset)
+    finding = f"{title.partition(':')[0]}: no trials on {dataset} yet"
     if any(len(rows) for rows in found.rows.values()):
         finding = f"mIoU: {gain_of(found).words('proposed', 'the baseline')}"
         notes = [*notes, finding]
-    dataset = DATASETS.get(found.dataset, found.dataset)
     measured = [name for name in rows[0] if "[" in name and ", paper" not in name]
     cells = [cell for row in rows for cell in row.values()]
     first = f"On the validation set of {dataset}"

@@ -10,7 +10,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -105,15 +105,17 @@ def load_environment(trials: pd.DataFrame) -> dict[str, Any]:
     return {}
 
 
-def _fetch(trials: pd.DataFrame, name: str) -> Iterator[tuple[str, bytes]]:
-    """Yield run id and content of an artifact, for the trials that have it, in their order."""
+def _fetch(trials: pd.DataFrame, name: str) -> list[tuple[str, bytes]]:
+    """Return run id and content of an artifact, for the trials that have it, in their order.
+
+    A list: a generator that its reader gives up would end its threads whenever Python collects it.
+    """
     uri = trials.attrs["tracking_uri"]
     places = zip(trials["artifact_uri"], trials["run_id"], trials["record_hash"], strict=True)
     with ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch") as pool:
-        contents = pool.map(lambda place: read_artifact(uri, name, *place), places)
-        for run, content in zip(trials["run_id"], contents, strict=True):
-            if content is not None:
-                yield run, content
+        contents = list(pool.map(lambda place: read_artifact(uri, name, *place), places))
+    found = zip(trials["run_id"], contents, strict=True)
+    return [(run, content) for run, content in found if content is not None]
 
 
 def _object(run: str, name: str, content: bytes) -> dict[str, Any]:

@@ -25,12 +25,13 @@ def section_of(page: Page) -> Section:
     """Return the section of one sweep."""
     trials = page.material.trials
     sweep = Sweep.of(trials)
+    found = dict.fromkeys(f"{drawn.sentence}." for drawn in page.drawn if drawn.sentence)
     left_out = [f"Not drawn: {name}, since {why}." for name, why in page.left_out.items()]
     return Section(
         title=f"{sweep.sweep} on {sweep.dataset}",
         question=sweep.question,
         dataset=on_data(sweep.dataset),
-        sentences=[f"{d.sentence}." for d in page.drawn if d.sentence] + left_out,
+        sentences=[*found, *left_out],  # tables on the same comparison say the same of it
         figures=[_figure(drawn) for drawn in page.drawn if drawn.table is None],
         tables=[_table(drawn, drawn.table) for drawn in page.drawn if drawn.table is not None],
         trials=shown_trials(trials),

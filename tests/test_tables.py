@@ -211,7 +211,7 @@ def test_table_3_is_on_segtrack_alone() -> None:
         ("proposed, paper", "99.1", "87.2", "98.3", "83.1"),
         *((name, *"————") for name in ("baseline", "proposed", "gain, in points")),
     ]
-    assert table.attrs["finding"] == "No trials yet"
+    assert table.attrs["finding"] == "Table 3: no trials on SegTrack-v2 yet"
     assert shown(table3(ablation(dataset="segtrackv2"), PAPER))[2][4] == GOLDEN_SHAPES[0]
     with pytest.raises(RecordError, match="Table 3 is on segtrackv2, but the trials are on shapes"):
         table3(ablation(), PAPER)
