@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sweeps._searcher import Traffic
 
 HANG_TIMEOUT_S = 1800.0  # far above the longest validation of one readout
-# Tune forgets no trial: an empty one costs 44 kB of the driver's memory, 25 kB where a Tuner is
+# Tune forgets no trial: an empty one costs 44 kB of the driver's memory, 11 kB where a Tuner is
 # given up after so many runs of each slot. At its end a slot idles for half a run, 1 % of these.
 RUNS_OF_A_SLOT = 50
 MAX_RETRIES = 2  # of a run whose worker died; it goes on from its last good checkpoint
