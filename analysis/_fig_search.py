@@ -140,7 +140,7 @@ def search_slices(trials: pd.DataFrame) -> Figure:
     rows = -(-len(names) // columns)
     size = (DOUBLE_IN, 1.3 + 1.9 * rows)
     with drawing(trials, _title("Slices of the search", trials), size=size) as figure:
-        found = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+        found = figure.subplots(rows, columns, squeeze=False, sharey="row").ravel()
         for axes, name in zip(found, names, strict=False):
             points = completed(trials, name)
             dots = axes.scatter(
@@ -151,6 +151,9 @@ def search_slices(trials: pd.DataFrame) -> Figure:
                 **_dots(cmap="cividis"),
             )
             _scale(axes, "x", name, points[name])
+            if axes.get_xscale() == "linear":
+                # Small rates have labels too long to stand beside each other.
+                axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4))
             axes.set_xlabel(short(name))
         for axes in found[len(names) :]:
             axes.set_axis_off()
