@@ -2,7 +2,7 @@
 
 Command:   python sweeps/joint_search.py [--sampler gp] [--scheduler asha] [--preset voc2012 ...]
 Cost:      one training run per setting asked for, with all 36 readouts, then three settings again
-           with three other seeds (demo: 20 + 9 runs, about 4 minutes on two CPU cores)
+           with three other seeds (demo: 20 + 9 runs, under five minutes on two CPU cores)
 Expected:  the paper tuned lambda alone, to 0.01 at its learning rates. The demo's best settings
            are not distinguishable from each other: on generated data the noise between seeds is
            larger than what lambda gains.
