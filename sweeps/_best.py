@@ -83,7 +83,16 @@ def settings_of(plan: Plan) -> list[Setting]:
 
 
 def best_point(plan: Plan) -> dict[str, Any] | None:
-    """Return the best setting of the trials that have numbers, None when none has.
+    """Return the best setting of the trials that have numbers, as `best_among` does."""
+    return best_among(settings_of(plan), plan.axes)
+
+
+def best_among(settings: Sequence[Setting], axes: Sequence[str]) -> dict[str, Any] | None:
+    """Return what is said of the best setting, None where there is none.
+
+    Args:
+        settings: As `settings_of` returns them, the best first.
+        axes: Of the sweep.
 
     Returns:
         `point`, the setting's values on the sweep's axes; `best/seeds`, how many; `best/others`,
@@ -92,12 +101,11 @@ def best_point(plan: Plan) -> dict[str, Any] | None:
         ends of the two-sided 95 % Student-t interval over seeds, as `mean/...`, `ci_low/...`,
         `ci_high/...`; the ends are None for a single seed.
     """
-    settings = settings_of(plan)
     if not settings:
         return None
     best, others = settings[0], settings[1:]
     described: dict[str, Any] = {
-        "point": best.point(plan.axes),
+        "point": best.point(axes),
         "best/seeds": len(best.metrics),
         "best/others": len(others),
         "best/not_distinguishable": len(others) - sum(lower_than_best(settings)),

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from sweeps._best import Setting, best_point, settings_of
+from sweeps._best import Setting, best_among, settings_of
 from sweeps._plan import Plan
 from sweeps._screen import Execution
 from sweeps._table import axis_table, best_table, rows, rows_by_axis
@@ -28,7 +28,7 @@ class Conclusion:
         failures: Key, label and cause of each training run that ended without numbers.
         left: Training runs that are still to be trained.
         settings: Of the trials that have numbers, the best first.
-        best: As `best_point` returns it.
+        best: As `best_among` returns it.
     """
 
     plan: Plan
@@ -40,12 +40,13 @@ class Conclusion:
     @classmethod
     def of(cls, plan: Plan, execution: Execution) -> Conclusion:
         """Return what came out, judged by the run folders."""
+        settings = settings_of(plan)
         return cls(
             plan=plan,
             failures=list(_failures(plan, execution)),
             left=len(plan.pending()) - len(execution.causes),
-            settings=settings_of(plan),
-            best=best_point(plan),
+            settings=settings,
+            best=best_among(settings, plan.axes),
         )
 
     def lines(self) -> Iterator[str | RenderableType]:

@@ -27,8 +27,8 @@ from sweeps._plan import Trial
 from sweeps._recorded import RecordedTrial, read_trial
 from sweeps._store import first_line, store_errors
 from trainable import datasets, weights
-from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, config_of, refuse
-from trainable.config import EXECUTION_FIELDS, ConfigError, TrialConfig
+from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, execution_of, refuse
+from trainable.config import ConfigError, TrialConfig
 from trainable.identity import RunSpec, code_version
 from trainable.progress import train_to_end
 from trainable.repeat import compare, numbers
@@ -78,7 +78,7 @@ def _config(trial: RecordedTrial, options: argparse.Namespace) -> TrialConfig:
             f"a trial is repeated by the code that trained it, version {tags['code_version']}, but "
             f"this is {code}; check out commit {tags['git_commit']}"
         )
-    execution = _execution(options)
+    execution = execution_of(options, "a repetition")
     digest = trial.run.data.params.get("weights_sha256")
     if digest and not execution.get("weights"):
         raise ConfigError(
@@ -93,25 +93,6 @@ def _config(trial: RecordedTrial, options: argparse.Namespace) -> TrialConfig:
             f"{data.fingerprint}; name the folder of that with --data-root"
         )
     return config
-
-
-def _execution(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields that the options set, none of which decides a number.
-
-    Raises:
-        ConfigError: An option would train something else.
-    """
-    fields = [text.partition("=")[0].strip() for text in options.overrides]
-    for field in fields:
-        if field not in EXECUTION_FIELDS:
-            raise ConfigError(
-                f"a repetition takes --set for {', '.join(EXECUTION_FIELDS)} alone, "
-                f"but got {field!r}; leave it out"
-            )
-    if options.data_root is not None:
-        fields.append("data_root")
-    config = config_of(options)
-    return {field: getattr(config, field) for field in fields}
 
 
 def _recorded(trial: RecordedTrial) -> dict[str, float]:

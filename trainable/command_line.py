@@ -11,9 +11,9 @@ import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from trainable.config import ConfigError, TrialConfig
+from trainable.config import EXECUTION_FIELDS, ConfigError, TrialConfig
 from trainable.config_files import load_config
 
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -63,6 +63,29 @@ def config_of(options: argparse.Namespace) -> TrialConfig:
         cache_dir = str(Path(config.cache_dir).expanduser().resolve())
         config = dataclasses.replace(config, cache_dir=cache_dir)
     return config
+
+
+def execution_of(options: argparse.Namespace, repetition: str) -> dict[str, Any]:
+    """Return the fields that the options set for a repetition, none of which decides its numbers.
+
+    Args:
+        options: Those of `add_config_options`.
+        repetition: What repeats, in words that `takes --set for ...` goes on.
+
+    Raises:
+        ConfigError: An option would train something else, or as `config_of`.
+    """
+    config = config_of(options)
+    fields = [text.partition("=")[0].strip() for text in options.overrides]
+    for field in fields:
+        if field not in EXECUTION_FIELDS:
+            raise ConfigError(
+                f"{repetition} takes --set for {', '.join(EXECUTION_FIELDS)} alone, "
+                f"but got {field!r}; leave it out"
+            )
+    if options.data_root is not None:
+        fields.append("data_root")
+    return {field: getattr(config, field) for field in fields}
 
 
 def add_no_reuse(parser: argparse.ArgumentParser) -> None:

@@ -32,11 +32,12 @@ from trainable.command_line import (
     attempt_of,
     check_writable,
     config_of,
+    execution_of,
     going_on,
     refuse,
     whole,
 )
-from trainable.config import EXECUTION_FIELDS, ConfigError, Readout
+from trainable.config import ConfigError, Readout
 from trainable.identity import RunSpec, readout_key, training_key, trial_key
 from trainable.metrics import METRICS
 from trainable.outcome import outcome, with_known_readouts
@@ -201,17 +202,7 @@ def _execution(options: argparse.Namespace) -> dict[str, Any]:
         if getattr(options, name) is not None:
             raise ConfigError(f"{rule}, but got --{name.replace('_', '-')}, too; leave it out")
     options.preset = "demo"  # of which only what is set is taken
-    config = config_of(options)
-    fields = [text.partition("=")[0].strip() for text in options.overrides]
-    for field in fields:
-        if field not in EXECUTION_FIELDS:
-            raise ConfigError(
-                f"{rule} and takes --set for {', '.join(EXECUTION_FIELDS)} alone, "
-                f"but got {field!r}; leave it out"
-            )
-    if options.data_root is not None:
-        fields.append("data_root")
-    return {field: getattr(config, field) for field in fields}
+    return execution_of(options, f"{rule} and")
 
 
 def _say(options: argparse.Namespace, text: str) -> None:
