@@ -36,7 +36,7 @@ from analysis._style import (
     say_seeds,
 )
 
-# Source: METHOD.md section 3, from an issue of the base code (AdvSemiSeg#39).
+# Source: issue 39 of the base code, AdvSemiSeg.
 HEALTHY_LOSS = (0.2, 0.5)
 LOSS, REAL, FAKE = "train/loss_disc", "train/d_real", "train/d_fake"
 END_PLACES = {BASELINE: 1.03, PROPOSED: 1.055}  # of the averaged weights, in shares of training
@@ -120,7 +120,7 @@ def health(trials: pd.DataFrame, *, curves: pd.DataFrame) -> Figure:
     Raises:
         RecordError: No finished trial has an adversary, or its curves were not recorded.
 
-    Source: METHOD.md section 3, "Health".
+    Source: issue 39 of the base code, AdvSemiSeg.
     """
     kept = with_arm(trials).drop_duplicates("training_key")
     kept = kept[kept["arm"] != BASELINE]

@@ -71,7 +71,7 @@ def start_share(trial: Any) -> float:
 
     With k averagings it is (n / (n + 1))^k under `eq7` and d^k under `ema`; `uniform` keeps none.
 
-    Source: METHOD.md section 3, from Eq. 7 and Algorithm 1.
+    Source: Eq. 7 and Algorithm 1.
     """
     if trial["swa_rule"] == "uniform":
         return 0.0

@@ -97,8 +97,8 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def add_store_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say where the record and the run folders are."""
+def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where the record is."""
     parser.add_argument(
         "--tracking-uri",
         type=tracking_uri,
@@ -106,6 +106,11 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
         metavar="URI",
         help="MLflow store (default: sqlite:///mlflow.db)",
     )
+
+
+def add_store_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the record and the run folders are."""
+    add_tracking_uri(parser)
     parser.add_argument(
         "--storage",
         default="runs/",

@@ -19,6 +19,7 @@ import torch
 from sweeps import swa_grid
 from sweeps._plan import Plan, make_plan
 from trainable import datasets
+from trainable.command_line import add_set
 from trainable.config import TrialConfig
 from trainable.config_files import load_config
 from trainable.identity import RunSpec, readout_key
@@ -31,14 +32,7 @@ SAMPLE = 3  # readouts of the first seed that are trained for themselves and com
 def add_swa(subparsers: Any) -> None:
     """Add the subcommand to those of `sweeps.benchmark`."""
     parser = subparsers.add_parser("swa", help="cost of the SWA grid beside one run per trial")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="set a field of the demo preset; may stand several times",
-    )
+    add_set(parser, "set a field of the demo preset")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="default: 3")
     parser.set_defaults(benchmark=swa_cost)
 

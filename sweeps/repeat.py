@@ -20,14 +20,22 @@ from typing import Any
 
 import torch
 
-from sweeps._cli import tracking_uri
+from sweeps._cli import add_tracking_uri
 from sweeps._ended import SETTING, Ended
 from sweeps._mlflow import DETAIL_FILE
 from sweeps._plan import Trial
 from sweeps._recorded import RecordedTrial, read_trial
 from sweeps._store import first_line, store_errors
 from trainable import datasets, weights
-from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, execution_of, refuse
+from trainable.command_line import (
+    INTERRUPTED,
+    OK,
+    SOME_FAILED,
+    Parser,
+    add_set,
+    execution_of,
+    refuse,
+)
 from trainable.config import ConfigError, TrialConfig
 from trainable.identity import RunSpec, code_version
 from trainable.progress import train_to_end
@@ -174,22 +182,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
-    parser.add_argument(
-        "--tracking-uri",
-        type=tracking_uri,
-        default="sqlite:///mlflow.db",
-        metavar="URI",
-        help="MLflow store (default: sqlite:///mlflow.db)",
-    )
+    add_tracking_uri(parser)
     parser.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="where it runs, such as device=cpu; may stand several times",
-    )
+    add_set(parser, "where it runs, such as device=cpu")
     parser.set_defaults(preset="demo", config=None)  # of which only what is set is taken
     return parser
 

@@ -38,13 +38,18 @@ def add_config_options(parser: argparse.ArgumentParser, *, preset: str = "demo")
     source.add_argument("--preset", default=preset, metavar="NAME", help=f"default: {preset}")
     source.add_argument("--config", metavar="FILE", help="YAML file instead of a preset")
     parser.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
+    add_set(parser, "set a field of the config")
+
+
+def add_set(parser: argparse.ArgumentParser, does: str) -> None:
+    """Add the option that changes fields of a config; `does` says of which and what for."""
     parser.add_argument(
         "--set",
         dest="overrides",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="set a field of the config; may stand several times",
+        help=f"{does}; may stand several times",
     )
 
 
