@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainable.config import TrialConfig
+from trainable.convolutions import without_strided_1x1
 
 STAGES = 4  # the base code's encoder: 64, 128, 256, 512 channels, each at half the size
 
@@ -121,8 +122,10 @@ def build_discriminator(config: TrialConfig, classes: int) -> Discriminator | No
     if not config.has_adversary:
         return None
     if config.adversarial == "standard":
-        return ImageDiscriminator(classes, width=config.discriminator_width)
-    return PIXELWISE[config.discriminator](classes, width=config.discriminator_width)
+        judge: Discriminator = ImageDiscriminator(classes, width=config.discriminator_width)
+    else:
+        judge = PIXELWISE[config.discriminator](classes, width=config.discriminator_width)
+    return without_strided_1x1(judge)
 
 
 def _double(channels_in: int, channels_out: int) -> nn.ConvTranspose2d:

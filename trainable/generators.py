@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainable.config import TrialConfig
+from trainable.convolutions import without_strided_1x1
 
 
 class BasicBlock(nn.Module):
@@ -310,11 +311,8 @@ RESNETS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] 
 
 def build_generator(config: TrialConfig, classes: int) -> DeepLab:
     """Build the generator that `config` names, with logits for `classes` classes."""
-    if config.generator == "deeplab_small":
-        return deeplab_small(config, classes)
-    if config.generator == "deeplabv2_resnet101":
-        return deeplabv2_resnet101(config, classes)
-    return deeplabv3(config, classes)
+    build = {"deeplab_small": deeplab_small, "deeplabv2_resnet101": deeplabv2_resnet101}
+    return without_strided_1x1(build.get(config.generator, deeplabv3)(config, classes))
 
 
 def _conv3x3(channels_in: int, channels_out: int, *, stride: int, dilation: int) -> nn.Conv2d:

@@ -24,6 +24,7 @@ TRAINING_MODULES = (
     "augmentation",
     "averaging",
     "batches",
+    "convolutions",
     "datasets",
     "decoded",
     "discriminators",
