@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainable import datasets
 from trainable.averaging import Average, Averages, recompute_batch_norm
-from trainable.config import SWA_BATCH_NORMS, SWA_RULES, Readout
+from trainable.config import GENERATORS, SWA_BATCH_NORMS, SWA_RULES, Readout
 from trainable.generators import build_generator
 from trainable.trainer import Trainer, build_trainer
 
@@ -261,6 +261,73 @@ def network_of(trainer: Trainer, average: Average) -> nn.Module:
     return trainer.averages.network(average, trainer.generator, images)
 
 
+LARGE = ("deeplabv2_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101")  # seconds each
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in GENERATORS],
+)
+def test_an_average_has_the_same_bits_alone_beside_another_and_reopened(generator: str) -> None:
+    config = small_config(
+        generator=generator, crop_px=32, image_px=32, batch_size=2, iterations=3, val_images=2
+    )
+    data = datasets.load(config)
+    first, second = (readout(swa_rule=rule, swa_n=1) for rule in ("eq7", "uniform"))
+
+    def trainer_of(*readouts: Readout) -> Trainer:
+        return build_trainer(config, data, readouts, torch.device("cpu"))
+
+    together, alone, reopened = trainer_of(first, second), trainer_of(second), trainer_of(second)
+    for trainer in (together, alone):
+        while not trainer.finished:
+            trainer.step()
+    reopened.load_state_dict(alone.state_dict())
+    torch.rand(7)
+    network_of(together, together.averages.each[0])
+    found = []
+    for trainer in (together, alone, reopened):
+        network = network_of(trainer, trainer.averages.each[-1])
+        found.append((network.state_dict(), trainer.evaluate(network)))
+    for state, metrics in found[1:]:
+        assert [name for name in state if not torch.equal(state[name], found[0][0][name])] == []
+        assert metrics == found[0][1]
+
+
+class Stochastic(nn.Module):
+    """What draws in training, by a flag of its own or by that of its network, and keeps count."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.layers = nn.Sequential(nn.Dropout(0.5), nn.Dropout2d(0.5), nn.AlphaDropout(0.5))
+        self.bn = nn.BatchNorm2d(3)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.kind == "modules":
+            images = self.layers(images)
+        elif self.training:  # as stochastic depth, spectral norm and the like are written
+            self.calls += 1
+            images = images * torch.rand(len(images), 1, 1, 1)
+        output: Tensor = self.bn(images)
+        return output
+
+
+@pytest.mark.parametrize("kind", ["modules", "flag"])
+def test_all_but_batch_norms_stands_still_while_statistics_are_estimated(kind: str) -> None:
+    network = Stochastic(kind)
+    torch.manual_seed(0)
+    batches = [torch.randn(4, 3, 5, 5) for _ in range(3)]
+    before = torch.get_rng_state()
+    recompute_batch_norm(network, batches)
+    assert torch.equal(torch.get_rng_state(), before)
+    means = torch.stack([images.mean(dim=(0, 2, 3)) for images in batches])
+    torch.testing.assert_close(network.bn.running_mean, means.mean(dim=0))
+    assert network.get_buffer("calls") == 0
+    assert not any(module.training for module in network.modules())
+
+
 @pytest.mark.parametrize("generator", ["deeplab_small", "deeplabv3_resnet18"])
 def test_statistics_are_those_of_whole_forward_passes(generator: str) -> None:
     # The head of the first norms nothing and is left out; that of the second does.
@@ -268,9 +335,7 @@ def test_statistics_are_those_of_whole_forward_passes(generator: str) -> None:
     network = build_generator(config, 3)
     whole = copy.deepcopy(network)
     batches = [torch.randn(2, 3, 32, 32) for _ in range(2)]
-    torch.manual_seed(0)
     recompute_batch_norm(network, batches)
-    torch.manual_seed(0)
     recompute_batch_norm(nn.Sequential(whole), batches)
     for one, other in zip(network.buffers(), whole.buffers(), strict=True):
         assert torch.equal(one, other)

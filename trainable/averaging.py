@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainable.config import Readout
 from trainable.generators import DeepLab
@@ -174,18 +175,19 @@ def _tensors(generator: nn.Module, part: str) -> Iterator[tuple[str, Tensor]]:
 def recompute_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Estimate the running statistics of every batch norm afresh, as the mean over `batches`.
 
-    Averaged weights produce activations that no iterate's statistics describe. Batch norms whose
-    statistics are frozen stay as they are.
+    Averaged weights produce activations that no iterate's statistics describe. Everything else
+    stands still, as in the evaluation that the statistics are for: dropout would make them follow
+    from what was drawn before. Batch norms whose statistics are frozen stay as they are.
 
     Source: Izmailov et al. (2018), section 3.2.
     """
-    network.train()
-    modules = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    norms = [norm for norm in modules if norm.training]
+    norms = _trained_norms(network)
+    network.eval()
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
+        norm.train()
         norm.reset_running_stats()
         norm.momentum = None  # torch's way to ask for the cumulative mean
     run = network.estimate_norms if isinstance(network, DeepLab) else network
@@ -193,3 +195,10 @@ def recompute_batch_norm(network: nn.Module, batches: Iterable[Tensor]) -> None:
         run(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+        norm.eval()
+
+
+def _trained_norms(network: nn.Module) -> list[_BatchNorm]:
+    """Return the batch norms that estimate statistics in training; the network is left in it."""
+    network.train()
+    return [one for one in network.modules() if isinstance(one, _BatchNorm) and one.training]
