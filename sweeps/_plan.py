@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trainable.config import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig
 from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, code_version, key_of, training_key, trial_key
+from trainable.numerics import with_precision
 from trainable.outcome import distinct_readouts, outcome, with_known_readouts
 from trainable.run_folder import RunFolder
 
@@ -62,6 +63,7 @@ class Plan:
         storage: Folder of all run folders.
         mirror: Of the object store that has them, if `storage` only mirrors one.
         attempt: If not empty, results of other attempts do not count as done.
+        auto_precision: What `precision=auto` means where the runs train, for trials to come.
         runs: The training runs, in the order in which to train.
         stopped: Why this sweep wants no more of a run that has no outcome, by training key.
         tags: What the record is to say of a trial besides, by trial key.
@@ -80,6 +82,7 @@ class Plan:
     storage: Path
     mirror: Mirror | None = None
     attempt: str = ""
+    auto_precision: str = "auto"
     runs: list[PlannedRun] = field(default_factory=list)
     stopped: dict[str, str] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -131,7 +134,7 @@ class Plan:
         """
         merged: dict[str, dict[str, Trial]] = {}
         for config in configs:
-            canonical = config.canonical()
+            canonical = with_precision(config, self.auto_precision).canonical()
             trial = Trial(
                 config=canonical,
                 training_key=training_key(canonical, self.data.fingerprint),

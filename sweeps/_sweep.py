@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 from rich.console import Console, RenderableType
 
 from sweeps._conclusion import Conclusion, draw, look_at
@@ -39,6 +40,7 @@ from trainable.command_line import (
     refuse,
 )
 from trainable.config import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
+from trainable.numerics import auto_precision, check_precision, with_precision
 from trainable.training_run import pick_device
 
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
@@ -117,12 +119,16 @@ def _answer(question: Question, options: argparse.Namespace, console: Console) -
 def _plan(question: Question, options: argparse.Namespace) -> Plan:
     if options.config is None:
         options.overrides = [*question.settings, *options.overrides]
-    base = weights.pin(config_of(options))
+    given = weights.pin(config_of(options))
+    device = _device(options, given)
+    auto = auto_precision(device)
+    base = with_precision(given, auto)
     seeds = range(base.seed, base.seed + options.seeds)
-    trials = question.trials(base, seeds, options)
+    trials = [with_precision(one, auto) for one in question.trials(base, seeds, options)]
     _check_trials(question, trials, base)
     if options.address is None:
-        pick_device(base.device)
+        for precision in {base.precision, *(trial.precision for trial in trials)}:
+            check_precision(precision, device)
     storage, mirror = open_storage(options.storage, with_samples=question.with_samples)
     if mirror is None:
         check_writable("--storage", storage)
@@ -140,8 +146,27 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
         attempt=attempt_of(options),
     )
     plan.question, plan.with_samples = question.question, question.with_samples
-    plan.mirror = mirror
+    plan.mirror, plan.auto_precision = mirror, auto
+    if options.address is not None and given.precision == "auto":
+        plan.notes.append(
+            f"precision=auto was taken as {auto}, by the device of this machine and not of the "
+            "cluster's; say another with --set precision=VALUE"
+        )
     return plan
+
+
+def _device(options: argparse.Namespace, base: TrialConfig) -> torch.device:
+    """Return what the workers train on; for those of a cluster this machine's own device stands.
+
+    Raises:
+        ConfigError: `cuda` is asked for and this machine, which is to train, has none.
+    """
+    name = base.device
+    if name == "auto" and options.gpus_per_trial == 0:
+        name = "cpu"
+    if name == "cuda" and options.address is not None:
+        name = "auto"
+    return pick_device(name)
 
 
 def _check_trials(question: Question, trials: Sequence[TrialConfig], base: TrialConfig) -> None:

@@ -8,6 +8,7 @@ from trainable import datasets
 from trainable.config import TrialConfig
 from trainable.config_files import load_config
 from trainable.identity import RunSpec, training_key
+from trainable.numerics import with_precision
 
 SMALL = (
     "image_px=24",
@@ -32,7 +33,8 @@ def small_config(**changes: Any) -> TrialConfig:
 
 
 def spec_of(config: TrialConfig, *others: TrialConfig) -> RunSpec:
-    """Return the run of a config, with its readout and those of the others."""
+    """Return the run of a config on a CPU, with its readout and those of the others."""
+    config = with_precision(config, "fp32")
     fingerprint = datasets.inspect(config).fingerprint
     return RunSpec(
         config=config.canonical(),

@@ -19,6 +19,8 @@ from trainable.config import GENERATORS, SWA_BATCH_NORMS, SWA_RULES, Readout
 from trainable.generators import build_generator
 from trainable.trainer import Trainer, build_trainer
 
+pytestmark = pytest.mark.trains
+
 
 def readout(**values: Any) -> Readout:
     return small_config(**values).readout
@@ -302,6 +304,7 @@ class Stochastic(nn.Module):
         self.kind = kind
         self.layers = nn.Sequential(nn.Dropout(0.5), nn.Dropout2d(0.5), nn.AlphaDropout(0.5))
         self.bn = nn.BatchNorm2d(3)
+        self.calls: Tensor
         self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -324,7 +327,7 @@ def test_all_but_batch_norms_stands_still_while_statistics_are_estimated(kind: s
     assert torch.equal(torch.get_rng_state(), before)
     means = torch.stack([images.mean(dim=(0, 2, 3)) for images in batches])
     torch.testing.assert_close(network.bn.running_mean, means.mean(dim=0))
-    assert network.get_buffer("calls") == 0
+    assert network.calls == 0
     assert not any(module.training for module in network.modules())
 
 

@@ -22,6 +22,8 @@ from trainable.losses import VOID
 from trainable.plain_loop import PlainLoop
 from trainable.trainer import build_trainer
 
+pytestmark = pytest.mark.trains
+
 CPU = torch.device("cpu")
 CLASSES = 3
 
@@ -232,7 +234,7 @@ def test_short_options_set_their_fields(
     [
         ("--rounds 0", "rounds=0"),
         ("--crop 8", "crop_px=8"),
-        ("--compile --precision fp16", "'fp16'"),
+        ("--compile --precision fp8", "'fp8'"),
         ("--classes 1", "classes=1"),
         ("--threads many", "many"),
         ("--set crop_px=8", "crop_px=8"),

@@ -1,5 +1,6 @@
 """The command line: bad input is one clear line and no trace, and a plan trains nothing."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -16,9 +17,12 @@ from record_helpers import finish, grid, plan_of
 from trees import write_voc_tree
 
 from sweeps import _run, _sweep, lambda_grid
+from sweeps._plan import Plan
 from trainable import datasets
 from trainable.config_files import load_config
 from trainable.generators import deeplab_small
+
+pytestmark = pytest.mark.trains
 
 SCRIPT = Path(lambda_grid.__file__)
 BAD_MASK_LABEL = 77
@@ -274,6 +278,41 @@ def test_plan_as_json_is_one_object_on_standard_output(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("has_bf16", "means"), [(True, "bf16"), (False, "fp16")])
+def test_a_plan_settles_what_auto_precision_means(
+    empty: Path, monkeypatch: pytest.MonkeyPatch, has_bf16: bool, means: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or has_bf16
+    )
+    own = dataclasses.replace(
+        lambda_grid.QUESTION,
+        axes=("precision",),
+        trials=lambda base, seeds, options: [
+            dataclasses.replace(base, precision=one, seed=seed)
+            for one in ("auto", "fp32", base.precision)
+            for seed in seeds
+        ],
+    )
+
+    def plan(*argv: str) -> Plan:
+        return _sweep._plan(own, lambda_grid.parser().parse_args(["--seeds", "1", *argv]))
+
+    here = plan()
+    assert [trial.config.precision for trial in here.trials] == [means, "fp32"]
+    assert here.base.precision == means
+    (later,) = here.add([dataclasses.replace(here.base, precision="auto")])
+    assert later.spec.training_key == here.runs[0].spec.training_key
+    named = plan("--set", f"precision={means}")
+    assert named.sweep_key == here.sweep_key
+    for other in (("--set", "device=cpu"), ("--gpus-per-trial", "0")):
+        assert plan(*other).base.precision == "fp32"
+    # A cluster's devices are not this machine's.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert plan("--set", "device=cuda", "--address", "auto").base.precision == "fp32"
+
+
 def test_options_reach_the_plan(
     empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -283,7 +322,7 @@ def test_options_reach_the_plan(
     file.write_text(demo.replace("iterations: 240", "iterations: 16"))
     storage = empty.with_name("store")
     # The same data and seed, so that the run is known by its key.
-    configs = grid([0.25], [5], iterations=16, swa_n=3)
+    configs = grid([0.25], [5], iterations=16, swa_n=3, precision="fp32")
     facts = datasets.inspect(configs[0])
     plan = plan_of(storage, configs, data=facts, attempt="mine")
     finish(plan, plan.runs[0])

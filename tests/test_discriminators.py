@@ -21,6 +21,8 @@ from trainable.discriminators import (
 )
 from trainable.losses import VOID, counted, label_maps, probability_maps
 
+pytestmark = pytest.mark.trains
+
 KINDS = [*DISCRIMINATORS, "image"]
 
 

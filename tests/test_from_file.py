@@ -17,6 +17,8 @@ from sweeps.from_file import read_sweep
 from trainable.config import ConfigError
 from trainable.config_files import load_config
 
+pytestmark = pytest.mark.trains
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 HEAD = "name: mine\nquestion: Why?\n"
 GRID = "grid: {lr_generator: [0.1]}\n"

@@ -49,14 +49,14 @@ def test_a_checkpoint_of_the_cpu_goes_on_there(cuda: torch.device) -> None:
 
 def test_bf16_is_the_default_and_near_fp32(cuda: torch.device) -> None:
     usual, exact = (trainer_on(cuda, small_config(precision=p)) for p in ("auto", "fp32"))
-    assert usual.numerics.bf16
+    assert usual.numerics.precision == "bf16"
     ours, theirs = usual.step(), exact.step()
     for name, loss in theirs.items():
         assert ours[name].dtype == torch.float32
         torch.testing.assert_close(ours[name], loss, rtol=0.05, atol=0.01)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_deterministic_mode_gives_the_same_bits_twice(cuda: torch.device, precision: str) -> None:
     config = small_config(deterministic=True, precision=precision)
     results = []

@@ -22,6 +22,8 @@ from trainable.losses import (
 )
 from trainable.trainer import build_trainer
 
+pytestmark = pytest.mark.trains
+
 # Two images of 1 x 2 pixels, the last pixel void: 3 pixels count.
 LABELS = torch.tensor([[[0, 2]], [[1, VOID]]])
 MASK = counted(LABELS)

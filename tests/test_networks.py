@@ -22,6 +22,8 @@ from trainable.generators import (
     build_generator,
 )
 
+pytestmark = pytest.mark.trains
+
 META = torch.device("meta")  # shapes without arithmetic
 
 

@@ -38,6 +38,8 @@ from trainable.config import ConfigError
 from trainable.outcome import summary
 from trainable.run_folder import RunFolder
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture
 def _nothing_stored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ from trainable.outcome import summary
 from trainable.run_folder import RunFolder, load_tensors
 from trainable.training_run import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 
 def readings(*averagings: int, **changes: Any) -> list[TrialConfig]:
     """One trial per `swa_n`, of one training run."""

@@ -32,6 +32,8 @@ from trainable.palette import OPACITY, palette
 from trainable.saved_model import load_model
 from trainable.training_run import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 CONFIG = small_config()
 TRAINED = small_config(iterations=30, lr_generator=0.05)  # long enough to see some objects
 CLASSES = datasets.inspect(CONFIG).classes

@@ -17,6 +17,8 @@ from trainable.identity import RunSpec
 from trainable.ray_trainable import SegmentationTrainable
 from trainable.run_folder import CRASH_LOG, RunFolder
 
+pytestmark = pytest.mark.trains
+
 FRESH = """
 import json, sys
 from pathlib import Path

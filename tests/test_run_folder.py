@@ -20,6 +20,8 @@ from trainable.trainer import new_generator
 from trainable.training_run import TrainingRun
 from trainable.weights import pin
 
+pytestmark = pytest.mark.trains
+
 CLOCKS = ("time", "finished_at", "images_per_s", "train_s")
 
 

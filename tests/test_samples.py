@@ -20,6 +20,8 @@ from trainable.identity import RunSpec, readout_key
 from trainable.samples import SAMPLES_FILE, of_readout, spread, stages_of
 from trainable.training_run import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 CONFIG = small_config(iterations=24)  # recorded at 3, 4, 6, 8, 9, 12, ...
 STAGES = (3, 6, 12, 24)  # the first of them from 1.2, 4.8, 12 and 24 on
 

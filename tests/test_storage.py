@@ -28,6 +28,8 @@ from trainable.ray_trainable import SegmentationTrainable
 from trainable.remote_folder import RemoteFolder, Stamp, local_folder
 from trainable.run_folder import CRASH_LOG, RunFolder, load_tensors
 
+pytestmark = pytest.mark.trains
+
 
 class Watched:
     """A store that notes what is asked of it, and fails where a name ends so."""

@@ -21,6 +21,8 @@ from trainable.identity import RunSpec, readout_key
 from trainable.run_folder import load_tensors
 from trainable.training_run import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 
 def grid(base: TrialConfig, *argv: str) -> list[TrialConfig]:
     options = parser().parse_args(argv)

@@ -27,6 +27,8 @@ from trainable.run_folder import RunFolder
 from trainable.trainer import Trainer
 from trainable.training_run import TrainingRun
 
+pytestmark = pytest.mark.trains
+
 CONFIG = small_config()
 KEY = spec_of(CONFIG).training_key
 READOUT = readout_key(CONFIG.readout)
@@ -147,7 +149,7 @@ def test_it_trains_what_a_sweep_would_and_says_what_came_out(run: Run, trained: 
 
 def test_json_is_one_object_on_standard_output_and_the_rest_on_standard_error(run: Run) -> None:
     # One image lacks some of the seven classes, and so does the prediction.
-    config = small_config(val_images=1)
+    config = small_config(val_images=1, precision="fp32")
     code, out, err = run(f"{SETTINGS} --set val_images=1 --json")
     assert (code, out.count("\n")) == (0, 1)
     said = json.loads(out)

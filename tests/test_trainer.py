@@ -16,6 +16,8 @@ from trainable.datasets import Split
 from trainable.losses import counted, label_maps, loss_bce, loss_mce, probability_maps
 from trainable.trainer import NonFiniteLossError, Trainer, build_trainer
 
+pytestmark = pytest.mark.trains
+
 CPU = torch.device("cpu")
 # Losses of the ninth iteration, recorded when every loss's closed form and the written-out step
 # below held; other processors may round the last digits differently.

@@ -23,6 +23,8 @@ from trainable.config import ConfigError, TrialConfig
 from trainable.generators import DeepLab, build_generator
 from trainable.weights import load_pretrained, pin
 
+pytestmark = pytest.mark.trains
+
 State = dict[str, Tensor]
 SMALL = TrialConfig(generator="deeplab_small", generator_width=4)
 

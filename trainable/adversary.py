@@ -26,6 +26,7 @@ class Adversary:
         lambda_adv: Weight of the adversarial term in the generator's loss.
         loss_weight: Weight of the discriminator's own loss.
         judge: The discriminator's training pass, maps to fp32 logits; None is the plain call.
+        scaler: Of the discriminator's loss; None scales nothing.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Adversary:
         lambda_adv: float,
         loss_weight: float = 1.0,
         judge: Callable[[Tensor], Tensor] | None = None,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         self.discriminator = discriminator
         self.optimizer = optimizer
         self.lambda_adv = lambda_adv
         self.loss_weight = loss_weight
         self.judge: Callable[[Tensor], Tensor] = judge or discriminator
+        self.scaler = scaler or torch.amp.GradScaler(enabled=False)
 
     def loss_adv(self, fake: Tensor, mask: Tensor) -> Tensor:
         """Return how far the discriminator is from taking `fake` for real; it stays fixed.
@@ -63,8 +66,9 @@ class Adversary:
         on_fake, on_real = self.judge(torch.cat((fake, real))).chunk(2)
         loss = self.loss_weight * (loss_bce(on_fake, FAKE, mask) + loss_bce(on_real, REAL, mask))
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        self.optimizer.step()
+        torch.autograd.backward(self.scaler.scale(loss))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return {
             "train/loss_disc": loss.detach(),
             "train/d_real": mean_probability(on_real, mask),
@@ -76,9 +80,11 @@ class Adversary:
         return {
             "discriminator": self.discriminator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`."""
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])

@@ -31,6 +31,7 @@ from trainable.command_line import OK, Parser, add_config_options, config_of, re
 from trainable.config import ConfigError, TrialConfig
 from trainable.datasets import DataSet, Split
 from trainable.losses import VOID
+from trainable.numerics import check_precision
 from trainable.plain_loop import PlainLoop
 from trainable.trainer import build_trainer
 from trainable.training_run import lies_on, pick_device
@@ -130,7 +131,7 @@ def benchmark(
         if name != OURS
     }
     seconds = float(np.median(ms[OURS])) / 1000
-    matmul = matmul_rate(device, torch.bfloat16 if ours.numerics.bf16 else torch.float32)
+    matmul = matmul_rate(device, ours.numerics.half or torch.float32)
     return {
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -264,6 +265,8 @@ def main() -> int:
         for change, other in others.items():
             _check_process_wide(change, config, other)
         device = pick_device(config.device)
+        for one in (config, *others.values()):
+            check_precision(one.precision, device)
     except ConfigError as error:
         refuse(str(error))
     if options.threads:

@@ -118,7 +118,9 @@ class TrialConfig:
     seed: int = 0  # decides initialisation, batches and crops, alike in paired trials
 
     # Numerics: each changes the rounding, so each is part of what identifies a training run
-    precision: str = "auto"  # `fp32`, or `bf16` autocast; auto: bf16 on a GPU that has it
+    # `fp32`, or autocast in `bf16` or, with scaled gradients, `fp16`; auto, which is made definite
+    # before the key: bf16 on a GPU that has it (Ampere and later), fp16 on others, fp32 on a CPU
+    precision: str = "auto"
     memory_format: str = "channels_last"  # or `contiguous`, torch's default
     optimizer_kernels: str = "fused"  # or `plain`, what torch takes by itself
     compile: bool = False  # torch.compile for both networks
@@ -167,7 +169,7 @@ class TrialConfig:
             ("segtrack_classes", ("merged16", "separate17")),
             ("trunk_layout", ("auto", "caffe", "torchvision")),
             ("trunk_batch_norm", ("affine_frozen", "frozen", "train")),
-            ("precision", ("auto", "fp32", "bf16")),
+            ("precision", ("auto", "fp32", "bf16", "fp16")),
             ("memory_format", ("channels_last", "contiguous")),
             ("optimizer_kernels", ("fused", "plain")),
             ("device", ("auto", "cpu", "cuda")),

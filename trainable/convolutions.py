@@ -12,15 +12,15 @@ Network = TypeVar("Network", bound=nn.Module)
 class StridedPointwise(nn.Conv2d):
     """A 1x1 convolution that reads every s-th row and column, as a slice and one of stride 1.
 
-    On processors with AVX2 and no AVX-512 oneDNN reduces the input of a strided one itself, and for
-    the weights' gradient it writes outside its buffer there (oneDNN 3.13.3, 1 to 7 channels).
+    For the weights' gradient of a strided one oneDNN 3.13.3 writes outside its buffer on processors
+    with AVX2 and no AVX-512, where 2 to 7 channels are laid out last.
     """
 
     def forward(self, images: Tensor) -> Tensor:
         down, across = self.stride
-        output: Tensor = nn.functional.conv2d(
-            images[..., ::down, ::across], self.weight, self.bias, groups=self.groups
-        )
+        # A copy, whose layout is plain: an exported program would be tied to sizes by a view's.
+        read = images[..., ::down, ::across].clone()
+        output: Tensor = nn.functional.conv2d(read, self.weight, self.bias, groups=self.groups)
         return output
 
 

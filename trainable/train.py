@@ -40,6 +40,7 @@ from trainable.command_line import (
 from trainable.config import ConfigError, Readout
 from trainable.identity import RunSpec, readout_key, training_key, trial_key
 from trainable.metrics import METRICS
+from trainable.numerics import auto_precision, check_precision, with_precision
 from trainable.outcome import outcome, with_known_readouts
 from trainable.progress import train_to_end
 from trainable.repeat import repeat
@@ -85,8 +86,10 @@ def _spec(options: argparse.Namespace) -> tuple[RunSpec, tuple[str, ...]]:
         What is to be trained, and the images that are left out of it.
     """
     options.preset = options.preset or "demo"
-    config = weights.pin(config_of(options)).canonical()
-    pick_device(config.device)
+    config = weights.pin(config_of(options))
+    device = pick_device(config.device)
+    config = with_precision(config, auto_precision(device)).canonical()
+    check_precision(config.precision, device)
     data = datasets.inspect(config)
     if data.skipped:
         _say(options, data.skipped_in_words())

@@ -26,10 +26,16 @@ from trainable.metrics import confusion_matrices, segmentation_metrics
 from trainable.numerics import Numerics
 
 EVAL_BATCH = 32  # images of equal size that are validated at once
+# Of fp16's gradients. It begins at 2**16 and halves with each step that is left out: below this no
+# step has been made for long, and none would be.
+LEAST_SCALE = 2.0**-8
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A training loss became NaN or infinite; the message names it and the iteration."""
+    """A training loss, or fp16's gradients at any scale, became NaN or infinite.
+
+    The message names which, and the iteration.
+    """
 
 
 class LossesOnTheirWay:
@@ -38,12 +44,15 @@ class LossesOnTheirWay:
     Args:
         iteration: Of the step that gave them, counted from 1.
         losses: Scalars on the training device.
+        scales: Of fp16's gradients after it, by network; none in other precisions.
     """
 
-    def __init__(self, iteration: int, losses: dict[str, Tensor]) -> None:
+    def __init__(
+        self, iteration: int, losses: dict[str, Tensor], scales: dict[str, Tensor]
+    ) -> None:
         self.iteration = iteration
-        self._names = tuple(losses)
-        stacked = torch.stack(tuple(losses.values()))
+        self._names, self._networks = tuple(losses), tuple(scales)
+        stacked = torch.stack((*losses.values(), *scales.values()))
         self._values = stacked.to("cpu", non_blocking=True)
         self._arrival: torch.cuda.Event | None = None
         if stacked.is_cuda:
@@ -53,16 +62,24 @@ class LossesOnTheirWay:
         """Wait for the losses and return them.
 
         Raises:
-            NonFiniteLossError: One of them is not finite.
+            NonFiniteLossError: One of them is not finite, or no scale is small enough.
         """
         if self._arrival is not None:
             self._arrival.synchronize()
-        losses = dict(zip(self._names, self._values.tolist(), strict=True))
+        values = self._values.tolist()
+        losses = dict(zip(self._names, values, strict=False))
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise NonFiniteLossError(
                     f"{name} must stay finite, but is {value} at iteration {self.iteration}; "
                     "lower the learning rates or lambda_adv"
+                )
+        for network, scale in zip(self._networks, values[len(losses) :], strict=True):
+            if scale < LEAST_SCALE:
+                raise NonFiniteLossError(
+                    f"the {network}'s gradients must stay finite, but overflow in fp16 at any "
+                    f"scale at iteration {self.iteration}; lower the learning rates or lambda_adv, "
+                    "or set precision=fp32"
                 )
         return losses
 
@@ -105,6 +122,7 @@ class Trainer:
         self.iteration = 0
         self.train_s = 0.0
         self.history: list[dict[str, float]] = []
+        self.scaler = numerics.scaler()
         self._predict = numerics.forward_of(generator)
         self._pending: list[LossesOnTheirWay] = []
         self._sums: dict[str, float] = {}
@@ -138,8 +156,9 @@ class Trainer:
             losses["train/loss_adv"] = self.adversary.loss_adv(fake, mask)
             loss_gen = loss_gen + self.adversary.lambda_adv * losses["train/loss_adv"]
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss_gen)
-        self.optimizer.step()
+        torch.autograd.backward(self.scaler.scale(loss_gen))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.averages.update(i, self.generator)
 
         # Train discriminator D: Eq. 5, with the prediction of the generator's step.
@@ -160,7 +179,7 @@ class Trainer:
         in_flight = 1 if self.device.type == "cuda" else 0
         while True:
             losses = self.step()
-            self._pending.append(LossesOnTheirWay(self.iteration, losses))
+            self._pending.append(LossesOnTheirWay(self.iteration, losses, self._scales()))
             logs = self.iteration % config.log_every == 0 or self.finished
             evaluates = self.iteration % config.eval_every == 0 or self.finished
             self._take_losses(leave=0 if logs or evaluates else in_flight)
@@ -178,6 +197,17 @@ class Trainer:
         while len(self._pending) > leave:
             for name, loss in self._pending.pop(0).read().items():
                 self._sums[name] = self._sums.get(name, 0.0) + loss
+
+    def _scales(self) -> dict[str, Tensor]:
+        """Return the scales of fp16's gradients by network, still on the device."""
+        scalers = {"generator": self.scaler}
+        if self.adversary is not None:
+            scalers["discriminator"] = self.adversary.scaler
+        return {
+            network: scaler.scale(torch.ones((), device=self.device))
+            for network, scaler in scalers.items()
+            if scaler.is_enabled()
+        }
 
     def _mean_losses(self) -> dict[str, float]:
         count = (self.iteration - 1) % self.config.log_every + 1
@@ -224,6 +254,7 @@ class Trainer:
             "sums": self._sums,
             "generator": self.generator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "adversary": None if self.adversary is None else self.adversary.state_dict(),
             "averages": self.averages.state_dict(),
         }
@@ -236,6 +267,7 @@ class Trainer:
         self._sums = dict(state["sums"])
         self.generator.load_state_dict(state["generator"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
         if self.adversary is not None:
             self.adversary.load_state_dict(state["adversary"])
         self.averages.load_state_dict(state["averages"])
@@ -285,6 +317,7 @@ def build_trainer(
             lambda_adv=config.lambda_adv,
             loss_weight=config.loss_disc_weight,
             judge=numerics.forward_of(discriminator),
+            scaler=numerics.scaler(),
         )
     return Trainer(
         config,

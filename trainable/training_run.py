@@ -20,6 +20,7 @@ from trainable.config import DATA_FIELDS, ConfigError, TrialConfig
 from trainable.config_files import config_from
 from trainable.datasets import DataSet
 from trainable.identity import RunSpec, code_version, readout_key
+from trainable.numerics import check_precision
 from trainable.run_folder import RunFolder
 from trainable.samples import Samples
 from trainable.trainer import Trainer, build_trainer, new_generator
@@ -48,7 +49,8 @@ class TrainingRun:
         storage: Folder of all run folders.
 
     Raises:
-        ConfigError: The data or the pretrained weights are not what the spec says.
+        ConfigError: The data or the pretrained weights are not what the spec says, or the device
+            does not have its precision.
         RunFolderLockedError: Another process trains this run.
     """
 
@@ -68,6 +70,7 @@ class TrainingRun:
     def _build(self) -> Trainer:
         config = self.spec.config
         device = pick_device(config.device)
+        check_precision(config.precision, device)
         data = _load_data(_data_config(config), device)
         if data.fingerprint != self.spec.data_fingerprint:
             raise ConfigError(
