@@ -134,6 +134,8 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
         check_writable("--storage", storage)
     check_store(options.tracking_uri)
     data = datasets.inspect(base)
+    for trial in trials or [base]:
+        weights.check_start(trial)
     for network in {one.generator: one for one in trials or [base] if one.weights}.values():
         weights.try_out(network, len(data.classes))
     plan = make_plan(

@@ -16,7 +16,7 @@ from PIL import Image
 from record_helpers import finish, grid, plan_of
 from trees import write_voc_tree
 
-from sweeps import _run, _sweep, lambda_grid
+from sweeps import _run, _sweep, ablation, lambda_grid
 from sweeps._plan import Plan
 from trainable import datasets
 from trainable.config_files import load_config
@@ -223,6 +223,29 @@ def test_bad_data_is_one_line_that_names_the_file(
     said = refused(["--preset", "voc2012", "--data-root", str(root)], monkeypatch, capsys)
     assert [word for word in words if word not in said] == []
     assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize("more", [[], ["--plan"], ["--set", "trunk_batch_norm=frozen"]])
+def test_the_papers_presets_want_weights_or_batch_norms_that_train(
+    empty: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+) -> None:
+    root = empty.with_name("data")
+    write_voc_tree(root)
+    said = refused(["--preset", "voc2012", "--data-root", str(root), *more], monkeypatch, capsys)
+    assert "weights=FILE" in said
+    assert "trunk_batch_norm=train" in said
+    assert list(empty.iterdir()) == []
+
+
+def test_generators_from_scratch_want_no_weights(empty: Path) -> None:
+    root = empty.with_name("data")
+    write_voc_tree(root)
+    argv = ["--preset", "voc2012", "--data-root", str(root), "--generators", "deeplabv3_resnet18"]
+    plan = _sweep._plan(ablation.QUESTION, ablation.parser().parse_args(argv))
+    assert {trial.config.trunk_batch_norm for trial in plan.trials} == {"train"}
 
 
 def test_mask_with_a_label_that_is_no_class_is_named_with_label_and_value(tmp_path: Path) -> None:

@@ -232,6 +232,7 @@ def test_no_reuse_trains_again_to_the_same_numbers(uninterrupted: Path) -> None:
 def test_the_voc_preset_reads_a_tree_in_its_layout(tmp_path: Path) -> None:
     write_voc_tree(tmp_path / "data")
     settings = (
+        "trunk_batch_norm=train",
         "generator=deeplab_small",
         "generator_width=4",
         "discriminator_width=4",

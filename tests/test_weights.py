@@ -7,6 +7,7 @@ import hashlib
 import io
 import pickle
 import random
+import re
 import shutil
 import sys
 import zipfile
@@ -17,11 +18,16 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from small import small_config, spec_of
 from torch import Tensor, nn
+from torch.nn import functional
 
+from trainable import datasets
+from trainable.augmentation import normalise
 from trainable.config import ConfigError, TrialConfig
 from trainable.generators import DeepLab, build_generator
-from trainable.weights import load_pretrained, pin
+from trainable.training_run import TrainingRun
+from trainable.weights import check_start, load_pretrained, pin
 
 pytestmark = pytest.mark.trains
 
@@ -384,6 +390,98 @@ def test_what_is_no_flat_mapping_of_names_to_tensors_is_refused(
 ) -> None:
     torch.save(content, tmp_path / "file.pth")
     assert holds in refusal(tmp_path / "file.pth")
+
+
+def in_torchvisions_names(resnet: str, *left_out: str) -> State:
+    with torch.device("meta"):
+        state = getattr(torchvision.models, resnet)().state_dict()
+    return numbered({n: value for n, value in state.items() if not n.startswith(left_out)})
+
+
+def trained_on(pixels: Tensor) -> State:
+    """Return a trunk without a name that tells its layout, its first batch norm's from pixels."""
+    torch.manual_seed(0)
+    state = in_torchvisions_names("resnet18", "fc.")
+    state["conv1.weight"] = torch.randn(64, 3, 7, 7)
+    seen = functional.conv2d(pixels, state["conv1.weight"], stride=2, padding=3)
+    state["bn1.running_mean"] = seen.mean(dim=(0, 2, 3))
+    state["bn1.running_var"] = seen.var(dim=(0, 2, 3))
+    return state
+
+
+LAYOUTS = ("caffe", "torchvision")
+
+
+def refused_layout(state: State, folder: Path, config: TrialConfig) -> str | None:
+    """Return the layout in which the trunk of a file is to be read instead, None if it is read."""
+    torch.save(state, folder / "file.pth")
+    config = config_of(folder / "file.pth", config)
+    try:
+        load_pretrained(empty(config, 5), config)
+    except ConfigError as error:
+        (other,) = re.findall(r"in theirs with --set trunk_layout=(\w+)$", str(error))
+        return str(other)
+    return None
+
+
+@pytest.mark.parametrize("scale", [0.01, 1, 100])  # of the weights, which tell nothing
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_first_batch_norm_tells_in_which_layout_a_trunk_was_trained(
+    tmp_path: Path, layout: str, scale: float
+) -> None:
+    images, _ = datasets.load(small_config()).train.batch(torch.arange(8))
+    state = trained_on(normalise(images, caffe=layout == "caffe"))
+    state["conv1.weight"] *= scale
+    state["bn1.running_var"] *= scale**2
+    for other in LAYOUTS:
+        config = TrialConfig(generator="deeplabv3_resnet18", trunk_layout=other)
+        found = refused_layout(state, tmp_path, config)
+        assert found == (None if other == layout else layout)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("kind", ["classifier", "deeplabv3", "base code"])
+def test_names_tell_in_which_layout_a_trunk_was_trained(
+    tmp_path: Path, kind: str, layout: str
+) -> None:
+    config = TrialConfig(generator="deeplabv3_resnet18", trunk_layout=layout)
+    state = in_torchvisions_names("resnet18")
+    if kind == "deeplabv3":
+        state = {f"module.backbone.{name}": value for name, value in state.items()}
+    if kind == "base code":
+        state = {f"Scale.{name}": value for name, value in state.items()}
+    theirs = "caffe" if kind == "base code" else "torchvision"
+    assert refused_layout(state, tmp_path, config) == (None if layout == theirs else theirs)
+
+
+def test_torchvisions_resnet_is_not_read_as_caffes_by_the_papers_generator(tmp_path: Path) -> None:
+    state = in_torchvisions_names("resnet101")
+    assert refused_layout(state, tmp_path, TrialConfig()) == "torchvision"
+    assert refused_layout(state, tmp_path, TrialConfig(trunk_layout="torchvision")) is None
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_where_nothing_tells_the_layout_it_is_the_configs(tmp_path: Path, layout: str) -> None:
+    config = TrialConfig(generator="deeplabv3_resnet18", trunk_layout=layout)
+    assert refused_layout(in_torchvisions_names("resnet18", "fc."), tmp_path, config) is None
+
+
+def test_torchvisions_weights_by_name_have_torchvisions_layout() -> None:
+    with pytest.raises(ConfigError, match=r"trunk_layout=torchvision` must hold .*; leave it"):
+        TrialConfig(weights="torchvision", trunk_layout="caffe")
+
+
+@pytest.mark.parametrize("policy", ["affine_frozen", "train"])
+def test_batch_norms_are_not_kept_as_nothing_left_them(policy: str, tmp_path: Path) -> None:
+    config = small_config(trunk_batch_norm=policy)
+    spec = spec_of(config)
+    said = r"--set weights=FILE, or train them with --set trunk_batch_norm=train$"
+    if policy == "train":
+        TrainingRun(spec, tmp_path).close()
+    else:
+        with pytest.raises(ConfigError, match=said):
+            TrainingRun(spec, tmp_path)
+    check_start(dataclasses.replace(config, weights="a file"))
 
 
 class Trap:

@@ -207,6 +207,11 @@ class TrialConfig:
                 "`weights` must name a file where weights_sha256 is set, but is empty; "
                 "set weights=FILE, or leave weights_sha256 out"
             )
+        if self.weights == "torchvision" and self.trunk_layout == "caffe":
+            raise ConfigError(
+                "`trunk_layout=torchvision` must hold for weights=torchvision, but got "
+                "trunk_layout=caffe; leave it at auto"
+            )
         if self.trunk_batch_norm == "frozen" and not self.weights:
             raise ConfigError(
                 "trunk_batch_norm=frozen needs the statistics of pretrained weights, but weights "

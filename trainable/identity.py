@@ -37,6 +37,7 @@ TRAINING_MODULES = (
     "sbd",
     "segtrack",
     "trainer",
+    "trunk_layout",
     "voc",
     "weights",
 )

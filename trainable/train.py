@@ -93,6 +93,7 @@ def _spec(options: argparse.Namespace) -> tuple[RunSpec, tuple[str, ...]]:
     data = datasets.inspect(config)
     if data.skipped:
         _say(options, data.skipped_in_words())
+    weights.check_start(config)
     if config.weights:
         _say(options, weights.try_out(config, len(data.classes)).in_words())
     spec = RunSpec(

@@ -24,7 +24,7 @@ from trainable.numerics import check_precision
 from trainable.run_folder import RunFolder
 from trainable.samples import Samples
 from trainable.trainer import Trainer, build_trainer, new_generator
-from trainable.weights import load_pretrained
+from trainable.weights import check_start, load_pretrained
 
 KEPT_BYTES = 2**28  # of training images: 20 batches of the demo are 4 MB
 
@@ -49,8 +49,8 @@ class TrainingRun:
         storage: Folder of all run folders.
 
     Raises:
-        ConfigError: The data or the pretrained weights are not what the spec says, or the device
-            does not have its precision.
+        ConfigError: The data or the pretrained weights are not what the spec says or what it
+            needs, or the device does not have its precision.
         RunFolderLockedError: Another process trains this run.
     """
 
@@ -78,6 +78,7 @@ class TrainingRun:
                 f"{self.spec.data_fingerprint}, but has {data.fingerprint}; "
                 "use the same data on every node"
             )
+        check_start(config)
         generator = new_generator(config, len(data.classes))
         self.pretrained = load_pretrained(generator, config) if config.weights else None
         trainer = build_trainer(config, data, self.spec.readouts, device, generator=generator)

@@ -24,7 +24,9 @@ from torch import Tensor
 from trainable.config import ConfigError, TrialConfig
 from trainable.generators import RESNETS, DeepLab, build_generator
 from trainable.run_folder import BROKEN, read_tensors
+from trainable.trunk_layout import trained_layout
 
+PIXELS = {"caffe": "BGR of 0 to 255", "torchvision": "RGB in units of its deviation"}
 TORCHVISION = "torchvision"  # instead of a file: torchvision's IMAGENET1K_V1 of the trunk's ResNet
 
 
@@ -34,7 +36,7 @@ class Report:
 
     Attributes:
         file: Its path.
-        layout: How the trunk is laid out, `caffe` or `torchvision`; no shape tells the two apart.
+        layout: How the trunk is laid out, `caffe` or `torchvision`.
         matched: Number of tensors that were put in.
         head_loaded: Whether the head's are among them.
         classes: C of the generator's head.
@@ -91,7 +93,7 @@ def load_pretrained(generator: DeepLab, config: TrialConfig) -> Report:
 
     Raises:
         ConfigError: The file cannot be read, is not what `weights_sha256` says, holds no mapping of
-            names to tensors, or lacks a tensor of the trunk.
+            names to tensors, lacks a tensor of the trunk, or was trained in another layout.
 
     Source: section 4.1, "pretrained"; the base code starts from `resnet101COCO-41f33a49.pth`.
     """
@@ -111,6 +113,7 @@ def load_pretrained(generator: DeepLab, config: TrialConfig) -> Report:
                 f"{name.removeprefix('trunk.')} {misfits[name]}; give the weights of this trunk, "
                 "or name the generator that these weights are of"
             )
+    _check_layout(state, found, config, path)
     head_loaded = not any(misfits[name] for name in head)
     loaded = trunk + head if head_loaded else trunk
     generator.load_state_dict({name: found[name] for name in loaded}, strict=False)
@@ -127,6 +130,20 @@ def load_pretrained(generator: DeepLab, config: TrialConfig) -> Report:
     )
 
 
+def check_start(config: TrialConfig) -> None:
+    """Refuse to keep what pretraining gave the trunk's batch norms where there was none.
+
+    Raises:
+        ConfigError: Gamma and beta would stay 1 and 0.
+    """
+    if config.trunk_batch_norm != "train" and not config.weights:
+        raise ConfigError(
+            f"trunk_batch_norm={config.trunk_batch_norm} keeps gamma and beta as pretraining left "
+            "them, but weights is empty, so that they would stay 1 and 0; start from pretrained "
+            "weights with --set weights=FILE, or train them with --set trunk_batch_norm=train"
+        )
+
+
 def try_out(config: TrialConfig, classes: int) -> Report:
     """Return what `load_pretrained` would do for a generator of `config`, before any training.
 
@@ -134,6 +151,27 @@ def try_out(config: TrialConfig, classes: int) -> Report:
         ConfigError: As `load_pretrained`.
     """
     return load_pretrained(build_generator(config, classes), config)
+
+
+def _check_layout(
+    state: Iterable[str], found: Mapping[str, Tensor], config: TrialConfig, path: Path
+) -> None:
+    """Refuse the weights of a ResNet that were trained in another layout than the config's.
+
+    Raises:
+        ConfigError: They were.
+    """
+    if config.generator.rpartition("_")[2] not in RESNETS:
+        return  # no published weights
+    kernels, variance = found["trunk.conv1.weight"], found["trunk.bn1.running_var"]
+    trained = trained_layout(state, kernels, variance)
+    layout = "caffe" if config.is_caffe else "torchvision"
+    if trained not in (None, layout):
+        raise ConfigError(
+            f"{path}: these weights were trained in {trained}'s layout, but would be read in "
+            f"{layout}'s, with other strides and pixels ({PIXELS[layout]} instead of "
+            f"{PIXELS[str(trained)]}); read them in theirs with --set trunk_layout={trained}"
+        )
 
 
 def _misfit(wanted: Tensor, found: Tensor | None) -> str:
