@@ -130,18 +130,23 @@ def faults(
         text=True,
         check=False,
     )
-    _, _, after = done.stderr.partition("shape 0\n")  # what the interpreter itself does is no fault
-    written = re.search(r"Invalid (read|write) of size \d+", after)
-    if done.returncode == 0 and not written:
-        said = zip(shapes, done.stdout.splitlines(), strict=True)
-        yield from ((shape, fault) for shape, fault in said if fault)
-    elif len(shapes) == 1:
-        last = (done.stderr.strip().splitlines() or [""])[-1]
-        yield shapes[0], written[0] if written else f"exit code {done.returncode}, {last}"
-    else:
+    fault = _fault(done)
+    if fault and len(shapes) == 1:
+        yield shapes[0], fault
+    elif fault:  # whatever a shape wrote where it may not, another may have suffered
         middle = len(shapes) // 2
         for half in (shapes[:middle], shapes[middle:]):
             yield from faults(half, as_torch_has_it=as_torch_has_it, valgrind=valgrind)
+
+
+def _fault(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what was wrong with a group of shapes, empty if nothing was."""
+    _, _, after = done.stderr.partition("shape 0\n")  # what the interpreter itself does is no fault
+    if written := re.search(r"Invalid (read|write) of size \d+", after):
+        return written[0]
+    if done.returncode:
+        return f"exit code {done.returncode}, {(done.stderr.splitlines() or [''])[-1]}"
+    return " ".join(done.stdout.split("\n")).strip()
 
 
 def environment(isa: str, *, valgrind: bool) -> dict[str, str]:

@@ -13,7 +13,7 @@ class StridedPointwise(nn.Conv2d):
     """A 1x1 convolution that reads every s-th row and column, as a slice and one of stride 1.
 
     For the weights' gradient of a strided one oneDNN 3.13.3 writes outside its buffer on processors
-    with AVX2 and no AVX-512, where 2 to 7 channels are laid out last.
+    with AVX2 and no AVX-512, where 2 to 7 channels are laid out last and one thread works.
     """
 
     def forward(self, images: Tensor) -> Tensor:
