@@ -411,8 +411,9 @@ def test_differences_look_at_every_number_of_val_readouts_and_losses() -> None:
 def test_why_the_digits_may_differ_is_said_before(
     run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("code_version", "torch", "device"):
-        change(copy / "config.json", name, value=f"another {name}")
+    change(copy / "result.json", "code_version", value="another code_version")
+    for name in ("torch", "device"):
+        change(copy / "result.json", "setting", name, value=f"another {name}")
     code, out, err = run(f"--run-folder {copy} --json")
     assert code == 0
     assert json.loads(out)["differ"] == []
@@ -426,13 +427,34 @@ def test_why_the_digits_may_differ_is_said_before(
     assert said[-1].startswith("the same digits: ")
 
 
-def test_a_gpu_is_doubted_unless_it_is_deterministic(copy: Path) -> None:
-    now = json.loads((copy / "config.json").read_text()) | {"device": "NVIDIA"}
-    doubt = "a GPU repeats its digits only where deterministic is true"
+def test_a_gpu_is_doubted_unless_it_is_deterministic() -> None:
+    now = {"code_version": "c", "torch": "2", "device": "NVIDIA", "cpu": "x86_64 AVX2"}
+    was = now | {"cpu": "x86_64 AVX512"}  # which trained nothing
+    doubt = {
+        "a GPU that is not deterministic": "a GPU repeats its digits only where deterministic is "
+        "true"
+    }
     for deterministic in (False, True):
-        change(copy / "config.json", "config", "deterministic", value=deterministic)
-        change(copy / "config.json", "device", value="NVIDIA")
-        assert repeat.read_run(copy).doubts(now) == ([] if deterministic else [doubt])
+        config = small_config(deterministic=deterministic)
+        assert repeat.doubts(was, now, config) == ({} if deterministic else doubt)
+
+
+def test_digits_that_differ_on_another_kind_of_cpu_are_said_to_prove_nothing(
+    run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")  # too late for this process: a name alone
+    code, out, _ = run(f"--run-folder {copy}")
+    assert code == 0
+    assert "the kind of CPU was " in out
+    assert out.splitlines()[-1].startswith("the same digits: ")
+    change(copy / "result.json", "val", "acc", value=0.5)
+    code, out, _ = run(f"--run-folder {copy} --json")
+    assert code == 1
+    told = json.loads(out)
+    assert list(told["doubts"]) == ["another kind of CPU"]
+    code, out, _ = run(f"--run-folder {copy}")
+    assert code == 1
+    assert re.search(r"^1 of \d+ numbers differ, as they may with another kind of CPU; ", out, re.M)
 
 
 def test_ctrl_c_ends_a_repetition(run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
