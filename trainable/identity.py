@@ -153,8 +153,9 @@ class RunSpec:
         key = training_key(self.config, self.data_fingerprint)
         if self.training_key != key:
             raise OtherCodeError(
-                f"the key of a run must follow from its config, data and code, as {key} on "
-                f"{platform.node()}, but is {self.training_key}; install the same code on every node"
+                f"the key of a run must follow from its config, data and code, as {key} does on "
+                f"{platform.node()}, but got {self.training_key}; "
+                "install the same code on every node"
             )
 
     def to_primitives(self) -> dict[str, Any]:
