@@ -436,7 +436,7 @@ def test_a_node_with_other_code_is_refused_by_name_and_nothing_is_trained(
 def test_a_sweep_on_two_kinds_of_cpu_says_so_before_and_after(
     two_nodes: Callable[..., str], tmp_path: Path
 ) -> None:
-    address = two_nodes(ONEDNN_MAX_CPU_ISA="AVX2")
+    address = two_nodes(ATEN_CPU_CAPABILITY="avx2")
     done = sweep(tmp_path, "--no-figures", "--address", address, settings=LONG)
     assert done.returncode == 0, done.stderr
     assert "the nodes have 2 kinds of CPU, " in done.stdout
