@@ -332,6 +332,18 @@ def test_other_versions_and_kinds_are_told_in_a_line_each() -> None:
     assert "2 kinds of GPU, NVIDIA A, NVIDIA B" in said[2]
 
 
+def test_gpus_are_named_with_their_compute_capability(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'NVIDIA A100-SXM4-80GB, 8.0'\necho 'NVIDIA T4, 7.5'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    facts = facts_here("one")
+    assert facts.gpus == ("NVIDIA A100-SXM4-80GB", "NVIDIA T4")
+    assert facts.capabilities == ("8.0", "7.5")
+
+
 # In the midst of one
 
 

@@ -21,6 +21,7 @@ from trees import VOC, voc_name, write_voc_tree
 from trainable import datasets, progress, repeat, run_folder, train
 from trainable.generators import build_generator
 from trainable.identity import readout_key, trial_key
+from trainable.outcome import outcome
 from trainable.progress import Progress
 from trainable.repeat import differences
 from trainable.run_folder import RunFolder
@@ -176,6 +177,21 @@ def test_what_is_there_is_said_and_not_trained(run: Run, trained: Path, no_train
     assert out.startswith(f"{folder} holds the result already; --no-reuse trains again\n")
     miou = json.loads((folder / "result.json").read_text())["val"]["miou"]
     assert f"val/miou {miou:.4f}" in out
+
+
+def test_what_another_process_finishes_while_its_lock_is_waited_for_is_not_trained_again(
+    run: Run, trained: Path, no_training: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = [None]  # at the first look there is nothing
+
+    def look(*given: Any) -> Any:
+        return answers.pop() if answers else outcome(*given)
+
+    monkeypatch.setattr(train, "outcome", look)
+    code, out, err = run(f"{SETTINGS} --storage {trained}")
+    assert (code, err) == (0, "")
+    assert "holds the result already" not in out
+    assert "val/miou" in out
 
 
 def test_no_reuse_trains_again_and_a_named_attempt_is_not_repeated(
@@ -454,7 +470,7 @@ def test_digits_that_differ_on_another_kind_of_cpu_are_said_to_prove_nothing(
     assert list(told["doubts"]) == ["another kind of CPU"]
     code, out, _ = run(f"--run-folder {copy}")
     assert code == 1
-    assert re.search(r"^1 of \d+ numbers differ, as they may with another kind of CPU; ", out, re.M)
+    assert re.search(r"^1 of \d+ numbers differ, as they may with another kind of CPU: that", out, re.M)
 
 
 def test_ctrl_c_ends_a_repetition(run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

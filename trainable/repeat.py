@@ -66,7 +66,7 @@ class Repetition:
         if not self.doubts:
             return said
         why = " and ".join(self.doubts)
-        return f"{said}, as they may with {why}; what trained it first can tell, repeat it there"
+        return f"{said}, as they may with {why}: that proves nothing; repeat it where it was trained"
 
 
 def repeat(folder: Path, execution: Mapping[str, Any], say: Callable[[str], None]) -> Repetition:
