@@ -470,7 +470,9 @@ def test_digits_that_differ_on_another_kind_of_cpu_are_said_to_prove_nothing(
     assert list(told["doubts"]) == ["another kind of CPU"]
     code, out, _ = run(f"--run-folder {copy}")
     assert code == 1
-    assert re.search(r"^1 of \d+ numbers differ, as they may with another kind of CPU: that", out, re.M)
+    assert re.search(
+        r"^1 of \d+ numbers differ, as they may with another kind of CPU: that", out, re.M
+    )
 
 
 def test_ctrl_c_ends_a_repetition(run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,9 @@ class Repetition:
         if not self.doubts:
             return said
         why = " and ".join(self.doubts)
-        return f"{said}, as they may with {why}: that proves nothing; repeat it where it was trained"
+        return (
+            f"{said}, as they may with {why}: that proves nothing; repeat it where it was trained"
+        )
 
 
 def repeat(folder: Path, execution: Mapping[str, Any], say: Callable[[str], None]) -> Repetition:
