@@ -102,6 +102,7 @@ class SegmentationTrainable(tune.Trainable):
 
     def _opened(self) -> TrainingRun:
         if self._run is None:
+            self._spec.check_code()  # before a store or a folder is touched
             torch.set_num_threads(self._threads)
             if torch.cuda.is_available() and self._gpu_share:
                 torch.cuda.set_per_process_memory_fraction(min(1.0, self._gpu_share))
