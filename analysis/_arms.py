@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis._frames import METRICS, RecordError
+from analysis._mixed import in_sentences
 
 DATASETS = {
     "voc2012": "Pascal VOC 2012",
@@ -144,12 +145,7 @@ def frame_notes(trials: pd.DataFrame) -> list[str]:
     notes = []
     if len(finished) < (asked := trials.attrs["trials_total"]):
         notes.append(f"{len(finished)} of {asked} trials finished")
-    for name in ("code_version", "data_fingerprint"):
-        found = sorted(str(v)[:12] for v in finished[name].unique()) if name in finished else []
-        if len(found) > 1:
-            told = f"{len(found)} {name.replace('_', ' ')}s ({', '.join(found)})"
-            notes.append(f"The trials come from {told} and may not compare")
-    return notes
+    return notes + [f"{told[0].upper()}{told[1:]}" for told in in_sentences(finished)]
 
 
 def shown(value: Any) -> str:

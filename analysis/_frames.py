@@ -151,6 +151,8 @@ def _row(run: Run) -> dict[str, Any]:
             "run_id": run.info.run_id,
             "status": run.info.status,
             "ask": tags.get("ask"),
+            # `sweeps` writes the kind of CPU whatever was trained on.
+            "processor": tags.get("cpu" if tags.get("device") == "cpu" else "device", ""),
             "start_time_s": _seconds(run.info.start_time),
             "end_time_s": _seconds(run.info.end_time),
             "artifact_uri": run.info.artifact_uri,

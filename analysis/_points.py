@@ -14,6 +14,7 @@ from analysis._record import METRICS, TRIAL_TAGS, RecordError
 # Columns in which two trials differ by nature.
 OWN = (
     *("run_id", "status", "seed", "cause", "ask", "phase", "search_state"),
+    *("torch", "processor"),
     *("start_time_s", "end_time_s", "record_hash", "artifact_uri"),
     *(TRIAL_TAGS + METRICS),
 )

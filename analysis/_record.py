@@ -23,8 +23,9 @@ METRICS = (
 # Those with a value per iteration; `result.json` holds them and the discriminator's outputs.
 CURVES = ("val/miou", "train/loss_mce", "train/loss_adv", "train/loss_disc")
 TRIAL_TAGS = ("trial_key", "training_key", "code_version", "data_fingerprint")
-# Tags that some trials have: a failed or stopped one says why; a search numbers its suggestions.
-OPTIONAL_TRIAL_TAGS = ("cause", "phase", "search_state")
+# Tags that some trials have: a failed or stopped one says why; a search numbers its suggestions;
+# what the numbers were made with.
+OPTIONAL_TRIAL_TAGS = ("cause", "phase", "search_state", "torch")
 COSTS = ("cost/training_runs", "cost/naive_runs", "cost/training_s")
 DETAIL_FILE = "result.json"
 MASKS_FILE = "samples.npz"
@@ -36,6 +37,7 @@ COLUMNS: dict[str, str] = {
     "run_id": "str",
     "status": "str",  # FINISHED, FAILED, KILLED (stopped by the scheduler) or RUNNING
     **dict.fromkeys(OPTIONAL_TRIAL_TAGS, "str"),  # empty where absent
+    "processor": "str",  # GPU, or kind of CPU; empty where absent
     "ask": "float64",  # number of the search's suggestion, from 0; NaN outside searches
     "start_time_s": "float64",  # seconds since the epoch
     "end_time_s": "float64",  # NaN while it runs

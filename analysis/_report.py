@@ -22,6 +22,7 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from analysis import _report_facts as say
+from analysis._mixed import mixtures
 from analysis._report_tables import TableView, linked, trials_view, view_of, which_trials
 
 TEMPLATE = "report.html.jinja"
@@ -63,7 +64,7 @@ class Section:
     figures: Sequence[FigureItem]
     tables: Sequence[TableItem]
     # Columns `run_id`, `status`, `cause`, `seed`, the axes, `val/miou` and `swa/miou` as fractions;
-    # optionally `code_version` and `data_fingerprint`, which are shown where they differ.
+    # optionally those of `_mixed.SHARED`, which are shown where they differ.
     trials: pd.DataFrame
     # `sweep_key`, `parent_run_id`, `experiment_id`, `trials_total`, and, where the record has them,
     # `state`, `why_partial`, `environment` (as in environment.json) and `costs` (`cost/...`).
@@ -145,7 +146,7 @@ def _section(section: Section, anchor: str, tracking: say.Tracking) -> dict[str,
         "section": section,
         "stamp": say.stamp(facts, trials),
         "why": say.why_partial(facts),
-        "warnings": say.mixtures(trials),
+        "warnings": list(mixtures(trials)),
         "figures": [_figure(figure, anchor) for figure in section.figures],
         "tables": [
             {

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from analysis._report_tables import IDENTITY, SCORES, STATUS
+from analysis._mixed import SHARED
+from analysis._report_tables import SCORES, STATUS
 
 LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens unless told otherwise
 CAUSES_SHOWN = 20
@@ -57,14 +58,6 @@ class Trouble:
     runs: list[str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mixture:
-    """What the finished trials of one sweep do not share."""
-
-    what: str
-    which: str
-
-
 def stamp(facts: Mapping[str, Any], trials: pd.DataFrame) -> str:
     """Return "n of N trials" for a sweep that lacks some, and nothing for one that has all."""
     counts = Counter(trials["status"])
@@ -79,19 +72,6 @@ def why_partial(facts: Mapping[str, Any]) -> str:
     """Return the reason for which a sweep ended early, as a sentence."""
     why = facts.get("why_partial")
     return f"The sweep ended early: {why}." if why else ""
-
-
-def mixtures(trials: pd.DataFrame) -> list[Mixture]:
-    """Return a warning for code or data that is not the same in all finished trials."""
-    finished = trials[trials["status"] == "FINISHED"]
-    found = []
-    for name in IDENTITY:
-        counts = Counter(finished[name].dropna()) if name in finished else Counter()
-        if len(counts) > 1:
-            parts = [f"{value[:12]} (trials: {counts[value]})" for value in sorted(counts)]
-            what = f"{len(counts)} {name.replace('_', ' ')}s"
-            found.append(Mixture(what=what, which=", ".join(parts)))
-    return found
 
 
 def tally(trials: pd.DataFrame, total: int) -> str:
@@ -159,10 +139,10 @@ def conditions(environment: Mapping[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def identities(trials: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the code versions and data fingerprints of the trials, where the frame has them."""
+    """Return code, data, torch and processors of the trials, where the frame has them."""
     return [
         (name.replace("_", " ").capitalize(), _joined(sorted(trials[name].dropna().unique())))
-        for name in IDENTITY
+        for name in SHARED
         if name in trials
     ]
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis._mixed import HASH_DIGITS, HASHES, SHARED
+
 # A browser lays out some thousands of rows at once; a few hundred stay quick on a phone.
 ROWS_SHOWN = 500
 FAILED_SHOWN = 250
@@ -22,7 +24,6 @@ STATUS = {
     "KILLED": "stopped early",
     "RUNNING": "not ended",
 }
-IDENTITY = ("code_version", "data_fingerprint")
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 # "75.4 [74.1, 76.2]" counts as a number and is sorted as one; "1f0c" does not.
@@ -89,8 +90,8 @@ def trials_view(trials: pd.DataFrame, link: Callable[[str], str]) -> TableView:
             frame[name] = [STATUS.get(value, value) for value in values]
         elif name in SCORES:
             frame[f"{name} [%]"] = [100 * value for value in values]
-        elif name in IDENTITY:
-            frame[name] = list(chosen[name].str[:12])
+        elif name in HASHES:
+            frame[name] = list(chosen[name].str[:HASH_DIGITS])
         else:
             frame[name] = values
     view = linked(view_of(frame), [link(run) for run in frame["run"]])
@@ -142,9 +143,9 @@ def _score(trials: pd.DataFrame) -> str:
 
 
 def _says_nothing(name: str, column: pd.Series) -> bool:
-    """Whether no trial has a cause, or all are of the same code or data."""
+    """Whether no trial has a cause, or all are of the same code, data, torch or processor."""
     return (name == "cause" and bool(column.isna().all())) or (
-        name in IDENTITY and column.nunique() < 2
+        name in SHARED and column[column != ""].nunique() < 2
     )
 
 

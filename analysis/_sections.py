@@ -12,13 +12,14 @@ from analysis._catalogue import axes_of
 from analysis._cells import text
 from analysis._drawing import Page
 from analysis._material import Drawn
+from analysis._mixed import SHARED
 from analysis._record import COSTS, Sweep
 from analysis._report import FigureItem, Section, TableItem
 from analysis._style import on_data
 
 MOST_SVG_BYTES = 400_000  # above it, a picture of pixels opens faster
 SHOWN = ("run_id", "status", "cause", "seed")
-OUTCOME = ("val/miou", "swa/miou", "code_version", "data_fingerprint")
+OUTCOME = ("val/miou", "swa/miou", *SHARED)
 
 
 def section_of(page: Page) -> Section:

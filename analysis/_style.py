@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from analysis._intervals import METHOD
+from analysis._mixed import in_sentences
 from analysis._palette import LOOKS
 
 STYLE: Any = {
@@ -205,14 +206,8 @@ def say_missing(missing: int) -> str:
 
 
 def say_mixed(drawn: pd.DataFrame) -> str:
-    """Say that trials come from several versions of the code or of the data."""
-    parts = []
-    for name in ("code_version", "data_fingerprint"):
-        found = sorted(value[:12] for value in drawn[name].dropna().unique())
-        if len(found) > 1:
-            told = f"{len(found)} {name.replace('_', ' ')}s ({', '.join(found)})"
-            parts.append(f"the trials come from {told} and may not compare")
-    return "; ".join(parts)
+    """Say that trials come from several versions of code or data, or kinds of machines."""
+    return "; ".join(in_sentences(drawn))
 
 
 def number(value: float) -> str:

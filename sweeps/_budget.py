@@ -37,7 +37,7 @@ class Budget(Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Return whether a budget is used up."""
+        """Return whether a budget is used up, or the execution is to end for another reason."""
         if time.monotonic() >= self._deadline:
             self.execution.spent = f"time budget of {self._time_s:g} s"
         elif self._gpu_hours is not None and self.execution.gpu_s >= 3600 * self._gpu_hours:

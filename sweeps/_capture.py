@@ -27,7 +27,7 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu(),
         "cpus": len(os.sched_getaffinity(0)),
         "memory_gb": round(memory / 1e9, 1),
-        "gpus": _gpus(),
+        "gpus": [name for name, _ in gpus()],
         "packages": _packages(),
         "command": without_password(shlex.join([Path(sys.executable).name, *sys.argv])),
     }
@@ -65,10 +65,12 @@ def _cpu() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _gpus() -> list[str]:
-    """Return the names of the GPUs; torch would take memory on one to tell."""
-    names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader", folder=HERE)
-    return [line.strip() for line in names.decode().splitlines() if line.strip()]
+def gpus() -> list[tuple[str, str]]:
+    """Return name and compute capability of the machine's GPUs; torch would take memory to tell."""
+    query = "--query-gpu=name,compute_cap"
+    told = _output("nvidia-smi", query, "--format=csv,noheader", folder=HERE).decode()
+    parts = [line.rpartition(",") for line in told.splitlines() if line.strip()]
+    return [(name.strip(), capability.strip()) for name, _, capability in parts]
 
 
 def _output(*command: str, folder: Path) -> bytes:

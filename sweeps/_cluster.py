@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sweeps._store import first_line, without_password
 from trainable.remote_folder import is_uri
@@ -17,6 +17,8 @@ from trainable.remote_folder import is_uri
 CONNECT_S = 4.0
 ANSWER_S = 12.0  # a process that imports Ray and asks; Ray itself would ask for ever
 NODES_S = 30.0
+
+Answer = TypeVar("Answer")
 
 
 class ClusterError(RuntimeError):
@@ -106,10 +108,26 @@ def check_storage(storage: str) -> None:
 
 def _faults(look: Callable[[str], str | None], what: str) -> str:
     """Return in words what the nodes find wrong, empty if nothing."""
+    answers, faults = ask_nodes(look, what)
+    return "; ".join(sorted(faults + [f"{name} {fault}" for name, fault in answers if fault]))
+
+
+def ask_nodes(
+    question: Callable[[str], Answer], what: str
+) -> tuple[list[tuple[str, Answer]], list[str]]:
+    """Put a question to every node that may train.
+
+    Args:
+        question: Runs there.
+        what: Its argument.
+
+    Returns:
+        The answers by the node's name, and in words why nodes gave none.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    task = ray.remote(num_cpus=0, max_retries=0)(look)
+    task = ray.remote(num_cpus=0, max_retries=0)(question)
     asked = {
         task.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -117,9 +135,13 @@ def _faults(look: Callable[[str], str | None], what: str) -> str:
         for node in training_nodes()
     }
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=NODES_S)
-    faults = [f"{asked[one]} says nothing for {NODES_S:g} s" for one in silent]
-    faults += [f"{asked[one]} {fault}" for one in answered if (fault := ray.get(one))]
-    return "; ".join(sorted(faults))
+    answers, faults = [], [f"{asked[one]} says nothing for {NODES_S:g} s" for one in silent]
+    for one in answered:
+        try:
+            answers.append((asked[one], ray.get(one)))
+        except ray.exceptions.RayError as error:  # the package is not there, or the node is gone
+            faults.append(f"{asked[one]} fails with {str(error).strip().splitlines()[-1]}")
+    return answers, faults
 
 
 def training_nodes() -> list[dict[str, Any]]:
@@ -130,7 +152,8 @@ def training_nodes() -> list[dict[str, Any]]:
 
 
 def _name(node: Mapping[str, Any]) -> str:
-    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+    """Return host and address; in place of the address the name that a node was given, if any."""
+    return f"{node['NodeManagerHostname']} ({node['NodeName']})"
 
 
 def _look(token: str) -> str | None:

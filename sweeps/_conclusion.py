@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from sweeps._best import Setting, best_among, settings_of
+from sweeps._mixed import mixtures, settings_made_on
 from sweeps._plan import Plan
 from sweeps._screen import Execution
 from sweeps._table import axis_table, best_table, rows, rows_by_axis
@@ -29,6 +30,8 @@ class Conclusion:
         left: Training runs that are still to be trained.
         settings: Of the trials that have numbers, the best first.
         best: As `best_among` returns it.
+        refused: Why workers would not train what other code has planned, empty if they did.
+        mixtures: What the trials that have numbers do not share, of what their digits follow from.
     """
 
     plan: Plan
@@ -36,6 +39,8 @@ class Conclusion:
     left: int = 0
     settings: list[Setting] = field(default_factory=list)
     best: dict[str, Any] | None = None
+    refused: str = ""
+    mixtures: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, plan: Plan, execution: Execution) -> Conclusion:
@@ -47,11 +52,15 @@ class Conclusion:
             left=len(plan.pending()) - len(execution.causes),
             settings=settings,
             best=best_among(settings, plan.axes),
+            refused=execution.refused,
+            mixtures=mixtures(settings_made_on(plan)),
         )
 
     def lines(self) -> Iterator[str | RenderableType]:
         """Yield what a person is told, before the figures."""
         yield from self.plan.notes
+        if self.refused:
+            yield f"refused: {self.refused}"
         for key, label, cause in self.failures:
             yield f"failed: {label}: {cause} (log: {self.plan.storage / key / CRASH_LOG})"
         left = f"{self.left} training runs are left; the same command goes on with them"
@@ -59,6 +68,8 @@ class Conclusion:
             yield f"ended by its {self.plan.why_partial}" + (f": {left}" if self.left else "")
         elif self.left:
             yield left
+        for mixture in self.mixtures:
+            yield f"the trials come from {mixture}: their digits may differ for that alone"
         if self.best is not None:
             yield best_table(self.settings, self.plan.axes)
             by_axis = axis_table(self.settings, self.plan.axes)
@@ -79,6 +90,8 @@ class Conclusion:
             "training_runs_done": len(plan.runs) - len(plan.pending()),
             "why_partial": plan.why_partial or None,
             "notes": plan.notes,
+            "mixed": self.mixtures,
+            "refused": self.refused or None,
             "failed": failed,
             "best": self.best,
             "settings": rows(self.settings, plan.axes),

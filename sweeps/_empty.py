@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from ray import tune
 
-from trainable.identity import RunSpec
+from trainable.identity import RunSpec, code_version
+from trainable.machine import setting
 from trainable.run_folder import RunFolder
 
 
@@ -33,7 +35,12 @@ class EmptyTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Report the end."""
         with RunFolder(self._run_storage, self._spec.training_key) as folder:
-            folder.write("failure", {"cause": "an empty trial", "attempt": ""})
+            origin = {
+                "attempt": "",
+                "code_version": code_version(),
+                "setting": setting(torch.device("cpu")),
+            }
+            folder.write("failure", {"cause": "an empty trial", **origin})
         return {
             "run_iteration": self._spec.config.iterations,
             "val/miou": 0.5,

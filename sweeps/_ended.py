@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps._plan import Plan, PlannedRun, Trial
 from trainable.config import EXECUTION_FIELDS
 from trainable.identity import key_of, readout_key
+from trainable.machine import SETTING
 from trainable.outcome import read_description, read_history, summary
 from trainable.run_folder import RunFolder
 from trainable.samples import SAMPLES_FILE, of_readout
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
 CURVES = ("train/loss_mce", "train/loss_adv", "train/loss_disc", "val/miou")
-SETTING = ("device", "torch", "threads")  # what decides the last digits, besides the config
+# What a run was made by and on, which decides its last digits, besides the config.
+ORIGIN = ("code_version", *SETTING)
 STATUS = {"result": "FINISHED", "failure": "FAILED", "stopped": "KILLED"}
 
 
@@ -32,7 +34,7 @@ class Ended:
         kind: `result`, `failure`, or `stopped` by the sweep.
         content: Of `result.json`, or the `cause` of an end without numbers.
         history: Losses and validations so far.
-        setting: The values of SETTING, as text.
+        setting: The values of ORIGIN as the worker wrote them, as text.
         samples: File of predicted masks, where there is one and the sweep wants it.
     """
 
@@ -59,13 +61,16 @@ class Ended:
             kind = "failure" if stopped is None or _crashed(plan, run) else "stopped"
             found = kind, {"cause": stopped or cause}
         folder = RunFolder(plan.storage, run.spec.training_key)
-        described = read_description(folder)
+        # The outcome alone tells of its making: config.json is of whoever trained here last.
+        content = found[1]
+        written = {**content, **content["setting"]} if "setting" in content else None
+        written = written or read_description(folder)
         samples = folder.path / SAMPLES_FILE
         return cls(
             kind=found[0],
-            content=found[1],
+            content=content,
             history=read_history(folder),
-            setting={name: str(described[name]) for name in SETTING if name in described},
+            setting={name: str(written[name]) for name in ORIGIN if name in written},
             samples=samples if plan.with_samples and samples.exists() else None,
         )
 

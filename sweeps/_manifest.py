@@ -225,6 +225,7 @@ def _runs(plan: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
                 readouts=distinct_readouts(trial.config.readout for trial in part),
                 data_fingerprint=plan.data.fingerprint,
                 training_key=key,
+                code_version=plan.code_version,
             )
             yield PlannedRun(spec=spec, trials=tuple(part))
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sweeps._ended import Ended, params, point
 from sweeps._manifest import diff_path
+from sweeps._mixed import mixtures
 from sweeps._plan import Plan, PlannedRun, Trial, in_words
 from sweeps._store import EXPERIMENT, open_store, search
 from trainable.identity import key_of
@@ -153,10 +154,15 @@ class Record:
             step = len(self.children)
             points = [point(*item, when, step) for item in numbers.items() if item[1] is not None]
             self.client.log_batch(self.parent.run_id, metrics=points)
-        if why_partial:
-            words["why_partial"] = why_partial
-        else:
-            self._untag(self.parent, "why_partial")
+        finished = [child.tags for child in self.children.values() if child.status == "FINISHED"]
+        for name, text in (
+            ("why_partial", why_partial),
+            ("mixed", "; ".join(mixtures(finished))),
+        ):
+            if text:
+                words[name] = text
+            else:
+                self._untag(self.parent, name)
         self._tag(self.parent, words)
         status = "KILLED" if why_partial else "FINISHED"
         self.client.set_terminated(self.parent.run_id, status, when)

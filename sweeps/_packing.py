@@ -13,7 +13,7 @@ import torch
 from sweeps._estimate import device_bytes
 from sweeps._plan import Plan
 from trainable.augmentation import normalise
-from trainable.identity import RunSpec, training_key
+from trainable.identity import RunSpec
 from trainable.trainer import EVAL_BATCH
 from trainable.training_run import TrainingRun
 
@@ -45,13 +45,8 @@ def largest(plan: Plan) -> RunSpec:
     pending = plan.pending()
     if pending:
         return max(pending, key=lambda run: device_bytes(run, plan)).spec
-    config, fingerprint = plan.base.canonical(), plan.data.fingerprint
-    return RunSpec(
-        config=config,
-        readouts=(config.readout,),
-        data_fingerprint=fingerprint,
-        training_key=training_key(config, fingerprint),
-    )
+    config = plan.base.canonical()
+    return RunSpec.of(config, [config.readout], plan.data.fingerprint)
 
 
 def measure(values: dict[str, Any]) -> tuple[float, float]:

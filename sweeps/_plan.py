@@ -157,13 +157,8 @@ class Plan:
         return run
 
     def _planned_run(self, trials: tuple[Trial, ...]) -> PlannedRun:
-        spec = RunSpec(
-            config=trials[0].config,
-            readouts=distinct_readouts(trial.config.readout for trial in trials),
-            data_fingerprint=self.data.fingerprint,
-            training_key=trials[0].training_key,
-            attempt=self.attempt,
-        )
+        readouts = distinct_readouts(trial.config.readout for trial in trials)
+        spec = RunSpec.of(trials[0].config, readouts, self.data.fingerprint, self.attempt)
         if self._outcome(spec) is None:
             spec = with_known_readouts(spec, RunFolder(self.storage, spec.training_key))
         return PlannedRun(spec=spec, trials=trials)

@@ -13,7 +13,10 @@ from ray import tune
 from sweeps._plan import Plan, PlannedRun
 from sweeps._screen import Execution, Screen
 from sweeps._searcher import Traffic
+from trainable.identity import code_version, version_on_disk
 from trainable.outcome import summary
+
+REFUSAL = "workers' refusal to train what other code has planned"
 
 
 class Report(tune.Callback):
@@ -83,6 +86,9 @@ class Report(tune.Callback):
         if trial.last_result.get("out_of_memory"):
             self.traffic.crowd_out(key)
             return
+        if refused := trial.last_result.get("refused"):
+            self._refuse(key, refused)
+            return
         run = self.traffic.end(key, None)
         kind, content = self.plan.outcome(run) or (None, {})
         if kind == "result":
@@ -94,6 +100,20 @@ class Report(tune.Callback):
         else:
             self.screen.stopped(key, self.plan.stopped.get(key, "no more of it is wanted"))
         self.on_outcome(run, None)
+
+    def _refuse(self, key: str, refused: str) -> None:
+        """End the execution: a node that refuses one run at once would be given all the others.
+
+        The run stays as it is, to be trained.
+        """
+        if version_on_disk() != code_version():
+            refused += (
+                "; the code on this machine changed while the sweep ran: put it back to go on, or "
+                "start again to train all with what is there now"
+            )
+        self.execution.refused, self.execution.spent = refused, REFUSAL
+        del self.screen.running[key]
+        self.on_outcome(self.traffic.end(key, None), None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Show a run whose worker failed more often than it is retried."""

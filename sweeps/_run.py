@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from sweeps._cluster import ClusterError, check_answers, check_storage, room, training_nodes
+from sweeps._nodes import NodeFacts, ask_what_they_train_with
 from sweeps._plan import Plan, PlannedRun
 from sweeps._screen import Execution, Screen
 from sweeps._source import Source
@@ -82,6 +83,7 @@ class Slots:
         time_budget_s: Of all; None is without end.
         gpu_hours: Of all, in whole GPUs; None is without end.
         hang_timeout_s: A worker that sends no report for so long is killed, and its run retried.
+        nodes: What those of a cluster train with; none for this machine alone.
     """
 
     count: int
@@ -90,6 +92,7 @@ class Slots:
     time_budget_s: float | None
     gpu_hours: float | None = None
     hang_timeout_s: float = HANG_TIMEOUT_S
+    nodes: tuple[NodeFacts, ...] = ()
 
 
 def check_resources(resources: Resources) -> None:
@@ -116,7 +119,8 @@ def ray_slots(
         largest: What is measured for `gpus_per_trial=auto`.
 
     Raises:
-        ExecutorError: Ray cannot be reached or lacks the resources, or a node the storage.
+        ExecutorError: Ray cannot be reached or lacks the resources, or a node the storage, or has
+            other code.
     """
     os.environ.update(RAY_SETTINGS)
     import ray
@@ -127,11 +131,12 @@ def ray_slots(
         _start_ray(resources.address)
         nodes = [node["Resources"] for node in training_nodes()]
         slots = _slots(nodes, resources, wanted)
+        asked = () if resources.address is None else ask_what_they_train_with()
         if resources.address is not None and storage is not None:
             check_storage(storage)
         if resources.gpus_per_trial == "auto" and largest is not None:
             slots = _slots(nodes, _packed(nodes, resources, largest), wanted)
-        yield slots
+        yield dataclasses.replace(slots, nodes=asked)
     except ClusterError as error:
         raise ExecutorError(str(error)) from error
     finally:

@@ -23,7 +23,8 @@ class Execution:
         slots: Training runs at a time.
         rss_gb: Largest resident memory of a worker, in GB.
         gpu_s: As `busy_s`, of whole GPUs.
-        spent: The budget that ended it, in words; None if none did.
+        spent: The budget that ended it, or what else, in words; None if nothing did.
+        refused: Why a worker would not train, empty if none refused.
     """
 
     causes: dict[str, str] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Execution:
     rss_gb: float = 0.0
     gpu_s: float = 0.0
     spent: str | None = None
+    refused: str = ""
 
     @property
     def utilisation(self) -> float:

@@ -18,6 +18,7 @@ from rich.console import Console, RenderableType
 from sweeps._conclusion import Conclusion, draw, look_at
 from sweeps._estimate import describe
 from sweeps._manifest import changes
+from sweeps._nodes import differences
 from sweeps._packing import largest
 from sweeps._plan import Plan, make_plan
 from sweeps._probe import probe
@@ -229,6 +230,7 @@ def _train(plan: Plan, source: Source, options: argparse.Namespace, console: Con
                 measured = largest(plan) if resources.gpus_per_trial == "auto" else None
                 ready = ray_slots(resources, wanted, plan.workers_storage, measured)
                 slots = stack.enter_context(ready)
+                _say_all(console, differences(slots.nodes))
             _make(plan.storage)
             if plan.mirror is not None:
                 stack.enter_context(plan.mirror.kept_in_step(partial(_say, console)))
@@ -298,8 +300,7 @@ def _conclude(
     publisher: Publisher,
 ) -> int:
     """Say what came out, draw the figures, and return the exit code."""
-    for line in conclusion.lines():
-        _say(console, line)
+    _say_all(console, conclusion.lines())
     _say(console, look_at(without_password(options.tracking_uri)))
     figure = None
     if not options.no_figures and publisher.reachable and conclusion.best is not None:
@@ -307,7 +308,7 @@ def _conclude(
         _say(console, words)
     if options.json:
         print(json.dumps(conclusion.as_primitives() | {"figure": figure}))
-    return SOME_FAILED if conclusion.failures else OK
+    return SOME_FAILED if conclusion.failures or conclusion.refused else OK
 
 
 def _resources(options: argparse.Namespace) -> Resources:
@@ -320,6 +321,11 @@ def _resources(options: argparse.Namespace) -> Resources:
         gpu_hours=options.gpu_hours,
         hang_timeout_s=options.hang_timeout,
     )
+
+
+def _say_all(console: Console, texts: Iterable[str | RenderableType]) -> None:
+    for text in texts:
+        _say(console, text)
 
 
 def _say(console: Console, text: str | RenderableType) -> None:

@@ -13,7 +13,7 @@ from sweeps._plan import Plan, PlannedRun, make_plan
 from trainable.config import Readout, TrialConfig
 from trainable.config_files import load_config
 from trainable.datasets import DataFacts
-from trainable.identity import code_version, readout_key
+from trainable.identity import RunSpec, readout_key
 from trainable.numerics import Numerics
 from trainable.run_folder import RunFolder
 
@@ -21,6 +21,15 @@ BASE = load_config()
 DATA = DataFacts(fingerprint="0123456789abcdef", classes=("background", "disc", "ring"))
 BEGUN_AT = 1_700_000_000.25  # seconds since the epoch; a quarter, so that milliseconds count
 IMAGES_PER_S = 40.0
+SETTING = {
+    "torch": "2.15.0",
+    "device": "cpu",
+    "cpu": "x86_64 AVX512",
+    "threads": 1,
+    "torchvision": "0.29.2",
+    "python": "3.11.7",
+    "host": "here",
+}
 
 Miou = Callable[[TrialConfig, Readout], tuple[float, float]]
 
@@ -71,8 +80,7 @@ def finish(
     config = spec.config
     val = miou(config, spec.readouts[0])[0]
     with RunFolder(plan.storage, spec.training_key) as folder:
-        described = spec.to_primitives() | {"code_version": code_version(), "torch": "2.15.0"}
-        described |= {"device": "cpu", "threads": 1, "host": "here"}
+        described = spec.to_primitives() | SETTING
         numerics = Numerics.of(config, torch.device("cpu")).describe()
         folder.write("config", described | {"numerics": numerics, "pretrained": None})
         folder.write("metrics", {"history": history})
@@ -94,7 +102,7 @@ def finish(
                 "images_per_s": images_per_s,
                 "train_s": config.iterations * config.batch_size / images_per_s,
                 "finished_at": history[-1]["time"],
-                "attempt": spec.attempt,
+                **origin_of(spec),
             },
         )
 
@@ -104,7 +112,12 @@ def fail(plan: Plan, run: PlannedRun, cause: str) -> None:
     history = history_of(run.spec.config)
     with RunFolder(plan.storage, run.spec.training_key) as folder:
         folder.write("metrics", {"history": history[: len(history) // 2]})
-        folder.write("failure", {"cause": cause, "attempt": run.spec.attempt})
+        folder.write("failure", {"cause": cause, **origin_of(run.spec)})
+
+
+def origin_of(spec: RunSpec) -> dict[str, Any]:
+    """Return by what an outcome says that it was made."""
+    return {"attempt": spec.attempt, "code_version": spec.code_version, "setting": SETTING}
 
 
 def history_of(config: TrialConfig) -> list[dict[str, float]]:

@@ -7,7 +7,7 @@ from typing import Any
 from trainable import datasets
 from trainable.config import TrialConfig
 from trainable.config_files import load_config
-from trainable.identity import RunSpec, training_key
+from trainable.identity import RunSpec
 from trainable.numerics import with_precision
 
 SMALL = (
@@ -35,10 +35,5 @@ def small_config(**changes: Any) -> TrialConfig:
 def spec_of(config: TrialConfig, *others: TrialConfig) -> RunSpec:
     """Return the run of a config on a CPU, with its readout and those of the others."""
     config = with_precision(config, "fp32")
-    fingerprint = datasets.inspect(config).fingerprint
-    return RunSpec(
-        config=config.canonical(),
-        readouts=tuple(one.readout for one in (config, *others)),
-        data_fingerprint=fingerprint,
-        training_key=training_key(config, fingerprint),
-    )
+    readouts = [one.readout for one in (config, *others)]
+    return RunSpec.of(config, readouts, datasets.inspect(config).fingerprint)

@@ -34,7 +34,7 @@ COMMON_TAGS = {
     "kind",
 }
 SWEEP_TAGS = COMMON_TAGS | {"trials_total", "axes", "state", "capture_hash"}
-SETTING = {"device", "torch", "threads"}
+SETTING = {"device", "cpu", "torch", "torchvision", "python", "threads", "host"}
 TRIAL_TAGS = COMMON_TAGS | SETTING
 TRIAL_TAGS |= {"mlflow.parentRunId", "training_key", "trial_key", "record_hash"}
 # DESIGN.md, "Spelling".

@@ -26,7 +26,8 @@ from report_helpers import (
     trials_of,
 )
 
-from analysis._report_facts import costs, duration, hardware, mixtures, stamp, tally, troubles
+from analysis._mixed import mixtures
+from analysis._report_facts import costs, duration, hardware, stamp, tally, troubles
 from analysis._report_tables import ROWS_SHOWN, view_of
 
 VOID = {"meta", "link", "img"}
@@ -240,12 +241,27 @@ def test_code_and_data_that_differ_are_named_and_shown_by_trial() -> None:
     trials = trials_of(["FINISHED"] * 3 + ["FAILED"], code_version=versions)
     (mixture,) = mixtures(trials)
     assert mixture.what == "2 code versions"
-    assert mixture.which == "c0ffeec0ffee (trials: 2), deadbeefdead (trials: 1)"
+    assert mixture.counts == {"c0ffeec0ffee": 2, "deadbeefdead": 1}
     read = Page(page(section(trials=trials)))
     assert "2 code versions in one sweep, whose trials may not compare: c0ffeec0ffee" in read.text
     (head,) = [row for row in read.rows if row[0] == "run"]
     assert head[1:4] == ["status", "seed", "lambda_adv"]
     assert head[4:] == ["val/miou [%]", "swa/miou [%]", "code_version", "cause"]
+
+
+def test_kinds_of_machines_are_named_and_told_from_code_that_differs() -> None:
+    kinds = ["x86_64 AVX512", "x86_64 AVX2", "x86_64 AVX512", ""]
+    trials = trials_of(["FINISHED"] * 4, processor=kinds, torch=["2.15.0"] * 3 + [""])
+    (mixture,) = mixtures(trials)
+    assert mixture.counts == {"x86_64 AVX2": 1, "x86_64 AVX512": 2}
+    read = Page(page(section(trials=trials)))
+    assert (
+        "2 kinds of processor in one sweep, whose trials may differ in digits for that alone: "
+        "x86_64 AVX2 (trials: 1), x86_64 AVX512 (trials: 2)."
+    ) in read.text
+    (head,) = [row for row in read.rows if row[0] == "run"]
+    assert "processor" in head
+    assert "torch" not in head
 
 
 def test_causes_are_gathered_the_most_frequent_first() -> None:

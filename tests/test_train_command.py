@@ -21,6 +21,7 @@ from trees import VOC, voc_name, write_voc_tree
 from trainable import datasets, progress, repeat, run_folder, train
 from trainable.generators import build_generator
 from trainable.identity import readout_key, trial_key
+from trainable.outcome import outcome
 from trainable.progress import Progress
 from trainable.repeat import differences
 from trainable.run_folder import RunFolder
@@ -178,6 +179,21 @@ def test_what_is_there_is_said_and_not_trained(run: Run, trained: Path, no_train
     assert out.startswith(f"{folder} holds the result already; --no-reuse trains again\n")
     miou = json.loads((folder / "result.json").read_text())["val"]["miou"]
     assert f"val/miou {miou:.4f}" in out
+
+
+def test_what_another_process_finishes_while_its_lock_is_waited_for_is_not_trained_again(
+    run: Run, trained: Path, no_training: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[Any] = [None]  # at the first look there is nothing
+
+    def look(*given: Any) -> Any:
+        return answers.pop() if answers else outcome(*given)
+
+    monkeypatch.setattr(train, "outcome", look)
+    code, out, err = run(f"{SETTINGS} --storage {trained}")
+    assert (code, err) == (0, "")
+    assert "holds the result already" not in out
+    assert "val/miou" in out
 
 
 def test_no_reuse_trains_again_and_a_named_attempt_is_not_repeated(
@@ -413,8 +429,9 @@ def test_differences_look_at_every_number_of_val_readouts_and_losses() -> None:
 def test_why_the_digits_may_differ_is_said_before(
     run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("code_version", "torch", "device"):
-        change(copy / "config.json", name, value=f"another {name}")
+    change(copy / "result.json", "code_version", value="another code_version")
+    for name in ("torch", "device"):
+        change(copy / "result.json", "setting", name, value=f"another {name}")
     code, out, err = run(f"--run-folder {copy} --json")
     assert code == 0
     assert json.loads(out)["differ"] == []
@@ -428,13 +445,36 @@ def test_why_the_digits_may_differ_is_said_before(
     assert said[-1].startswith("the same digits: ")
 
 
-def test_a_gpu_is_doubted_unless_it_is_deterministic(copy: Path) -> None:
-    now = json.loads((copy / "config.json").read_text()) | {"device": "NVIDIA"}
-    doubt = "a GPU repeats its digits only where deterministic is true"
+def test_a_gpu_is_doubted_unless_it_is_deterministic() -> None:
+    now = {"code_version": "c", "torch": "2", "device": "NVIDIA", "cpu": "x86_64 AVX2"}
+    was = now | {"cpu": "x86_64 AVX512"}  # which trained nothing
+    doubt = {
+        "a GPU that is not deterministic": "a GPU repeats its digits only where deterministic is "
+        "true"
+    }
     for deterministic in (False, True):
-        change(copy / "config.json", "config", "deterministic", value=deterministic)
-        change(copy / "config.json", "device", value="NVIDIA")
-        assert repeat.read_run(copy).doubts(now) == ([] if deterministic else [doubt])
+        config = small_config(deterministic=deterministic)
+        assert repeat.doubts(was, now, config) == ({} if deterministic else doubt)
+
+
+def test_digits_that_differ_on_another_kind_of_cpu_are_said_to_prove_nothing(
+    run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")  # too late for this process: a name alone
+    code, out, _ = run(f"--run-folder {copy}")
+    assert code == 0
+    assert "the kind of CPU was " in out
+    assert out.splitlines()[-1].startswith("the same digits: ")
+    change(copy / "result.json", "val", "acc", value=0.5)
+    code, out, _ = run(f"--run-folder {copy} --json")
+    assert code == 1
+    told = json.loads(out)
+    assert list(told["doubts"]) == ["another kind of CPU"]
+    code, out, _ = run(f"--run-folder {copy}")
+    assert code == 1
+    assert re.search(
+        r"^1 of \d+ numbers differ, as they may with another kind of CPU: that", out, re.M
+    )
 
 
 def test_ctrl_c_ends_a_repetition(run: Run, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from trainable.config import Readout, TrialConfig
+from trainable.config import ConfigError, Readout, TrialConfig
 
 # The modules whose text decides weights or metrics. The text of `config` and `shapes` does not
 # count: what they decide is in the key as values and as the data's fingerprint.
@@ -43,13 +43,34 @@ TRAINING_MODULES = (
 )
 
 
-@cache
-def code_version() -> str:
-    """Return the hash of the code that trains, 12 hex digits."""
+class OtherCodeError(ConfigError):
+    """The code at hand is not that which a training run was planned with."""
+
+
+def version_on_disk() -> str:
+    """Return the hash of the code that trains as its files stand now, 12 hex digits."""
+    return hash_of(Path(__file__).with_name(f"{name}.py") for name in TRAINING_MODULES)
+
+
+def package_version() -> str:
+    """Return the hash of all of this package's code as its files stand now, 12 hex digits."""
+    return hash_of(sorted(Path(__file__).parent.rglob("*.py")))
+
+
+def hash_of(files: Iterable[Path]) -> str:
+    """Return the hash of what files hold, 12 hex digits."""
     digest = hashlib.sha256()
-    for name in TRAINING_MODULES:
-        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+    for path in files:
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+_IMPORTED = version_on_disk()  # files may change while a process goes on with what it imported
+
+
+def code_version() -> str:
+    """Return the hash of the code that trains as this process imported it, 12 hex digits."""
+    return _IMPORTED
 
 
 def key_of(value: Mapping[str, Any]) -> str:
@@ -76,13 +97,14 @@ def readout_key(readout: Readout) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
-    """A training run to be done: one config, the readouts wanted of it, and its key.
+    """A training run to be done: one config, the readouts wanted of it, its key, and by which code.
 
     Attributes:
         config: In its one spelling (`TrialConfig.canonical`); its own readout is not read.
         readouts: The averages to carry, at least one.
         data_fingerprint: What the data must be.
         training_key: `training_key` of the two.
+        code_version: Of the code that planned it, which alone may train it.
         attempt: Checkpoints of another attempt are not continued; empty is the usual one.
     """
 
@@ -90,7 +112,53 @@ class RunSpec:
     readouts: tuple[Readout, ...]
     data_fingerprint: str
     training_key: str
+    code_version: str = field(default_factory=code_version)
     attempt: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        config: TrialConfig,
+        readouts: Iterable[Readout],
+        data_fingerprint: str,
+        attempt: str = "",
+    ) -> Self:
+        """Return the run of a config by the code at hand."""
+        canonical = config.canonical()
+        return cls(
+            config=canonical,
+            readouts=tuple(readouts),
+            data_fingerprint=data_fingerprint,
+            training_key=training_key(canonical, data_fingerprint),
+            code_version=code_version(),
+            attempt=attempt,
+        )
+
+    def check_code(self) -> None:
+        """Refuse to be trained by code of another version.
+
+        Raises:
+            OtherCodeError: It is.
+        """
+        if self.code_version != code_version():
+            raise OtherCodeError(
+                f"a run must be trained by the code that planned it, version {self.code_version}, "
+                f"but {platform.node()} has {code_version()}; install the same code on every node"
+            )
+
+    def check_key(self) -> None:
+        """Refuse a key that does not follow from the rest, such as another `config` module gives.
+
+        Raises:
+            OtherCodeError: It does not.
+        """
+        key = training_key(self.config, self.data_fingerprint)
+        if self.training_key != key:
+            raise OtherCodeError(
+                f"the key of a run must follow from its config, data and code, as {key} does on "
+                f"{platform.node()}, but got {self.training_key}; "
+                "install the same code on every node"
+            )
 
     def to_primitives(self) -> dict[str, Any]:
         """Return the spec as mappings, lists and primitives, as JSON stores them."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from trainable.config import READOUT_FIELDS, ConfigError, Readout
 from trainable.identity import RunSpec, readout_key
+from trainable.machine import SETTING
 from trainable.metrics import METRICS
 from trainable.run_folder import RunFolder
 
@@ -18,7 +19,7 @@ def outcome(folder: RunFolder, spec: RunSpec) -> tuple[str, dict[str, Any]] | No
 
     Returns:
         `("result", numbers)` when every readout is there, `("failure", cause)` when the run ended
-        without numbers, None when it is still to be trained.
+        without numbers, None when it is still to be trained: also where other code wrote it.
 
     Raises:
         ConfigError: A file is not what a training run wrote.
@@ -26,11 +27,17 @@ def outcome(folder: RunFolder, spec: RunSpec) -> tuple[str, dict[str, Any]] | No
     wanted = {readout_key(readout) for readout in spec.readouts}
     for name, check in (("result", _check_result), ("failure", _check_failure)):
         content = _read(folder, name, check)
-        if content is None or (spec.attempt and content["attempt"] != spec.attempt):
+        if content is None or not _is_of(content, spec):
             continue
         if name == "failure" or wanted <= content["readouts"].keys():
             return name, content
     return None
+
+
+def _is_of(content: Mapping[str, Any], spec: RunSpec) -> bool:
+    """Return whether an outcome is of the code and the attempt that a spec wants."""
+    is_of_attempt = not spec.attempt or content["attempt"] == spec.attempt
+    return is_of_attempt and bool(content["code_version"] == spec.code_version)
 
 
 def read_result(folder: RunFolder) -> dict[str, Any] | None:
@@ -116,12 +123,19 @@ def _check_result(content: dict[str, Any]) -> None:
     for entry in content["readouts"].values():
         _check_metrics(entry["swa"])
         _check_keys(entry, ("averaged", "readout"))
-    _check_keys(content, ("attempt", "classes", "train"))
+    _check_keys(content, ("classes", "train"))
+    _check_origin(content)
     _check_numbers(content, ("iterations", "images_per_s", "train_s", "finished_at"))
 
 
 def _check_failure(content: dict[str, Any]) -> None:
-    _check_keys(content, ("cause", "attempt"))
+    _check_keys(content, ("cause",))
+    _check_origin(content)
+
+
+def _check_origin(content: Mapping[str, Any]) -> None:
+    _check_keys(content, ("attempt", "code_version", "setting"))
+    _check_keys(content["setting"], SETTING)
 
 
 def _check_history(content: dict[str, Any]) -> None:

@@ -31,6 +31,8 @@ def train_to_end(run: TrainingRun, *, where: str) -> None:
             a second one came, and it was not.
         NonFiniteLossError: The run diverged.
     """
+    if run.found:
+        return
     config = run.spec.config
     title = (
         f"{config.generator} on {config.dataset}, adversarial={config.adversarial} "

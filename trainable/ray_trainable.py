@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainable.identity import RunSpec
+from trainable.identity import OtherCodeError, RunSpec
 from trainable.object_store import ObjectStore
 from trainable.remote_folder import RemoteFolder, is_uri, local_folder
 from trainable.run_folder import CRASH_LOG, write_atomically
@@ -62,7 +62,8 @@ class SegmentationTrainable(tune.Trainable):
         """Train and validate for about a second, or to the end of the training run.
 
         A diverged run is an outcome, not a fault: it is recorded and not tried again. One that
-        CUDA has no memory for is left as it is: the driver tries it again with more room.
+        CUDA has no memory for is left as it is: the driver tries it again with more room. One that
+        other code has planned is left as it is, too: the driver says so.
         """
         started = time.perf_counter()
         ended: dict[str, Any] = {}
@@ -81,6 +82,9 @@ class SegmentationTrainable(tune.Trainable):
         except torch.OutOfMemoryError as error:
             self._whole = False
             ended |= {"done": True, "out_of_memory": str(error)}
+        except OtherCodeError as error:
+            self._whole = False
+            ended |= {"done": True, "refused": str(error)}
         except Exception:
             self._whole = False
             folder = self._run_storage / self._spec.training_key
@@ -98,6 +102,7 @@ class SegmentationTrainable(tune.Trainable):
 
     def _opened(self) -> TrainingRun:
         if self._run is None:
+            self._spec.check_code()  # before a store or a folder is touched
             torch.set_num_threads(self._threads)
             if torch.cuda.is_available() and self._gpu_share:
                 torch.cuda.set_per_process_memory_fraction(min(1.0, self._gpu_share))
@@ -117,18 +122,20 @@ class SegmentationTrainable(tune.Trainable):
 
         They are in the run folder, too, before anyone decides by them that it is to stop.
         """
-        if self._run is None:  # there was no memory to open it
+        run = self._run
+        if run is None:  # there was no memory to open it, or the code is another
             return {"run_iteration": 0, "val/miou": None, "validations": []}
-        trainer = self._run.trainer
-        rows, self._told = trainer.history[self._told :], len(trainer.history)
+        history = run.history
+        rows, self._told = history[self._told :], len(history)
         validations = [[row["iteration"], row["val/miou"]] for row in rows if "val/miou" in row]
-        if validations and not self._run.complete:
-            self._run.write_history()
-        return {
-            "run_iteration": trainer.iteration,
-            "val/miou": trainer.last_miou,
-            "validations": validations,
-        }
+        if validations and not run.complete:
+            run.write_history()
+        if run.found:
+            iteration = history[-1]["iteration"] if history else 0
+            miou = validations[-1][1] if validations else None
+        else:
+            iteration, miou = run.trainer.iteration, run.trainer.last_miou
+        return {"run_iteration": iteration, "val/miou": miou, "validations": validations}
 
     def cleanup(self) -> None:
         """Give the run folder and the device's memory back; a run stopped half-way is saved."""

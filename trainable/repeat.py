@@ -12,14 +12,21 @@ from typing import Any
 
 import torch
 
-from trainable.config import ConfigError
+from trainable.config import ConfigError, TrialConfig
 from trainable.config_files import config_from
 from trainable.identity import RunSpec
+from trainable.machine import CPU
 from trainable.progress import train_to_end
 from trainable.run_folder import RunFolder
 from trainable.training_run import TrainingRun
 
-SETTING = {"code_version": "the code that trains", "torch": "torch", "device": "the device"}
+# What digits follow from, in words, and a difference of it in few.
+DECIDING = {
+    "code_version": ("the code that trains", "other code"),
+    "torch": ("torch", "another torch"),
+    "device": ("the device", "another device"),
+    "cpu": ("the kind of CPU", "another kind of CPU"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,31 +35,43 @@ class PastRun:
 
     Attributes:
         spec: What was trained.
-        threads: Of torch on the CPU.
-        setting: The values of SETTING that it was trained with.
+        setting: What it was trained by and on: see DECIDING, and the `threads` of a CPU.
         result: The numbers that came out.
     """
 
     spec: RunSpec
-    threads: int
-    setting: dict[str, str]
+    setting: dict[str, Any]
     result: dict[str, Any]
 
-    def doubts(self, now: Mapping[str, Any]) -> list[str]:
-        """Return in words why the digits may differ, from the config.json of the repetition."""
-        changed = [
-            f"{words} was {self.setting[name]}, is {now[name]}"
-            for name, words in SETTING.items()
-            if now[name] != self.setting[name]
-        ]
-        if now["device"] != "cpu" and not self.spec.config.deterministic:
-            changed.append("a GPU repeats its digits only where deterministic is true")
-        return changed
+
+@dataclass(frozen=True, kw_only=True)
+class Repetition:
+    """How a repetition compares.
+
+    Attributes:
+        numbers: How many were compared.
+        differ: In words each that is not the same to the last digit.
+        doubts: Why digits may differ though the training is the same: in few words, and told.
+    """
+
+    numbers: int
+    differ: list[str]
+    doubts: dict[str, str]
+
+    def in_words(self) -> str:
+        """Return the verdict. Digits that differ on another kind of CPU prove no other training."""
+        if not self.differ:
+            return f"the same digits: {self.numbers} numbers"
+        said = f"{len(self.differ)} of {self.numbers} numbers differ"
+        if not self.doubts:
+            return said
+        why = " and ".join(self.doubts)
+        return (
+            f"{said}, as they may with {why}: that proves nothing; repeat it where it was trained"
+        )
 
 
-def repeat(
-    folder: Path, execution: Mapping[str, Any], say: Callable[[str], None]
-) -> tuple[int, list[str]]:
+def repeat(folder: Path, execution: Mapping[str, Any], say: Callable[[str], None]) -> Repetition:
     """Train again, from the beginning and in a temporary folder, what a run folder holds.
 
     Args:
@@ -60,26 +79,44 @@ def repeat(
         execution: Fields of the config to change, none of which decides a number.
         say: Is told, before training, why the digits may differ.
 
-    Returns:
-        As `differences`.
-
     Raises:
         ConfigError: The folder holds no result, or the data is not what it was.
         KeyboardInterrupt: SIGINT or SIGTERM came.
         NonFiniteLossError: The repetition diverged.
     """
     past = read_run(folder)
-    spec = dataclasses.replace(
-        past.spec,
-        config=dataclasses.replace(past.spec.config, **execution),
-        training_key="repeated",  # what a file says decides no path
-    )
-    torch.set_num_threads(past.threads)
+    # What a file says decides no path: the key is made anew, for the code at hand.
+    config = dataclasses.replace(past.spec.config, **execution)
+    spec = RunSpec.of(config, past.spec.readouts, past.spec.data_fingerprint)
+    torch.set_num_threads(int(past.setting["threads"]))
     with TemporaryDirectory() as storage, closing(TrainingRun(spec, Path(storage))) as run:
-        for doubt in past.doubts(run.folder.read("config") or {}):
+        why = doubts(past.setting, run.folder.read("config") or {}, config)
+        for doubt in why.values():
             say(f"the digits may differ: {doubt}")
         train_to_end(run, where=f"repeating {folder}")
-        return differences(past.result, run.folder.read("result") or {})
+        count, differ = differences(past.result, run.folder.read("result") or {})
+        return Repetition(numbers=count, differ=differ, doubts=why)
+
+
+def doubts(was: Mapping[str, Any], now: Mapping[str, Any], config: TrialConfig) -> dict[str, str]:
+    """Return why the digits of a repetition may differ, in few words and told.
+
+    Args:
+        was: The values of DECIDING, as far as they are known, of the first training.
+        now: Those of the repetition.
+        config: What is trained.
+    """
+    changed = {
+        few: f"{words} was {was[name]}, is {now[name]}"
+        for name, (words, few) in DECIDING.items()
+        if name in was and str(was[name]) != str(now[name])
+    }
+    if CPU not in (was.get("device"), now["device"]):
+        changed.pop("another kind of CPU", None)  # a GPU trained
+    if now["device"] != CPU and not config.deterministic:
+        few = "a GPU that is not deterministic"
+        changed[few] = "a GPU repeats its digits only where deterministic is true"
+    return changed
 
 
 def read_run(folder: Path) -> PastRun:
@@ -100,8 +137,7 @@ def read_run(folder: Path) -> PastRun:
         config_from(primitives["config"])  # refuses what `from_primitives` does not
         return PastRun(
             spec=RunSpec.from_primitives(primitives),
-            threads=int(config["threads"]),
-            setting={name: config[name] for name in SETTING},
+            setting={"code_version": result["code_version"], **result["setting"]},
             result=result,
         )
     except KeyError as error:

@@ -9,8 +9,9 @@
         error.txt              the traceback of a worker that failed
         model.pt               the trained generator and its averages; then the checkpoints go
         model.sha256           its checksum
-        result.json            the numbers of every readout; its presence means: complete
-    failure.json           why the run ended without numbers, if it diverged
+        result.json            the numbers of every readout, and by which code and on what they were
+                               made; its presence means: complete
+        failure.json           why the run ended without numbers, if it diverged, and as above
         lock                   held by the one process that writes here
 
 A reader sees each file whole or not at all.

@@ -5,12 +5,15 @@
 
 The first trains in the run folder that a sweep would use: what is there already is not trained
 again, and what was interrupted goes on. The second trains the same once more, from the beginning,
-in a temporary folder and compares every number.
+in a temporary folder, and compares every number: exit code 0 where all digits are the same, 1 where
+some differ, whatever the reason; where the kind of CPU, the device, torch or the code is another,
+that is said as the reason.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -38,7 +41,7 @@ from trainable.command_line import (
     whole,
 )
 from trainable.config import ConfigError, Readout
-from trainable.identity import RunSpec, readout_key, training_key, trial_key
+from trainable.identity import RunSpec, readout_key, trial_key
 from trainable.metrics import METRICS
 from trainable.numerics import auto_precision, check_precision, with_precision
 from trainable.outcome import outcome, with_known_readouts
@@ -96,13 +99,7 @@ def _spec(options: argparse.Namespace) -> tuple[RunSpec, tuple[str, ...]]:
     weights.check_start(config)
     if config.weights:
         _say(options, weights.try_out(config, len(data.classes)).in_words())
-    spec = RunSpec(
-        config=config,
-        readouts=(config.readout,),
-        data_fingerprint=data.fingerprint,
-        training_key=training_key(config, data.fingerprint),
-        attempt=attempt_of(options),
-    )
+    spec = RunSpec.of(config, [config.readout], data.fingerprint, attempt_of(options))
     return spec, data.skipped
 
 
@@ -182,17 +179,15 @@ def _repeat(options: argparse.Namespace) -> int:
     """Train again what a run folder holds, and say what of its numbers differs."""
     execution = _execution(options)
     try:
-        count, differ = repeat(Path(options.run_folder), execution, partial(_say, options))
+        repeated = repeat(Path(options.run_folder), execution, partial(_say, options))
     except NonFiniteLossError as error:
         print(f"error: the repetition ended without numbers: {error}", file=sys.stderr)
         return SOME_FAILED
-    for line in differ:
+    for line in [*repeated.differ, repeated.in_words()]:
         _say(options, line)
-    same = f"the same digits: {count} numbers"
-    _say(options, f"{len(differ)} of {count} numbers differ" if differ else same)
     if options.json:
-        print(json.dumps({"numbers": count, "differ": differ}))
-    return SOME_FAILED if differ else OK
+        print(json.dumps(dataclasses.asdict(repeated)))
+    return SOME_FAILED if repeated.differ else OK
 
 
 def _execution(options: argparse.Namespace) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,12 +18,18 @@ from trainable.averaging import Average
 from trainable.config import DATA_FIELDS, ConfigError, TrialConfig
 from trainable.config_files import config_from
 from trainable.datasets import DataSet
-from trainable.identity import RunSpec, code_version, readout_key
+from trainable.identity import RunSpec, code_version, readout_key, version_on_disk
+from trainable.machine import gone_on, setting
 from trainable.numerics import check_precision
+from trainable.outcome import outcome, read_history, with_known_readouts
 from trainable.run_folder import RunFolder
 from trainable.samples import Samples
 from trainable.trainer import Trainer, build_trainer, new_generator
 from trainable.weights import check_start, load_pretrained
+
+# Read before the first and after the last module that trains was imported.
+if version_on_disk() != code_version():
+    raise ImportError("the code that trains changed while it was imported; start again")
 
 KEPT_BYTES = 2**28  # of training images: 20 batches of the demo are 4 MB
 
@@ -48,23 +53,33 @@ class TrainingRun:
         spec: What to train.
         storage: Folder of all run folders.
 
+    Attributes:
+        found: Whether the folder held the outcome when the lock was there, after another process
+            had it: then there is no trainer, and the run is complete.
+
     Raises:
         ConfigError: The data or the pretrained weights are not what the spec says or what it
             needs, or the device does not have its precision.
+        OtherCodeError: The code is not; nothing was written.
         RunFolderLockedError: Another process trains this run.
     """
 
+    trainer: Trainer
+    samples: Samples
+
     def __init__(self, spec: RunSpec, storage: Path) -> None:
-        self.spec = spec
+        spec.check_code()
         self.folder = RunFolder(storage, spec.training_key)
-        self.complete = False
         self._saved_at = -1
         self._validated: list[Validated] = []
         self._drawn: list[torch.Tensor] = []
         with ExitStack() as stack:
             stack.enter_context(self.folder)
-            self.trainer = self._build()
-            self.samples = Samples(self.folder.path, self.trainer)
+            self.spec = with_known_readouts(spec, self.folder)
+            self.found = self.complete = outcome(self.folder, self.spec) is not None
+            if not self.found:
+                self.trainer = self._build()
+                self.samples = Samples(self.folder.path, self.trainer)
             self._held = stack.pop_all()
 
     def _build(self) -> Trainer:
@@ -78,14 +93,17 @@ class TrainingRun:
                 f"{self.spec.data_fingerprint}, but has {data.fingerprint}; "
                 "use the same data on every node"
             )
+        self.spec.check_key()
         check_start(config)
         generator = new_generator(config, len(data.classes))
         self.pretrained = load_pretrained(generator, config) if config.weights else None
         trainer = build_trainer(config, data, self.spec.readouts, device, generator=generator)
+        self._setting = setting(device)
         self.folder.write("config", self._describe(trainer))
         state = self.folder.load_checkpoint()
         if state is not None and state["run"] == self._run_identity():
             trainer.load_state_dict(state)
+            self._setting = gone_on(state["setting"], self._setting)
             self._saved_at = trainer.iteration
         else:
             self.folder.drop_checkpoints()
@@ -99,17 +117,25 @@ class TrainingRun:
         }
 
     def _describe(self, trainer: Trainer) -> dict[str, Any]:
-        device = trainer.device
         return {
             **self.spec.to_primitives(),
-            "code_version": code_version(),
-            "torch": torch.__version__,
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-            "threads": torch.get_num_threads(),
+            **self._setting,
             "numerics": trainer.numerics.describe(),
             "pretrained": self.pretrained.in_words() if self.pretrained else None,
-            "host": platform.node(),
         }
+
+    def _origin(self) -> dict[str, Any]:
+        """Return by what an outcome was made, so that no other file is needed to tell."""
+        return {
+            "attempt": self.spec.attempt,
+            "code_version": code_version(),
+            "setting": self._setting,
+        }
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """What was measured so far, also of a run that another process has ended."""
+        return read_history(self.folder) if self.found else self.trainer.history
 
     def advance(self, *, at_least_s: float = 0.0) -> None:
         """Train on to a recorded iteration, for at least this long unless training ends first.
@@ -133,10 +159,12 @@ class TrainingRun:
 
     def save(self) -> None:
         """Write a checkpoint and the history so far, unless that was done at this iteration."""
-        if self.trainer.iteration == self._saved_at:
+        if self.complete or self.trainer.iteration == self._saved_at:
             return
         self.folder.save_checkpoint(
-            self.trainer.state_dict() | self._names() | {"run": self._run_identity()}
+            self.trainer.state_dict()
+            | self._names()
+            | {"run": self._run_identity(), "setting": self._setting}
         )
         self.write_history()
         self._saved_at = self.trainer.iteration
@@ -215,7 +243,7 @@ class TrainingRun:
                 "images_per_s": config.iterations * config.batch_size / trainer.train_s,
                 "train_s": trainer.train_s,
                 "finished_at": trainer.history[-1]["time"],
-                "attempt": self.spec.attempt,
+                **self._origin(),
             },
         )
         self.folder.drop_checkpoints()
@@ -224,7 +252,7 @@ class TrainingRun:
     def fail(self, cause: str) -> None:
         """Record that this run ended without a result, and why; it counts as done."""
         self.write_history()
-        self.folder.write("failure", {"cause": cause, "attempt": self.spec.attempt})
+        self.folder.write("failure", {"cause": cause, **self._origin()})
 
     def close(self) -> None:
         """Give the run folder back."""

@@ -1,0 +1,78 @@
+"""What a process trains on and with: written beside its numbers, whose last digits follow from it.
+
+Two CPUs of one kind may still differ in a digit (cache sizes decide how a convolution is cut up);
+two of different kinds usually do.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+# What `setting` returns; digits follow from the threads, too, which a repetition takes over.
+SETTING = ("torch", "device", "cpu", "threads", "torchvision", "python", "host")
+DECIDING = ("torch", "device", "cpu")
+THEN = ", then "  # between what a run began with and what it went on with
+CPU = "cpu"  # as `device`
+# What torch, oneDNN (by two names) and MKL read to use less of a CPU than it has.
+LIMITS = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_CBWR",
+)
+
+
+def setting(device: torch.device) -> dict[str, Any]:
+    """Return what this process trains on and with, as primitives."""
+    is_cuda = device.type == "cuda"
+    return {
+        "torch": str(torch.__version__),  # a class of its own, which no checkpoint may hold
+        "device": torch.cuda.get_device_name(device) if is_cuda else CPU,
+        "cpu": cpu_kind(),
+        "threads": torch.get_num_threads(),
+        "torchvision": torchvision_version(),
+        "python": platform.python_version(),
+        "host": platform.node(),
+    }
+
+
+def gone_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the setting of a run that was begun in one and goes on in another."""
+    both = {
+        name: f"{before[name]}{THEN}{now[name]}"
+        for name in DECIDING
+        if before[name].rpartition(THEN)[2] != now[name]
+    }
+    same = {name: before[name] for name in DECIDING}
+    return {**now, **same, **both}
+
+
+def cpu_kind() -> str:
+    """Return architecture and instruction set that torch uses, and what limits a library to less.
+
+    `x86_64 AVX512`, `aarch64 DEFAULT`, or `x86_64 AVX512 ONEDNN_MAX_CPU_ISA=AVX2`.
+    """
+    limits = [f"{name}={os.environ[name].upper()}" for name in LIMITS if os.environ.get(name)]
+    return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *limits])
+
+
+@cache
+def torchvision_version() -> str:
+    """Return the version of torchvision, or `none`; it is not imported for that."""
+    try:
+        return version("torchvision")
+    except PackageNotFoundError:
+        return "none"
+
+
+def processor(setting: Mapping[str, Any]) -> str:
+    """Return what the numbers were computed on: the GPU, or the kind of CPU."""
+    return str(setting["cpu"] if setting["device"] == CPU else setting["device"])
