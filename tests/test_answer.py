@@ -60,7 +60,7 @@ def test_a_script_that_cannot_be_answered_is_refused_and_nothing_is_written(
 def test_a_damaged_run_folder_is_refused_by_its_name(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = small_config()
+    base = small_config(precision="fp32")  # as a command settles it
     plan = plan_of(tmp_path / "runs", [base], base=base, data=datasets.inspect(base))
     path = plan.storage / plan.runs[0].spec.training_key / name
     path.parent.mkdir(parents=True)
