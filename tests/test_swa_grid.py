@@ -108,7 +108,9 @@ def test_the_discriminator_is_not_involved_unless_it_is_asked_for(
     argv: list[str], weight: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.yaml").write_text("dataset: shapes\ncrop_px: 48\ngenerator: deeplab_small\n")
+    (tmp_path / "mine.yaml").write_text(
+        "dataset: shapes\ncrop_px: 48\ngenerator: deeplab_small\ntrunk_batch_norm: train\n"
+    )
     seen = []
 
     def note(base: TrialConfig, *_: Any) -> list[TrialConfig]:
