@@ -18,7 +18,8 @@ import pandas as pd
 
 from analysis._artifact_files import cache_folder, keep
 from analysis._record import COLUMNS, Sweep
-from analysis._store import sqlite_file, without_password
+from analysis._store import sqlite_file
+from trainable.redaction import redact_uri
 
 FORMAT = 1  # to be raised when the same record gives another frame
 CHANGE_COUNTER = slice(24, 28)  # raised by every transaction; SQLite file format, section 1.3.7
@@ -36,7 +37,7 @@ def cached(uri: str, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFram
     stamp = _stamp(uri)
     if stamp is None:
         return read()
-    content = json.dumps([without_password(uri), str(Path.cwd()), name])
+    content = json.dumps([redact_uri(uri), str(Path.cwd()), name])
     path = cache_folder() / "frames" / f"{hashlib.sha256(content.encode()).hexdigest()}.parquet"
     kept = _read(path, stamp)
     if kept is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ import pandas as pd
 
 from analysis._mixed import SHARED
 from analysis._report_tables import SCORES, STATUS
+from trainable.redaction import HIDDEN, redact_uri
 
 LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens unless told otherwise
 CAUSES_SHOWN = 20
@@ -34,11 +34,12 @@ class Tracking:
 
     @classmethod
     def of(cls, uri: str) -> Tracking:
-        """Return the links for a tracking URI, without the password in it."""
-        shown = re.sub(r"(?<=://)[^/]*@", "", uri)
+        """Return the links for a tracking URI, without what gives access to it."""
+        shown = redact_uri(uri)
         parts = urlsplit(shown)
         if parts.scheme in ("http", "https"):
-            base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+            host = parts.netloc.removeprefix(f"{HIDDEN}@")
+            base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
             return cls(shown=base, base=base, command="")
         command = f"mlflow ui --backend-store-uri {shlex.quote(shown)} --host 127.0.0.1"
         return cls(shown=shown, base=LOCAL_UI, command=command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from analysis._record import EXPERIMENT, RecordError
+from trainable.redaction import redact, redact_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -25,7 +25,7 @@ MLFLOW_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
 
 
@@ -49,7 +49,7 @@ class Store:
             self.client: MlflowClient = MlflowClient(tracking_uri)
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None or experiment.lifecycle_stage != "active":
-            where = without_password(tracking_uri)
+            where = redact_uri(tracking_uri)
             raise RecordError(f"no experiment {EXPERIMENT!r} in {where}; run a sweep first")
         self.experiment_id = str(experiment.experiment_id)
 
@@ -112,7 +112,7 @@ def check_uri(uri: str) -> None:
         mark = ""
     if not mark:
         known = "sqlite:///mlflow.db or http://host:5000"
-        raise RecordError(f"a tracking URI looks like {known}, but got {uri!r}")
+        raise RecordError(f"a tracking URI looks like {known}, but got {redact_uri(uri)!r}")
     path = sqlite_file(uri)
     if path is None:
         return
@@ -138,7 +138,7 @@ def sqlite_file(uri: str) -> Path | None:
 @contextmanager
 def one_line_errors(uri: str) -> Iterator[None]:
     """Turn what mlflow and its database raise into a `RecordError`."""
-    shown = without_password(uri)
+    shown = redact_uri(uri)
     try:
         from mlflow.exceptions import MlflowException
         from requests.exceptions import RequestException
@@ -149,12 +149,7 @@ def one_line_errors(uri: str) -> Iterator[None]:
         yield
     # A server's refusal of an artifact comes through as requests raised it.
     except (MlflowException, RequestException, SQLAlchemyError, ImportError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].replace(uri, shown)
+        reason = (redact(str(error), uri).splitlines() or [type(error).__name__])[0]
         if "failed with exception" in reason:  # mlflow's words for: no answer at all
             reason = "no server answers"
         raise RecordError(f"cannot read the record at {shown}: {reason[:200]}") from error
-
-
-def without_password(uri: str) -> str:
-    """Return the URI with what stands before its host left out."""
-    return re.sub(r"(?<=://)[^/]*@", "", uri)

@@ -21,6 +21,7 @@ import yaml
 from analysis._frames import list_sweeps, load_trials
 from analysis._material import Material
 from analysis._record import RecordError, finished
+from trainable.redaction import read_uri, redact
 
 if TYPE_CHECKING:
     from analysis._drawing import Page
@@ -64,7 +65,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(
         prog="make_figures.py", description="Draw the paper's figures from the MLflow record."
     )
-    parser.add_argument("--tracking-uri", metavar="URI", default="sqlite:///mlflow.db")
+    parser.add_argument(
+        "--tracking-uri",
+        type=read_uri,
+        metavar="URI",
+        default="sqlite:///mlflow.db",
+        help="MLflow store (default: sqlite:///mlflow.db); `-` reads it from standard input",
+    )
     parser.add_argument("--out", metavar="DIR", default="figures/")
     parser.add_argument(
         "--sweep",
@@ -179,7 +186,7 @@ def _all_files(uri: str, pages: Sequence[Page]) -> dict[str, bytes]:
 
 
 def _refuse(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {redact(' '.join(message.split()))}", file=sys.stderr)
     return 2
 
 

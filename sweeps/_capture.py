@@ -12,7 +12,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from sweeps._store import without_password
+from trainable.redaction import redact_command
 
 MAX_DIFF_BYTES = 1_000_000
 HERE = Path(__file__).parent
@@ -29,7 +29,7 @@ def environment() -> dict[str, Any]:
         "memory_gb": round(memory / 1e9, 1),
         "gpus": [name for name, _ in gpus()],
         "packages": _packages(),
-        "command": without_password(shlex.join([Path(sys.executable).name, *sys.argv])),
+        "command": shlex.join(redact_command([Path(sys.executable).name, *sys.argv])),
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from sweeps._run import HANG_TIMEOUT_S
 from trainable.command_line import Parser, add_config_options, add_no_reuse, whole
+from trainable.redaction import read_uri, redact_uri
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 
@@ -104,7 +105,7 @@ def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
         type=tracking_uri,
         default="sqlite:///mlflow.db",
         metavar="URI",
-        help="MLflow store (default: sqlite:///mlflow.db)",
+        help="MLflow store (default: sqlite:///mlflow.db); `-` reads it from standard input",
     )
 
 
@@ -121,12 +122,13 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
 
 def tracking_uri(text: str) -> str:
     """Read the option that names an MLflow store."""
-    scheme = text.partition("://")[0].partition("+")[0]
-    if "://" not in text or scheme not in STORES:
+    uri = read_uri(text)
+    scheme = uri.partition("://")[0].partition("+")[0]
+    if "://" not in uri or scheme not in STORES:
         raise argparse.ArgumentTypeError(
-            f"must begin with one of {', '.join(STORES)} and `://`, but got {text!r}"
+            f"must begin with one of {', '.join(STORES)} and `://`, but got {redact_uri(uri)!r}"
         )
-    return text
+    return uri
 
 
 def _share(text: str) -> float | str:

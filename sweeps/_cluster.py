@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sweeps._store import first_line, without_password
+from sweeps._store import first_line
+from trainable.redaction import redact_uri
 from trainable.remote_folder import is_uri
 
 CONNECT_S = 4.0
@@ -88,7 +89,7 @@ def check_storage(storage: str) -> None:
         if faults := _faults(_try_out, storage):
             raise ClusterError(
                 "--storage must be an object store that every node may write, but of "
-                f"{without_password(storage)} {faults}; give the nodes access, or name another"
+                f"{redact_uri(storage)} {faults}; give the nodes access, or name another"
             )
         return
     folder = Path(storage)
@@ -177,5 +178,5 @@ def _try_out(uri: str) -> str | None:
     try:
         ObjectStore(uri).try_out()
     except (OSError, ValueError, ImportError) as error:
-        return f"says: {first_line(error)}"
+        return f"says: {first_line(error, uri)}"
     return None

@@ -17,6 +17,7 @@ from sweeps._mixed import mixtures, settings_made_on
 from sweeps._plan import Plan
 from sweeps._screen import Execution
 from sweeps._table import axis_table, best_table, rows, rows_by_axis
+from trainable.redaction import redact
 from trainable.run_folder import CRASH_LOG
 
 
@@ -102,10 +103,11 @@ class Conclusion:
 def draw(plan: Plan, options: argparse.Namespace) -> tuple[str | None, str]:
     """Draw the figures in a process of their own; return the path of the last, and what to say."""
     command = [sys.executable, "-m", "analysis.make_figures"]
-    command += ["--tracking-uri", options.tracking_uri, "--out", options.out]
-    command += ["--sweep", plan.sweep_key]
-    drawn = subprocess.run(command, capture_output=True, text=True, check=False)
-    output = (drawn.stdout if drawn.returncode == 0 else drawn.stderr).strip().splitlines()
+    command += ["--tracking-uri", "-", "--out", options.out, "--sweep", plan.sweep_key]
+    uri = options.tracking_uri  # not in the list of processes, where anyone could read it
+    drawn = subprocess.run(command, input=uri, capture_output=True, text=True, check=False)
+    said = drawn.stdout if drawn.returncode == 0 else redact(drawn.stderr, uri)
+    output = said.strip().splitlines()
     path = output[-1] if output else None
     if drawn.returncode == 0 and path:
         return path, path

@@ -18,12 +18,13 @@ from typing import Any
 
 from sweeps._capture import environment, git_commit, git_diff
 from sweeps._plan import Plan, PlannedRun, Trial
-from sweeps._store import absolute, without_password
+from sweeps._store import absolute
 from trainable.config import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig, kind_of
 from trainable.config_files import config_from
 from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, readout_key
 from trainable.outcome import distinct_readouts, read_result
+from trainable.redaction import redact_uri
 from trainable.run_folder import RunFolder, write_atomically
 
 FOLDER = "sweeps"
@@ -67,7 +68,7 @@ def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
         if diff:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, diff.encode())
-    uri = without_password(tracking_uri)
+    uri = redact_uri(tracking_uri)
     content |= {"tracking_uri": absolute(uri), "password": uri != tracking_uri, "started": now}
     content["asked"] = {axis: _values(plan, axis) for axis in plan.axes}
     written = write(plan, content)

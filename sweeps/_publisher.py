@@ -16,7 +16,8 @@ from sweeps import _manifest
 from sweeps._best import best_point
 from sweeps._mlflow import Record, Recorded
 from sweeps._plan import Plan, PlannedRun, Trial
-from sweeps._store import first_line, store_errors, without_password
+from sweeps._store import first_line, store_errors
+from trainable.redaction import redact, redact_uri
 
 PAUSE_S = 20.0  # a store that failed is left alone for so long
 POLL_S = 1.0
@@ -124,7 +125,7 @@ class Publisher:
 
     def _say(self, error: Exception, *, ended: bool) -> None:
         """Warn once while the sweep goes on, and at the end of a record that lags."""
-        store, cause = without_password(self.tracking_uri), first_line(error)
+        store, cause = redact_uri(self.tracking_uri), first_line(error, self.tracking_uri)
         if ended:
             self.warn(
                 f"warning: the record in the MLflow store {store} lags behind the run folders "
@@ -173,10 +174,11 @@ def _log_model(
     if not (storage / trial.training_key / MODEL_FILE).exists():
         return
     command = [sys.executable, "-m", "sweeps.log_model", child.run_id]
-    command += ["--tracking-uri", tracking_uri, "--storage", str(storage)]
+    command += ["--tracking-uri", "-", "--storage", str(storage)]
     try:
         done = subprocess.run(
             command,
+            input=tracking_uri,  # not in the list of processes, where anyone could read it
             env=os.environ | {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{MODEL_S:g}"},
             capture_output=True,
             text=True,
@@ -188,6 +190,6 @@ def _log_model(
     except (OSError, subprocess.TimeoutExpired) as error:
         failed, last = True, first_line(error)
     if failed:
-        warn(f"warning: the best trial's model is not in the record: {without_password(last)}")
+        warn(f"warning: the best trial's model is not in the record: {redact(last, tracking_uri)}")
     else:
         record.name_best(child, last)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweeps._mlflow import SCHEMA
-from sweeps._store import first_line, open_store, store_errors, without_password
+from sweeps._store import first_line, open_store, store_errors
 from trainable.config import DEFAULTS, ConfigError, TrialConfig
 from trainable.config_files import config_from
+from trainable.redaction import redact_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,15 +67,16 @@ def read_trial(tracking_uri: str, run_id: str) -> RecordedTrial:
     Raises:
         ConfigError: The store does not answer, holds no such run, or that is not a finished trial.
     """
-    where = without_password(tracking_uri)
+    where = redact_uri(tracking_uri)
     try:
         client = open_store(tracking_uri, create=False)
         run = client.get_run(run_id)
     except store_errors() as error:
+        cause = first_line(error, tracking_uri)
         unknown = getattr(error, "error_code", None) in UNKNOWN
         rule = "RUN_ID must be one of MLflow's" if unknown else "the MLflow store must answer"
         raise ConfigError(
-            f"{rule}, but got {run_id!r} and {where}: {first_line(error)}; look it up with "
+            f"{rule}, but got {run_id!r} and {where}: {cause}; look it up with "
             "`mlflow ui`, or name another store with --tracking-uri"
         ) from error
     _check(run)

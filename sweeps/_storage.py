@@ -17,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sweeps._store import first_line, without_password
+from sweeps._store import first_line
 from trainable.config import ConfigError
+from trainable.redaction import HIDDEN, UNQUOTED, is_unclear, redact_uri
 from trainable.remote_folder import MODEL, OUTCOMES, Stamp, Store, is_uri, local_folder, stamp_of
 from trainable.run_folder import CRASH_LOG, write_atomically
 from trainable.samples import SAMPLES_FILE
@@ -99,8 +100,8 @@ class Mirror:
                 self.push()
             except OSError as error:
                 warn(
-                    f"warning: {without_password(self.uri)} lacks what this sweep wrote of itself "
-                    f"({first_line(error)}); the same command on this machine sends it"
+                    f"warning: {redact_uri(self.uri)} lacks what this sweep wrote of itself "
+                    f"({first_line(error, self.uri)}); the same command on this machine sends it"
                 )
 
     def push(self) -> None:
@@ -163,7 +164,10 @@ def open_storage(storage: str, *, with_samples: bool = True) -> tuple[Path, Mirr
     from trainable.object_store import ObjectStore
 
     # The same store has the same mirror, whoever is let in.
-    folder = local_folder(without_password(storage), "mirror")
+    shown = redact_uri(storage)
+    if is_unclear(storage):
+        raise ConfigError(f"--storage must be a URI, but of {shown} it is unclear: {UNQUOTED}")
+    folder = local_folder(shown.replace(f"{HIDDEN}@", "", 1), "mirror")
     try:
         store = ObjectStore(storage)
         store.try_out()
@@ -172,7 +176,7 @@ def open_storage(storage: str, *, with_samples: bool = True) -> tuple[Path, Mirr
     except (OSError, ValueError, ImportError, NotImplementedError) as error:
         raise ConfigError(
             "--storage must be a folder or an object store that pyarrow knows and that can be "
-            f"written, but of {without_password(storage)} it says: {first_line(error)}; "
+            f"written, but of {shown} it says: {first_line(error, storage)}; "
             "mend the name, or what gives access to it"
         ) from error
     return folder, mirror

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from trainable.command_line import check_writable
 from trainable.config import ConfigError
+from trainable.redaction import UNQUOTED, is_unclear, redact, redact_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,6 +38,7 @@ def check_store(tracking_uri: str) -> None:
         ConfigError: It is no URI, its driver is not installed, or a SQLite file cannot be there.
     """
     database: str | None = None
+    shown = redact_uri(tracking_uri)
     try:
         if tracking_uri.startswith(("http://", "https://")):
             _check_address(tracking_uri)
@@ -45,15 +46,17 @@ def check_store(tracking_uri: str) -> None:
             database = _check_driver(tracking_uri)
     except (ValueError, ImportError) as error:
         raise ConfigError(
-            f"--tracking-uri must name a store, but {without_password(tracking_uri)} does not: "
-            f"{first_line(error)}; correct it, or name an installed driver as in "
+            f"--tracking-uri must name a store, but {shown} does not: "
+            f"{first_line(error, tracking_uri)}; correct it, or name an installed driver as in "
             "postgresql+psycopg2://HOST/NAME"
-        ) from error
+        ) from None  # its cause tells of the parts of the URI
     if tracking_uri.startswith("sqlite"):
         _check_file(database)
 
 
 def _check_address(uri: str) -> None:
+    if is_unclear(uri):
+        raise ValueError(UNQUOTED)
     address = urlsplit(uri)
     if not address.hostname or address.port == 0:
         raise ValueError("it has no host")
@@ -67,8 +70,10 @@ def _check_driver(uri: str) -> str | None:
     try:
         url = make_url(uri)
         url.get_dialect().import_dbapi()
-    except ArgumentError as error:
-        raise ValueError(str(error)) from error
+    except (ArgumentError, ValueError) as error:
+        raise ValueError(UNQUOTED if is_unclear(uri) else str(error)) from error
+    if is_unclear(uri) and (url.password is None or "@" in f"{url.host}{url.database}"):
+        raise ValueError(UNQUOTED)  # what SQLAlchemy takes for the host may be the password's end
     return url.database
 
 
@@ -136,21 +141,20 @@ def search(client: MlflowClient, experiment_id: str, condition: str) -> list[Run
             return found
 
 
-def without_password(text: str) -> str:
-    """Return a text without what gives access to the URIs in it."""
-    text = re.sub(r"(?<=://)[^/\s]*@", "", text)
-    return re.sub(r"(?<=[?&])(password|token)=[^&\s'\"]*", r"\1=", text)
-
-
 def absolute(tracking_uri: str) -> str:
     """Return a tracking URI that names the same SQLite file from any folder."""
     head, prefix, path = tracking_uri.partition("sqlite:///")
     return tracking_uri if head or not path else f"{prefix}{Path(path).resolve()}"
 
 
-def first_line(error: Exception) -> str:
-    """Return what an error says, on one line and without a password."""
-    lines = without_password(str(error)).splitlines()
+def first_line(error: Exception, *uris: str) -> str:
+    """Return what an error says, on one line and without the secrets in it.
+
+    Args:
+        error: Of a library.
+        uris: That it was given: it may tell of their parts.
+    """
+    lines = redact(str(error), *uris).splitlines()
     return lines[0][:200] if lines else type(error).__name__
 
 

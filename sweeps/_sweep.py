@@ -28,7 +28,7 @@ from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_
 from sweeps._screen import Execution, Screen
 from sweeps._source import Fetched, Limited, Listed, Source
 from sweeps._storage import open_storage
-from sweeps._store import check_store, without_password
+from sweeps._store import check_store
 from trainable import datasets, weights
 from trainable.command_line import (
     INTERRUPTED,
@@ -42,6 +42,7 @@ from trainable.command_line import (
 )
 from trainable.config import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
 from trainable.numerics import auto_precision, check_precision, with_precision
+from trainable.redaction import redact_uri
 from trainable.training_run import pick_device
 
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
@@ -301,7 +302,7 @@ def _conclude(
 ) -> int:
     """Say what came out, draw the figures, and return the exit code."""
     _say_all(console, conclusion.lines())
-    _say(console, look_at(without_password(options.tracking_uri)))
+    _say(console, look_at(redact_uri(options.tracking_uri)))
     figure = None
     if not options.no_figures and publisher.reachable and conclusion.best is not None:
         figure, words = draw(conclusion.plan, options)

@@ -16,9 +16,10 @@ from sweeps._cli import add_store_options
 from sweeps._model import log_model
 from sweeps._recorded import read_trial
 from sweeps._storage import open_storage
-from sweeps._store import first_line, store_errors, without_password
+from sweeps._store import first_line, store_errors
 from trainable.command_line import OK, Parser, refuse
 from trainable.config import ConfigError
+from trainable.redaction import redact_uri
 
 
 def main() -> int:
@@ -42,7 +43,7 @@ def main() -> int:
     except ConfigError as error:
         refuse(str(error))
     except store_errors() as error:
-        store = without_password(options.tracking_uri)
+        store = redact_uri(options.tracking_uri)
         refuse(f"the MLflow store {store} must take the model, but {first_line(error)}; try again")
     print(uri)
     return OK

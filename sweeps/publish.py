@@ -20,9 +20,10 @@ from sweeps._mlflow import Record
 from sweeps._plan import Plan
 from sweeps._publisher import conclude
 from sweeps._storage import open_storage
-from sweeps._store import first_line, store_errors, without_password
+from sweeps._store import first_line, store_errors
 from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, refuse
 from trainable.config import ConfigError, suggest
+from trainable.redaction import redact_uri
 
 
 def main() -> int:
@@ -76,7 +77,7 @@ def _store_of(manifest: Mapping[str, Any]) -> str:
     if manifest["password"]:
         raise ConfigError(
             f"--tracking-uri must be given for {manifest['name']}, whose store {uri} had a "
-            "password: that is written nowhere"
+            "password, which is written nowhere"
         )
     return uri
 
@@ -91,7 +92,7 @@ def _publish(manifest: Mapping[str, Any], plan: Plan, uri: str) -> bool:
             record.publish(run)
         conclude(record, uri, _warn)
     except store_errors() as error:
-        _warn(f"error: {named} is not in {without_password(uri)}: {first_line(error)}; try again")
+        _warn(f"error: {named} is not in {redact_uri(uri)}: {first_line(error, uri)}; try again")
         return False
     after = record.hashes()
     changed = sum(before.get(key) != text for key, text in after.items())
@@ -115,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tracking-uri",
         type=tracking_uri,
         metavar="URI",
-        help="MLflow store (default: the one that the sweep was started with)",
+        help="MLflow store (default: that of the sweep); `-` reads it from standard input",
     )
     parser.add_argument(
         "--storage",

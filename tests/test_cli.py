@@ -68,8 +68,15 @@ BAD_INPUT = {
     "--tracking-uri sqlite+pysqlite:///no/x.db": ("in a folder that exists", "/no does not"),
     "--tracking-uri http://": ("--tracking-uri must name a store", "no host"),
     "--tracking-uri http://h:99999": ("--tracking-uri must name a store", "Port out of range"),
-    "--tracking-uri postgresql://h:x/db": ("--tracking-uri must name a store", "'x'"),
-    "--tracking-uri postgresql+nosuch://me:secret@h/db": ("postgresql+nosuch://h/db", "dialects"),
+    "--tracking-uri postgresql://h:x/db": (
+        "--tracking-uri must name a store",
+        "postgresql://*** does not",
+        "%25, %40",
+    ),
+    "--tracking-uri postgresql+nosuch://me:secret@h/db": (
+        "postgresql+nosuch://***@h/db",
+        "dialects",
+    ),
     "--max-concurrent 0": ("--max-concurrent", "from 1 to", "'0'"),
     "--time-budget 0": ("--time-budget", "above 0", "'0'"),
     "--cpus-per-trial 0": ("--cpus-per-trial", "above 0", "'0'"),

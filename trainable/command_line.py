@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from trainable.config import EXECUTION_FIELDS, ConfigError, TrialConfig
 from trainable.config_files import load_config
+from trainable.redaction import HIDDEN, redact, redact_command
 
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -27,8 +28,11 @@ class Parser(argparse.ArgumentParser):
 
 
 def refuse(message: str) -> NoReturn:
-    """Say in one line on standard error why the input is not usable, and exit with 2."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    """Say in one line on standard error why the input is not usable, and exit with 2.
+
+    What gives access is not said: a word of the command line may hold it.
+    """
+    print(f"error: {redact(' '.join(message.split()))}", file=sys.stderr)
     raise SystemExit(BAD_INPUT)
 
 
@@ -112,9 +116,11 @@ def attempt_of(options: argparse.Namespace) -> str:
 
 
 def going_on(options: argparse.Namespace, *command: str) -> str:
-    """Return the command line that goes on with what `command` began."""
+    """Return the command line that goes on with what `command` began, with secrets hidden."""
     attempt = [f"--no-reuse={options.no_reuse}"] if options.no_reuse else []
-    return shlex.join([Path(sys.executable).name, *command, *sys.argv[1:], *attempt])
+    words = [Path(sys.executable).name, *command, *sys.argv[1:], *attempt]
+    shown = shlex.join(redact_command(words))
+    return f"{shown} (with the secret for {HIDDEN})" if HIDDEN in shown else shown
 
 
 def whole(most: int = 1_000_000) -> Callable[[str], int]:
