@@ -7,7 +7,6 @@ What a server holds is not trusted: sizes are bounded and nothing is unpickled.
 from __future__ import annotations
 
 import io
-import json
 import math
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from analysis._artifact_files import read_artifact
 from analysis._record import CURVES, DETAIL_FILE, ENVIRONMENT_FILE, MASKS_FILE, RecordError
 from analysis._store import Store
+from trainable.json_files import ChecksumError, loads
 
 FETCHERS = 8  # requests under way at once
 MOST_UNPACKED = 512 * 2**20  # bytes of all masks of a trial; real ones take a few MB
@@ -43,7 +43,8 @@ def load_details(trials: pd.DataFrame) -> dict[str, Detail]:
     Raises:
         RecordError: The artifacts cannot be read, or are none of ours.
     """
-    return {run: _detail(run, content) for run, content in _fetch(trials, DETAIL_FILE)}
+    keys = dict(zip(trials["run_id"], trials["trial_key"], strict=True))
+    return {run: _detail(run, content, keys[run]) for run, content in _fetch(trials, DETAIL_FILE)}
 
 
 def load_curves(trials: pd.DataFrame, details: Mapping[str, Detail] | None = None) -> pd.DataFrame:
@@ -120,18 +121,20 @@ def _fetch(trials: pd.DataFrame, name: str) -> list[tuple[str, bytes]]:
 
 def _object(run: str, name: str, content: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{name} of run {run} is no JSON: {error}") from error
-    if not isinstance(found, dict):
+        return loads(content)
+    except ChecksumError as error:
         raise RecordError(
-            f"{name} of run {run} must be a JSON object, but is a {type(found).__name__}"
-        )
-    return found
+            f"{name} of run {run} must be as it was published, but {error}; "
+            "delete the run, and `python -m sweeps.publish` writes it anew"
+        ) from error
 
 
-def _detail(run: str, content: bytes) -> Detail:
+def _detail(run: str, content: bytes, trial_key: str) -> Detail:
     found = _object(run, DETAIL_FILE, content)
+    if (of := found.pop("trial_key", None)) != trial_key:
+        raise RecordError(
+            f"{DETAIL_FILE} of run {run} must be of trial {trial_key}, but is of {of}"
+        )
     history = found.setdefault("history", [])
     if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
         raise RecordError(f"history in {DETAIL_FILE} of run {run} must be a list of objects")

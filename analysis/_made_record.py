@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from analysis._record import CURVES, DETAIL_FILE, EXPERIMENT, MASKS_FILE, METRICS
 from analysis._store import set_up_mlflow
+from trainable.json_files import dumps
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -213,7 +213,8 @@ def _add_trial(
     for name, value in last.items():
         rows.add("SqlLatestMetric", **_point(run, name, value, ITERATIONS[-1]))
     if not failed:
-        _write_artifacts(folder / run / "artifacts", history, masks=parent.sweep == "ablation")
+        masks = parent.sweep == "ablation"
+        _write_artifacts(folder / run / "artifacts", key, history, masks=masks)
 
 
 def _add_run(
@@ -257,10 +258,13 @@ def _history(random: np.random.Generator) -> list[dict[str, float]]:
     ]
 
 
-def _write_artifacts(folder: Path, history: list[dict[str, float]], *, masks: bool) -> None:
+def _write_artifacts(
+    folder: Path, trial_key: str, history: list[dict[str, float]], *, masks: bool
+) -> None:
     folder.mkdir(parents=True)
     iou = [0.9, 0.6, 0.5, None]
     detail = {
+        "trial_key": trial_key,
         "classes": CLASSES,
         "val/iou": iou,
         "swa/iou": iou,
@@ -269,7 +273,7 @@ def _write_artifacts(folder: Path, history: list[dict[str, float]], *, masks: bo
         "averaged": 48,
         "history": history,
     }
-    (folder / DETAIL_FILE).write_text(json.dumps(detail), encoding="utf-8")
+    (folder / DETAIL_FILE).write_bytes(dumps(detail))
     if masks:
         names = [f"{kind}-{k}" for k in range(3) for kind in ("truth", "raw-60", "raw-240", "swa")]
         arrays: dict[str, Any] = {name: np.zeros((48, 48), np.uint8) for name in names}

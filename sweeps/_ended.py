@@ -52,6 +52,9 @@ class Ended:
             plan: The sweep.
             run: One of the plan's.
             cause: Why its worker failed, where the folder holds no outcome.
+
+        Raises:
+            ConfigError: One of its files is not as it was written, or another run's.
         """
         found = plan.outcome(run)
         if found is None:
@@ -62,9 +65,8 @@ class Ended:
             found = kind, {"cause": stopped or cause}
         folder = RunFolder(plan.storage, run.spec.training_key)
         # The outcome alone tells of its making: config.json is of whoever trained here last.
-        content = found[1]
-        written = {**content, **content["setting"]} if "setting" in content else None
-        written = written or read_description(folder)
+        content, described = found[1], read_description(folder)
+        written = {**content, **content["setting"]} if "setting" in content else described
         samples = folder.path / SAMPLES_FILE
         return cls(
             kind=found[0],
@@ -126,6 +128,7 @@ class Ended:
         """Return what a dozen metrics leave out: IoU per class, Eq. 8 as printed, all curves."""
         content, entry = self.content, self.content["readouts"][_key(trial)]
         return {
+            "trial_key": trial.trial_key,
             "classes": content["classes"],
             "val/iou": content["val"]["iou"],
             "swa/iou": entry["swa"]["iou"],
@@ -134,6 +137,16 @@ class Ended:
             "averaged": entry["averaged"],
             "history": list(self.history),
         }
+
+
+def check_ended(plan: Plan) -> None:
+    """Refuse run folders that cannot be told of, before anything is done with a plan.
+
+    Raises:
+        ConfigError: As `Ended.read`.
+    """
+    for run in plan.runs:
+        Ended.read(plan, run, None)
 
 
 def params(config: Any, *, without: Sequence[str] = ()) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""A log of events, one JSON object a line, that a kill leaves readable.
+"""A log of events, one JSON object a line, that a kill leaves readable and no change does.
+
+The checksum of a line covers all lines before it.
 
 A line is on the disk before what it tells of takes effect elsewhere, so that whoever reads the
 log knows at least what anyone else does.
@@ -7,14 +9,18 @@ log knows at least what anyone else does.
 from __future__ import annotations
 
 import fcntl
-import json
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from trainable import json_files
 from trainable.config import ConfigError
 from trainable.run_folder import sync_folder
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 
 class EventLog:
@@ -26,7 +32,8 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.events, self._size = read_events(path)
+        self._written = hashlib.sha256()
+        self.events, self._size = read_events(path, self._written)
         self._file: int | None = None
 
     def open(self) -> None:
@@ -52,7 +59,8 @@ class EventLog:
     def append(self, event: Mapping[str, Any]) -> None:
         """Write an event so that not even a power cut loses it."""
         assert self._file is not None, "open comes first"
-        line = (json.dumps(event, allow_nan=False) + "\n").encode()
+        line = json_files.dumps(event, before=self._written) + b"\n"
+        self._written.update(line)
         while line:
             line = line[os.write(self._file, line) :]
         os.fsync(self._file)
@@ -78,8 +86,12 @@ def damaged(path: Path, number: int, fault: str) -> ConfigError:
     )
 
 
-def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
+def read_events(path: Path, written: _Hash | None = None) -> tuple[list[dict[str, Any]], int]:
     """Return the events of a log and the bytes that they take; a torn last line is left out.
+
+    Args:
+        path: Of the log.
+        written: Is given these bytes.
 
     Raises:
         ConfigError: A line is not what was written.
@@ -91,12 +103,14 @@ def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
     whole, _, _ = content.rpartition(b"\n")
     lines = whole.split(b"\n") if whole else []
     events = []
+    before = hashlib.sha256() if written is None else written
     for number, line in enumerate(lines, start=1):
         try:
-            event = json.loads(line)
+            event = json_files.loads(line, before=before)
         except ValueError as error:
-            raise damaged(path, number, "is not JSON") from error
-        if not isinstance(event, dict) or "event" not in event:
+            raise damaged(path, number, str(error)) from error
+        if "event" not in event:
             raise damaged(path, number, "is no event")
+        before.update(line + b"\n")
         events.append(event)
     return events, sum(len(line) + 1 for line in lines)

@@ -10,7 +10,6 @@ same name can say what has changed.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from sweeps._capture import environment, git_commit, git_diff
 from sweeps._plan import Plan, PlannedRun, Trial
 from sweeps._store import absolute
+from trainable import json_files
 from trainable.config import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig, kind_of
 from trainable.config_files import config_from
 from trainable.datasets import DataFacts
@@ -28,7 +28,7 @@ from trainable.redaction import redact_uri
 from trainable.run_folder import RunFolder, write_atomically
 
 FOLDER = "sweeps"
-VERSION = 1
+VERSION = 2
 FEW = 8  # values that are named one by one
 FIELDS: dict[str, type] = {
     "name": str,
@@ -104,7 +104,7 @@ def write(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:
         "updated": time.time(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(written, indent=1, allow_nan=False).encode())
+    write_atomically(path, json_files.dumps(written, indent=1))
     return written
 
 
@@ -255,17 +255,21 @@ def _path(storage: Path, sweep_key: str) -> Path:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content = json_files.loads(path.read_bytes())
         if content["version"] == VERSION:
             _check(content)
+            if content["sweep_key"] != path.stem:
+                raise ValueError(f"it is of sweep {content['sweep_key']}")
             return content
         cause = f"is of version {content['version']}"
     except FileNotFoundError:
         return None
     except KeyError as error:
         cause = f"has no {error}"
-    except (OSError, ValueError, TypeError) as error:
-        cause = f"cannot be read ({' '.join(str(error).split())})"
+    except OSError as error:
+        cause = f"cannot be read ({error.strerror})"
+    except (ValueError, TypeError) as error:
+        cause = " ".join(str(error).split())
     raise ConfigError(
         f"{path}: must be the manifest that a sweep of version {VERSION} wrote, but {cause}; "
         "move it away, and the sweep writes it anew"

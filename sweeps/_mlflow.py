@@ -19,6 +19,7 @@ from sweeps._manifest import diff_path
 from sweeps._mixed import mixtures
 from sweeps._plan import Plan, PlannedRun, Trial, in_words
 from sweeps._store import EXPERIMENT, open_store, search
+from trainable import json_files
 from trainable.identity import key_of
 from trainable.samples import SAMPLES_FILE
 
@@ -110,7 +111,7 @@ class Record:
         points = list(ended.curves)
         if ended.kind == "result":
             points += ended.final(trial)
-            self.client.log_dict(child.run_id, ended.detail(trial), DETAIL_FILE)
+            self._log_json(child, ended.detail(trial), DETAIL_FILE)
             self._log_samples(child, ended.samples_of(trial))
             self._untag(child, "cause")
         else:
@@ -124,6 +125,9 @@ class Record:
     def hashes(self) -> dict[str, str]:
         """Return the hash of what is recorded of each trial, by its key."""
         return {key: child.tags.get("record_hash", "") for key, child in self.children.items()}
+
+    def _log_json(self, run: Recorded, content: Mapping[str, Any], name: str) -> None:
+        self.client.log_text(run.run_id, json_files.dumps(content, indent=1).decode(), name)
 
     def _log_samples(self, child: Recorded, content: bytes | None) -> None:
         if content is None:
@@ -257,7 +261,7 @@ class Record:
         capture_hash = key_of({"environment": environment, "diff": diff})
         if self.parent.tags.get("capture_hash") == capture_hash:
             return
-        self.client.log_dict(self.parent.run_id, environment, "environment.json")
+        self._log_json(self.parent, environment, "environment.json")
         if diff:
             self.client.log_text(self.parent.run_id, diff, "git.diff")
         self._tag(self.parent, {"capture_hash": capture_hash})

@@ -6,6 +6,7 @@ gives first what was under way; then it suggests what a search that was never in
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -154,12 +155,19 @@ class SearchSource:
             ConfigError: It is none that a search wrote, or the sampler is another.
         """
         try:
+            if number == 1:
+                self._check_facts(event)
             self._do_again(event)
         except ConfigError:
             raise
         except UNLIKE_AN_EVENT as error:
             fault = f"is no such event ({type(error).__name__}: {first_line(error)})"
             raise damaged(self._log.path, number, fault) from error
+
+    def _check_facts(self, event: Mapping[str, Any]) -> None:
+        facts = json.loads(json.dumps(self.search.describe(self.plan)))  # a tuple becomes a list
+        if any(event[name] != value for name, value in facts.items()):
+            raise ValueError("it begins another search")
 
     def _do_again(self, event: Mapping[str, Any]) -> None:
         """Bring back what an event did."""

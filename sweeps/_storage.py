@@ -10,7 +10,6 @@ manifest or of a search's log wins. Drive one sweep of a store at a time.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sweeps._store import first_line
+from trainable import json_files
 from trainable.config import ConfigError
 from trainable.redaction import HIDDEN, UNQUOTED, is_unclear, redact_uri
 from trainable.remote_folder import MODEL, OUTCOMES, Stamp, Store, is_uri, local_folder, stamp_of
@@ -139,14 +139,21 @@ class Mirror:
         return file in self._wanted or (folder in OURS and "/" not in file)
 
     def _read_index(self) -> None:
-        with suppress(FileNotFoundError):
-            known = json.loads((self.folder / INDEX).read_bytes())
-            for name, (size, time, size_here, time_here) in known.items():
-                self._there[name], self._here[name] = (size, time), (size_here, time_here)
+        try:
+            known = json_files.loads((self.folder / INDEX).read_bytes())["files"]
+        except FileNotFoundError:
+            return
+        except json_files.ChecksumError as error:
+            raise ConfigError(
+                f"{self.folder / INDEX} must be what a sweep wrote, but {error}; move its folder "
+                "away, and the same command fetches all of it from the store"
+            ) from error
+        for name, (size, time, size_here, time_here) in known.items():
+            self._there[name], self._here[name] = (size, time), (size_here, time_here)
 
     def _write_index(self) -> None:
         known = {name: [*stamp, *self._here[name]] for name, stamp in self._there.items()}
-        write_atomically(self.folder / INDEX, json.dumps(known).encode())
+        write_atomically(self.folder / INDEX, json_files.dumps({"files": known}))
 
 
 def open_storage(storage: str, *, with_samples: bool = True) -> tuple[Path, Mirror | None]:
@@ -173,6 +180,8 @@ def open_storage(storage: str, *, with_samples: bool = True) -> tuple[Path, Mirr
         store.try_out()
         mirror = Mirror(storage, store, folder, with_samples=with_samples)
         mirror.update()
+    except ConfigError:
+        raise
     except (OSError, ValueError, ImportError, NotImplementedError) as error:
         raise ConfigError(
             "--storage must be a folder or an object store that pyarrow knows and that can be "

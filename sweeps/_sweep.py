@@ -16,6 +16,7 @@ import torch
 from rich.console import Console, RenderableType
 
 from sweeps._conclusion import Conclusion, draw, look_at
+from sweeps._ended import check_ended
 from sweeps._estimate import describe
 from sweeps._manifest import changes
 from sweeps._nodes import differences
@@ -102,6 +103,7 @@ def _answer(question: Question, options: argparse.Namespace, console: Console) -
     try:
         plan = _plan(question, options)
         source = _source(question, plan, options)
+        check_ended(plan)
         changed = changes(plan, plan.storage)
         check_resources(_resources(options))
     except (ConfigError, ExecutorError) as error:

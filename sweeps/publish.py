@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps._cli import tracking_uri
+from sweeps._ended import check_ended
 from sweeps._manifest import FOLDER, manifests, plan_of
 from sweeps._mlflow import Record
 from sweeps._plan import Plan
@@ -32,10 +33,14 @@ def main() -> int:
     failed = 0
     try:
         storage, mirror = open_storage(options.storage)
+        sweeps = []
         for manifest in _chosen(manifests(storage), storage, options.sweep):
             plan = plan_of(manifest, storage)
             plan.mirror = mirror
-            failed += not _publish(manifest, plan, options.tracking_uri or _store_of(manifest))
+            check_ended(plan)
+            sweeps.append((manifest, plan, options.tracking_uri or _store_of(manifest)))
+        for sweep in sweeps:  # of all of them, or of none
+            failed += not _publish(*sweep)
     except ConfigError as error:
         refuse(str(error))
     except KeyboardInterrupt:

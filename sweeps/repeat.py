@@ -11,7 +11,6 @@ kind of CPU, device or torch prove no other training: the exit code is 1, and th
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -27,7 +26,7 @@ from sweeps._mlflow import DETAIL_FILE
 from sweeps._plan import Trial
 from sweeps._recorded import RecordedTrial, read_trial
 from sweeps._store import first_line, store_errors
-from trainable import datasets, weights
+from trainable import datasets, json_files, weights
 from trainable.command_line import (
     INTERRUPTED,
     OK,
@@ -105,7 +104,7 @@ def _recorded(trial: RecordedTrial) -> dict[str, float]:
         ConfigError: The store stopped answering, or does not give its artifacts.
     """
     run_id = trial.run.info.run_id
-    faults: tuple[type[Exception], ...] = (*store_errors(), ValueError)  # no JSON
+    faults: tuple[type[Exception], ...] = (*store_errors(), json_files.ChecksumError)
     try:
         points = [
             point
@@ -114,7 +113,7 @@ def _recorded(trial: RecordedTrial) -> dict[str, float]:
         ]
         with TemporaryDirectory() as folder:
             path = trial.client.download_artifacts(run_id, DETAIL_FILE, folder)
-            detail = json.loads(Path(path).read_bytes())
+            detail = json_files.loads(Path(path).read_bytes(), name=DETAIL_FILE)
     except faults as error:
         raise ConfigError(
             f"the record must give all that it holds of {run_id}, but {first_line(error)}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from record_helpers import plan_of
+from sealing import sealed
 from small import SMALL, small_config
 
 from sweeps import _sweep
@@ -64,7 +66,7 @@ def test_a_damaged_run_folder_is_refused_by_its_name(
     plan = plan_of(tmp_path / "runs", [base], base=base, data=datasets.inspect(base))
     path = plan.storage / plan.runs[0].spec.training_key / name
     path.parent.mkdir(parents=True)
-    path.write_text('{"val": {}}')
+    path.write_bytes(sealed(json.dumps({"val": {}, "training_key": path.parent.name})))
     with pytest.raises(SystemExit) as ended:
         answer(question([{}]), options(tmp_path))
     assert ended.value.code == 2

@@ -19,8 +19,8 @@ FORBIDDEN = {
     "sweeps": {"analysis"},
     "analysis": {"torch", "ray", "trainable", "sweeps"},
 }
-# The one thing that all three packages must do alike; it needs the standard library alone.
-COMMON = "trainable.redaction."
+# What all three packages must do alike; it needs the standard library alone.
+COMMON = ("trainable.json_files.", "trainable.redaction.")
 ALLOWED = {"trainable/ray_trainable.py": {"ray"}, "trainable/object_store.py": {"pyarrow"}}
 
 
@@ -61,6 +61,13 @@ def test_a_file_imports_only_what_its_package_may(name: str) -> None:
     imported = {dotted.partition(".")[0] for dotted in others}
     forbidden = FORBIDDEN[name.partition("/")[0]] - ALLOWED.get(name, set())
     assert imported & forbidden == set()
+
+
+@pytest.mark.parametrize("name", COMMON)
+def test_what_is_common_to_all_needs_nothing_but_python(name: str) -> None:
+    path = ROOT / f"{name.strip('.').replace('.', '/')}.py"
+    found = {dotted.partition(".")[0] for dotted in imports_of(path)}
+    assert found <= set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("package", OURS)

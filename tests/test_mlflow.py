@@ -342,10 +342,10 @@ WRITES = (
     "create_run",  # the parent
     "log_batch",  # its params
     "set_tag",  # its trials_total
-    "log_dict",  # its environment
+    "log_text",  # its environment
     "set_tag",  # its capture_hash
     "create_run",  # the child
-    "log_dict",
+    "log_text",
     "log_batch",  # its metrics, params and tags
     "set_terminated",
     "set_tag",  # its record_hash

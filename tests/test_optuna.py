@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from record_helpers import BASE, finish
+from sealing import write_log
 from search_helpers import (
     AXES,
     KilledError,
@@ -195,9 +196,21 @@ def test_the_log_drops_a_line_that_a_kill_tore_and_refuses_damage(tmp_path: Path
     torn.append({"event": "next"})
     torn.close()
     assert [event["event"] for event in EventLog(path).events] == [0, 1, "next"]
-    path.write_text('{"event": 0}\n{"ev\n{"event": 2}\n')
-    with pytest.raises(ConfigError, match=r"line 2 of .*log.jsonl must be .* is not JSON"):
-        EventLog(path)
+    whole = path.read_text()
+    lines = whole.splitlines(keepends=True)
+    for number, damage in {
+        2: [lines[0], lines[1][:4] + "\n", lines[2]],
+        1: [lines[0].replace("0", "3", 1), *lines[1:]],  # a digit
+        3: [*lines[:2], lines[2].replace(": ", ":  ", 1)],
+    }.items():
+        path.write_text("".join(damage))
+        with pytest.raises(ConfigError, match=rf"line {number} of .*log.jsonl must be what a"):
+            EventLog(path)
+    # Each of these lines is as it was written, but not where.
+    for number, damage in {2: [lines[0], lines[2]], 1: [lines[1], lines[0], lines[2]]}.items():
+        path.write_text("".join(damage))
+        with pytest.raises(ConfigError, match=rf"line {number} of .* was changed after it was"):
+            EventLog(path)
 
 
 def test_a_search_has_one_driver(tmp_path: Path) -> None:
@@ -452,15 +465,26 @@ def test_a_line_that_no_search_wrote_is_refused_with_its_place(
     search = search_of(asks=1)
     leave(searched(tmp_path, search))
     (path,) = (tmp_path / "searches").iterdir()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = EventLog(path).events
     assert len(lines) == LINES
-    for entry in ({**lines[number - 1], **change}, {"event": lines[number - 1]["event"]}, [1]):
-        damaged = [*lines[: number - 1], entry, *lines[number:]]
-        path.write_text("".join(f"{json.dumps(line)}\n" for line in damaged))
+    for entry in ({**lines[number - 1], **change}, {"event": lines[number - 1]["event"]}, {}):
+        write_log(path, [*lines[: number - 1], entry, *lines[number:]])
         with pytest.raises(ConfigError) as refused:
             SearchSource(empty_plan(tmp_path), search)
         assert f"line {number} of {path} must be" in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("_nothing_stored")
+def test_the_log_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:
+    for search in (search_of(asks=1), search_of(asks=1, points=({"lambda_adv": 0.1},))):
+        leave(begin(tmp_path, search))
+    one, other = sorted((tmp_path / "searches").iterdir())
+    other.write_bytes(one.read_bytes())
+    searches = (search_of(asks=1), search_of(asks=1, points=({"lambda_adv": 0.1},)))
+    (refused,) = [search for search in searches if other.stem == search.name(empty_plan(tmp_path))]
+    with pytest.raises(ConfigError, match=f"line 1 of {other} .* begins another search"):
+        SearchSource(empty_plan(tmp_path), refused)
 
 
 @pytest.mark.usefixtures("_nothing_stored")

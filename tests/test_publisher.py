@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from record_helpers import BASE, fail, finish, grid, plan_of
+from sealing import sealed
 from test_mlflow import children_of, content_of, parent_of, publish, record_of, runs_of
 
 from sweeps import _capture, _manifest, _publisher
@@ -19,6 +20,7 @@ from sweeps._mlflow import Record
 from sweeps._plan import Plan
 from sweeps._publisher import Publisher
 from sweeps._store import first_line
+from trainable import json_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
@@ -145,7 +147,9 @@ def test_a_run_trained_again_to_the_same_numbers_changes_nothing(tmp_path: Path,
     folder = plan.storage / plan.trials[0].training_key
     for name in ("metrics", "result"):
         path = folder / f"{name}.json"
-        path.write_text(path.read_text().replace("17000", "17001"))
+        path.write_bytes(
+            sealed(json.dumps(json_files.loads(path.read_bytes())).replace("17000", "17001"))
+        )
     publish(plan_of(tmp_path / "runs", grid([0.01])), uri)
     assert record_of(uri) == before
 
@@ -164,7 +168,8 @@ def test_the_parent_holds_what_the_sweep_ran_on(
     parent = parent_of(uri)
     found = json.loads(file_of(parent, "environment.json", uri, tmp_path / "down"))
     assert found.keys() == {
-        *("python", "platform", "cpu", "cpus", "memory_gb", "gpus", "packages", "command")
+        "sha256",
+        *("python", "platform", "cpu", "cpus", "memory_gb", "gpus", "packages", "command"),
     }
     assert found["cpus"] >= 1
     assert found["memory_gb"] > 0
@@ -202,7 +207,7 @@ def flaky(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
 
     from mlflow import MlflowClient
 
-    for name in ("search_runs", "create_run", "log_batch", "set_tag", "log_dict"):
+    for name in ("search_runs", "create_run", "log_batch", "set_tag", "log_text"):
         monkeypatch.setattr(MlflowClient, name, wrapped(getattr(MlflowClient, name)))
     monkeypatch.setattr(_publisher, "PAUSE_S", 0.3)
     monkeypatch.setattr(_publisher, "POLL_S", 0.05)

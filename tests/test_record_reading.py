@@ -1,7 +1,6 @@
 """Reading the record: its schema, and what lies in artifacts."""
 
 import io
-import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -23,6 +22,7 @@ from analysis import (
     load_trials,
 )
 from analysis._record import COLUMNS, METRICS
+from trainable import json_files
 
 HISTORY = [
     {"iteration": 10, "time": 1.0, "train/loss_mce": 0.5, "train/d_real": 0.75},
@@ -189,15 +189,37 @@ def test_masks_that_are_none_are_refused_in_one_line(
     assert "\n" not in str(raised.value)
 
 
+def detail_of(trials: pd.DataFrame, **content: Any) -> bytes:
+    return json_files.dumps({"trial_key": trials["trial_key"][0], **content})
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"history": 3}', b"[" * 100_000])
 def test_details_that_are_none_are_refused(
     content: bytes, trials: pd.DataFrame, tmp_path: Path
 ) -> None:
     with pytest.raises(RecordError, match=r"result\.json of run"):
         load_details(place(trials, tmp_path, "result.json", content))
+    with pytest.raises(RecordError, match=r"history in result\.json of run"):
+        load_details(place(trials, tmp_path, "result.json", detail_of(trials, history=3)))
+
+
+def test_details_with_a_changed_digit_or_of_another_trial_are_refused(
+    trials: pd.DataFrame, tmp_path: Path
+) -> None:
+    whole = detail_of(trials, **{"val/iou": [0.2644]})
+    assert load_details(place(trials, tmp_path, "result.json", whole))
+    changed = whole.replace(b"0.2644", b"0.2674")
+    with pytest.raises(
+        RecordError, match=r"result\.json of run .* was changed after it was"
+    ) as one:
+        load_details(place(trials, tmp_path, "result.json", changed))
+    assert "\n" not in str(one.value)
+    other = json_files.dumps({"trial_key": "another"})
+    with pytest.raises(RecordError, match=r"must be of trial .*, but is of another"):
+        load_details(place(trials, tmp_path, "result.json", other))
 
 
 def test_no_iteration_in_a_history_is_refused(trials: pd.DataFrame, tmp_path: Path) -> None:
-    content = json.dumps({"history": [{"val/miou": 0.5}]}).encode()
+    content = detail_of(trials, history=[{"val/miou": 0.5}])
     with pytest.raises(RecordError, match="iteration"):
         load_curves(place(trials, tmp_path, "result.json", content))

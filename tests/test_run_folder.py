@@ -282,7 +282,7 @@ def test_a_write_that_fails_leaves_the_file_that_was_there(
         monkeypatch.setattr("os.fsync", _disk_full)
         with pytest.raises(OSError, match="no space"):
             folder.write("result", {"miou": 0.6})
-    assert folder.read("result") == {"miou": 0.5}
+    assert folder.read("result") == {"miou": 0.5, "training_key": "key"}
 
 
 def _disk_full(descriptor: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sealing
 import torch
 from rich.console import Console
 from small import SMALL, small_config, spec_of
@@ -111,12 +112,14 @@ def one_line(stderr: str) -> str:
 
 
 def change(path: Path, *keys: str | int, value: Any) -> None:
-    """Set one value of a JSON file."""
-    content = inner = json.loads(path.read_text())
-    for key in keys[:-1]:
-        inner = inner[key]
-    inner[keys[-1]] = value
-    path.write_text(json.dumps(content))
+    """Set one value of a JSON file, whose checksum holds all the same."""
+
+    def edit(inner: Any) -> None:
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+
+    sealing.change(path, edit)
 
 
 # Training
@@ -531,7 +534,8 @@ def test_the_readouts_of_the_result_are_repeated_not_those_of_a_later_attempt(
 
 
 def test_a_key_in_a_file_decides_no_path(run: Run, copy: Path, tmp_path: Path) -> None:
-    change(copy / "config.json", "training_key", value=str(tmp_path / "elsewhere"))
+    for name in ("config.json", "result.json"):
+        change(copy / name, "training_key", value=str(tmp_path / "elsewhere"))
     assert run(f"--run-folder {copy}")[0] == 0
     assert not (tmp_path / "elsewhere").exists()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis._record import EXPERIMENT
+from trainable import json_files
 
 Point = tuple[float, int]  # lambda_adv and seed
 
@@ -77,7 +78,8 @@ def write_sweep(
             client.log_metric(run, "val/miou", RAW[value][seed])
             client.log_metric(run, "swa/miou", RAW[value][seed] + SWA_GAIN[seed])
         if (value, seed) in (details or {}):
-            client.log_dict(run, (details or {})[value, seed], "result.json")
+            detail = (details or {})[value, seed] | {"trial_key": own["trial_key"]}
+            client.log_text(run, json_files.dumps(detail).decode(), "result.json")
         client.set_terminated(run, state)
         runs.setdefault((value, seed), run)
     return runs

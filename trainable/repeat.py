@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
+from trainable import json_files
 from trainable.config import ConfigError, TrialConfig
 from trainable.config_files import config_from
 from trainable.identity import RunSpec
 from trainable.machine import CPU
 from trainable.progress import train_to_end
-from trainable.run_folder import RunFolder
 from trainable.training_run import TrainingRun
 
 # What digits follow from, in words, and a difference of it in few.
@@ -120,17 +120,21 @@ def doubts(was: Mapping[str, Any], now: Mapping[str, Any], config: TrialConfig) 
 
 
 def read_run(folder: Path) -> PastRun:
-    """Return what a run folder holds.
+    """Return what a run folder holds, which may be a copy of another name.
 
     Raises:
         ConfigError: It holds no result, or its files are not those of this version.
     """
-    files = RunFolder(folder.parent, folder.name)
     try:
-        config, result = files.read("config"), files.read("result")
-        if config is None or result is None:
-            missing = "config" if config is None else "result"
-            raise FileNotFoundError(f"{missing}.json is missing")
+        config, result = (
+            json_files.loads((folder / name).read_bytes(), name=name)
+            for name in ("config.json", "result.json")
+        )
+        if config["training_key"] != result["training_key"]:
+            raise ValueError(
+                f"config.json is of run {config['training_key']} and result.json of "
+                f"{result['training_key']}"
+            )
         primitives = {field.name: config[field.name] for field in dataclasses.fields(RunSpec)}
         # A later attempt that never ended may have asked for others.
         primitives["readouts"] = [one["readout"] for one in result["readouts"].values()]
@@ -140,6 +144,8 @@ def read_run(folder: Path) -> PastRun:
             setting={"code_version": result["code_version"], **result["setting"]},
             result=result,
         )
+    except FileNotFoundError as error:
+        raise _refused(folder, f"{Path(error.filename).name} is missing") from error
     except KeyError as error:
         raise _refused(folder, f"there is no {error}") from error
     except (OSError, TypeError, ValueError) as error:

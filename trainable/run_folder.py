@@ -14,14 +14,14 @@
         failure.json           why the run ended without numbers, if it diverged, and as above
         lock                   held by the one process that writes here
 
-A reader sees each file whole or not at all.
+A reader sees each file whole or not at all, and as it was written: each `.json` ends with its
+checksum and says whose it is.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import pickle
 import struct
@@ -33,6 +33,8 @@ from types import TracebackType
 from typing import IO, Any, Self, cast
 
 import torch
+
+from trainable import json_files
 
 CRASH_LOG = "error.txt"
 KEPT_CHECKPOINTS = 2
@@ -109,17 +111,23 @@ class RunFolder:
             self._lock = None
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Return the content of `<name>.json`, or None where there is none."""
+        """Return the content of `<name>.json`, or None where there is none.
+
+        Raises:
+            ChecksumError: It is not as it was written, or another run's.
+        """
         try:
-            content: dict[str, Any] = json.loads((self.path / f"{name}.json").read_bytes())
+            content = json_files.loads((self.path / f"{name}.json").read_bytes())
         except FileNotFoundError:
             return None
+        if content.get("training_key") != self.path.name:
+            raise json_files.ChecksumError(f"it is of run {content.get('training_key')}")
         return content
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
         """Write `<name>.json` atomically."""
-        text = json.dumps(content, indent=1, allow_nan=False)
-        write_atomically(self.path / f"{name}.json", text.encode())
+        text = json_files.dumps({**content, "training_key": self.path.name}, indent=1)
+        write_atomically(self.path / f"{name}.json", text)
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Save a state of tensors and primitives under its `iteration`, and drop older ones."""
