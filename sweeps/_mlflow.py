@@ -103,11 +103,9 @@ class Record:
     def _publish_trial(self, trial: Trial, ended: Ended) -> None:
         tags = dict(ended.setting) | self.plan.tags.get(trial.trial_key, {})
         record_hash = ended.record_hash(trial, tags)
-        child = self.children.get(trial.trial_key)
-        if child is not None and child.tags.get("record_hash") == record_hash:
+        child = self.children.get(trial.trial_key) or self._create_trial(trial, ended.began)
+        if child.tags.get("record_hash") == record_hash:
             return
-        if child is None:
-            child = self._create_trial(trial, ended.began)
         points = list(ended.curves)
         if ended.kind == "result":
             points += ended.final(trial)
@@ -267,20 +265,35 @@ class Record:
         self._tag(self.parent, {"capture_hash": capture_hash})
 
     def _create_trial(self, trial: Trial, start_time: int | None) -> Recorded:
-        run = self.client.create_run(
-            self.experiment_id,
-            start_time=start_time,
-            run_name=in_words(trial.config, (*self.plan.axes, "seed")),
-            tags=self._common_tags()
-            | {
-                "kind": "trial",
-                "mlflow.parentRunId": self.parent.run_id,
-                "training_key": trial.training_key,
-                "trial_key": trial.trial_key,
-            },
+        """Return a new run for a trial, or that of a driver that shares the record alone.
+
+        It is looked for again once the new one is there: where two are created at once, at least
+        one driver sees both and keeps the first.
+        """
+        child = self._find_trial(trial)
+        if child is None:
+            self.client.create_run(
+                self.experiment_id,
+                start_time=start_time,
+                run_name=in_words(trial.config, (*self.plan.axes, "seed")),
+                tags=self._common_tags()
+                | {
+                    "kind": "trial",
+                    "mlflow.parentRunId": self.parent.run_id,
+                    "training_key": trial.training_key,
+                    "trial_key": trial.trial_key,
+                },
+            )
+            child = self._find_trial(trial)
+            assert child is not None
+        self.children[trial.trial_key] = child
+        return child
+
+    def _find_trial(self, trial: Trial) -> Recorded | None:
+        found = self._search(
+            f"tags.sweep_key = '{self.plan.sweep_key}' and tags.trial_key = '{trial.trial_key}'"
         )
-        self.children[trial.trial_key] = Recorded.of(run)
-        return self.children[trial.trial_key]
+        return self._only(found) if found else None
 
     def _common_tags(self) -> dict[str, str]:
         return {

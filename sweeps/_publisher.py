@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from sweeps import _manifest
 from sweeps._best import best_point
+from sweeps._driver_lock import only_writer
 from sweeps._mlflow import Record, Recorded
 from sweeps._plan import Plan, PlannedRun, Trial
 from sweeps._store import first_line, store_errors
@@ -109,13 +110,14 @@ class Publisher:
 
     def _try(self, manifest: Mapping[str, Any], *, ended: bool) -> None:
         try:
-            if self._record is None:
-                self._record = Record(self.plan, self.tracking_uri, manifest)
-            for key in list(self._left):
-                self._record.publish(*self._left[key])
-                del self._left[key]
-            if ended:
-                conclude(self._record, self.tracking_uri, self.warn, with_model=self.with_model)
+            with only_writer(self.tracking_uri, self.plan.sweep_key):
+                if self._record is None:
+                    self._record = Record(self.plan, self.tracking_uri, manifest)
+                for key in list(self._left):
+                    self._record.publish(*self._left[key])
+                    del self._left[key]
+                if ended:
+                    conclude(self._record, self.tracking_uri, self.warn, with_model=self.with_model)
             self.reachable = True
         except store_errors() as error:
             self._record = None  # what reached the store is looked up anew

@@ -16,6 +16,8 @@ from sweeps._searcher import Traffic
 from trainable.identity import code_version, version_on_disk
 from trainable.outcome import summary
 
+WAIT_SAID_AFTER_S = 5.0  # that a run waits for another process; a shorter wait is a killed one's
+WAIT_SAID_EVERY_S = 60.0
 REFUSAL = "workers' refusal to train what other code has planned"
 
 
@@ -53,6 +55,7 @@ class Report(tune.Callback):
         self._heard: dict[str, tuple[Any, float]] = {}  # trial and time of its last sign of life
         self._hung: set[str] = set()
         self._busy_s: dict[str, float] = {}
+        self._wait_said_at: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles its callbacks for a restore that is never asked for."""
@@ -78,6 +81,16 @@ class Report(tune.Callback):
         self.execution.gpu_s += result["busy_s"] * self.gpus
         self.execution.rss_gb = max(self.execution.rss_gb, result["rss_gb"])
         self.screen.progressed(key, result["run_iteration"], result["val/miou"])
+        self._say_wait(key, result.get("waits"))
+
+    def _say_wait(self, key: str, waits: str | None) -> None:
+        """Say now and again what a run waits for: another sweep trains it, or a stopped process."""
+        now = time.monotonic()
+        if waits is None:
+            self._wait_said_at.pop(key, None)
+        elif now >= self._wait_said_at.setdefault(key, now + WAIT_SAID_AFTER_S):
+            self.screen.note(f"{self.screen.running[key].label} waits: {waits}")
+            self._wait_said_at[key] = now + WAIT_SAID_EVERY_S
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Show and pass on what the run folder holds; Tune's own word for the end is not asked."""
@@ -155,6 +168,7 @@ class Report(tune.Callback):
         """Drop what is kept of a run under way and return the seconds that it was busy."""
         self._heard.pop(key, None)
         self._hung.discard(key)
+        self._wait_said_at.pop(key, None)
         return self._busy_s.pop(key, 0.0)
 
 

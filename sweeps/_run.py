@@ -13,7 +13,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -226,7 +226,7 @@ def _fit(
     from sweeps._searcher import SourceScheduler, SourceSearcher
 
     searcher = SourceSearcher(traffic, most=RUNS_OF_A_SLOT * slots.count)
-    scratch = plan.storage / ".tune"
+    scratch = plan.storage / ".tune" / plan.sweep_key  # another sweep may be under way beside it
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
         param_space={
@@ -257,6 +257,8 @@ def _fit(
         tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        with suppress(OSError):  # another sweep's is in it
+            scratch.parent.rmdir()
     return searcher.more
 
 

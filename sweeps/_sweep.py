@@ -16,6 +16,7 @@ import torch
 from rich.console import Console, RenderableType
 
 from sweeps._conclusion import Conclusion, draw, look_at
+from sweeps._driver_lock import check_no_driver, only_driver
 from sweeps._ended import check_ended
 from sweeps._estimate import describe
 from sweeps._manifest import changes
@@ -226,6 +227,7 @@ def _train(plan: Plan, source: Source, options: argparse.Namespace, console: Con
     limited = Limited(source, plan, options.max_trials or MANY)
     execution, slots = Execution(), None
     try:
+        check_no_driver(plan.storage, plan.name, plan.sweep_key)
         with ExitStack() as stack:
             if not limited.exhausted:
                 wanted = len(pending) if isinstance(source, Listed) else MANY
@@ -235,6 +237,7 @@ def _train(plan: Plan, source: Source, options: argparse.Namespace, console: Con
                 slots = stack.enter_context(ready)
                 _say_all(console, differences(slots.nodes))
             _make(plan.storage)
+            stack.enter_context(only_driver(plan.storage, plan.name, plan.sweep_key))
             if plan.mirror is not None:
                 stack.enter_context(plan.mirror.kept_in_step(partial(_say, console)))
             if isinstance(source, AbstractContextManager):

@@ -3,18 +3,22 @@
     python -m sweeps.publish [--storage DIR] [--tracking-uri URI] [--sweep NAME|KEY ...]
 
 For sweeps whose MLflow server was away when they ended. Publishing what is recorded changes
-nothing. A sweep that is under way elsewhere is shown as partial until it ends.
+nothing. A sweep whose driver is at work is refused, with all that are named beside it: the driver
+publishes it itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from sweeps._cli import tracking_uri
+from sweeps._driver_lock import only_driver, only_writer
 from sweeps._ended import check_ended
 from sweeps._manifest import FOLDER, manifests, plan_of
 from sweeps._mlflow import Record
@@ -33,20 +37,36 @@ def main() -> int:
     failed = 0
     try:
         storage, mirror = open_storage(options.storage)
-        sweeps = []
-        for manifest in _chosen(manifests(storage), storage, options.sweep):
-            plan = plan_of(manifest, storage)
-            plan.mirror = mirror
-            check_ended(plan)
-            sweeps.append((manifest, plan, options.tracking_uri or _store_of(manifest)))
-        for sweep in sweeps:  # of all of them, or of none
-            failed += not _publish(*sweep)
+        with ExitStack() as stack:
+            sweeps = []
+            for manifest in _driven(stack, storage, options.sweep):
+                plan = plan_of(manifest, storage)
+                plan.mirror = mirror
+                check_ended(plan)
+                sweeps.append((manifest, plan, options.tracking_uri or _store_of(manifest)))
+            for sweep in sweeps:  # of all of them, or of none
+                failed += not _publish(*sweep)
     except ConfigError as error:
         refuse(str(error))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
         return INTERRUPTED
     return SOME_FAILED if failed else OK
+
+
+def _driven(stack: ExitStack, storage: Path, asked: list[str] | None) -> list[dict[str, Any]]:
+    """Become the one driver of the sweeps asked for, and return their manifests.
+
+    Raises:
+        ConfigError: Another process drives one of them, or as `_chosen`.
+    """
+    chosen = _chosen(manifests(storage), storage, asked)
+    if os.access(storage / FOLDER, os.W_OK):  # else no driver of ours can be at work there
+        for one in chosen:
+            stack.enter_context(only_driver(storage, one["name"], one["sweep_key"]))
+    keys = [one["sweep_key"] for one in chosen]
+    # Read again: a driver may have ended since.
+    return [one for one in manifests(storage) if one["sweep_key"] in keys]
 
 
 def _chosen(
@@ -91,11 +111,12 @@ def _publish(manifest: Mapping[str, Any], plan: Plan, uri: str) -> bool:
     """Bring a sweep's record up to date, say so, and return whether the store took it."""
     named = f"{plan.name} {plan.sweep_key}"
     try:
-        record = Record(plan, uri, manifest)
-        before = record.hashes()
-        for run in plan.runs:
-            record.publish(run)
-        conclude(record, uri, _warn)
+        with only_writer(uri, plan.sweep_key):
+            record = Record(plan, uri, manifest)
+            before = record.hashes()
+            for run in plan.runs:
+                record.publish(run)
+            conclude(record, uri, _warn)
     except store_errors() as error:
         _warn(f"error: {named} is not in {redact_uri(uri)}: {first_line(error, uri)}; try again")
         return False

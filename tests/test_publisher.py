@@ -284,14 +284,16 @@ def test_of_runs_that_stand_twice_one_is_kept(tmp_path: Path, uri: str) -> None:
     plan = plan_of(tmp_path / "runs", grid([0.01]))
     finish(plan, plan.runs[0])
     first = opened(plan, uri)
-    second = opened(plan, uri)
-    second.client.delete_tag(second.parent.run_id, "sweep_key")  # as if not there yet
-    other = opened(plan, uri)
-    first.client.set_tag(second.parent.run_id, "sweep_key", plan.sweep_key)
-    for record in (first, other):
-        record.publish(plan.runs[0])
+    first.publish(plan.runs[0])
+    (child,) = first.children.values()
+    ours = (first.parent.run_id, child.run_id)
+    for run_id in ours:
+        first.client.delete_tag(run_id, "sweep_key")  # as if not there yet
+    opened(plan, uri).publish(plan.runs[0])
+    for run_id in ours:
+        first.client.set_tag(run_id, "sweep_key", plan.sweep_key)
     assert len(runs_of(uri)) == 4
     publish(plan, uri)
     active = [run for run in runs_of(uri) if run.info.lifecycle_stage == "active"]
-    parent, child = sorted(active, key=lambda run: str(run.data.tags["kind"]))
-    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    parent, trial = sorted(active, key=lambda run: str(run.data.tags["kind"]))
+    assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id

@@ -183,6 +183,20 @@ def test_a_worker_that_is_killed_is_replaced_and_the_numbers_stay(
     assert results(tmp_path) == long_uninterrupted["results"]
 
 
+def test_of_two_drivers_of_a_sweep_the_second_is_refused_by_the_first_ones_pid(
+    tmp_path: Path, long_uninterrupted: dict[str, Any]
+) -> None:
+    driver = start_and_wait_for_a_checkpoint(tmp_path)
+    second = sweep(tmp_path, "--no-figures", settings=LONG)
+    assert driver.poll() is None
+    assert second.returncode == 2
+    assert f"must have one driver, but another process (PID {driver.pid} on" in second.stderr
+    assert second.stderr.count("\n") == 1
+    assert driver.wait(DEADLINE_S) == 0, (tmp_path / "stderr").read_text()
+    assert results(tmp_path) == long_uninterrupted["results"]
+    assert finished_trials(tmp_path).keys() == long_uninterrupted["record"].keys()
+
+
 def test_an_interrupt_exits_with_130_and_the_command_that_goes_on(tmp_path: Path) -> None:
     driver = start_and_wait_for_a_checkpoint(tmp_path)
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does

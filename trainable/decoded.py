@@ -16,9 +16,9 @@ kept size and time goes unseen until the folder is deleted, which may be done at
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -35,6 +35,7 @@ from torch import Tensor
 from trainable.config import ConfigError, TrialConfig
 from trainable.files import Decoded, FileTree, Sample, check_counts, decode
 from trainable.images import UndecodableError
+from trainable.locks import FileLock
 from trainable.losses import VOID
 from trainable.parallel import in_order
 from trainable.run_folder import write_atomically
@@ -234,6 +235,5 @@ def _record(folder: Path, signature: str) -> Path:
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a cache folder, made if need be; a process that ends gives it back."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder / "lock", math.inf):
         yield

@@ -20,7 +20,7 @@ from ray import tune
 from trainable.identity import OtherCodeError, RunSpec
 from trainable.object_store import ObjectStore
 from trainable.remote_folder import RemoteFolder, is_uri, local_folder
-from trainable.run_folder import CRASH_LOG, write_atomically
+from trainable.run_folder import CRASH_LOG, RunFolderLockedError, write_atomically
 from trainable.trainer import NonFiniteLossError
 from trainable.training_run import TrainingRun
 
@@ -63,7 +63,8 @@ class SegmentationTrainable(tune.Trainable):
 
         A diverged run is an outcome, not a fault: it is recorded and not tried again. One that
         CUDA has no memory for is left as it is: the driver tries it again with more room. One that
-        other code has planned is left as it is, too: the driver says so.
+        other code has planned is left as it is, too: the driver says so. One that another process
+        trains is waited for, a second at a time, so that the driver hears of it.
         """
         started = time.perf_counter()
         ended: dict[str, Any] = {}
@@ -79,6 +80,8 @@ class SegmentationTrainable(tune.Trainable):
             assert self._run is not None
             self._run.fail(str(error))
             self._whole, ended["done"] = False, True
+        except RunFolderLockedError as error:
+            return self._progress() | {"waits": str(error), "busy_s": 0.0, "rss_gb": _peak_rss_gb()}
         except torch.OutOfMemoryError as error:
             self._whole = False
             ended |= {"done": True, "out_of_memory": str(error)}
@@ -109,8 +112,10 @@ class SegmentationTrainable(tune.Trainable):
             if self._uri is not None:
                 store, key = ObjectStore(self._uri), self._spec.training_key
                 self._remote = RemoteFolder(store, self._run_storage, key)
-                self._remote.fetch()
-            self._run = TrainingRun(self._spec, self._run_storage)
+                self._remote.fetch(wait_s=REPORT_S)
+            # Who waited for a copy once fetched might find it cleared.
+            wait_s = REPORT_S if self._remote is None else 0.0
+            self._run = TrainingRun(self._spec, self._run_storage, wait_s=wait_s)
         return self._run
 
     def _push(self) -> None:
@@ -123,7 +128,7 @@ class SegmentationTrainable(tune.Trainable):
         They are in the run folder, too, before anyone decides by them that it is to stop.
         """
         run = self._run
-        if run is None:  # there was no memory to open it, or the code is another
+        if run is None:  # another process has it, there was no memory, or the code is another
             return {"run_iteration": 0, "val/miou": None, "validations": []}
         history = run.history
         rows, self._told = history[self._told :], len(history)

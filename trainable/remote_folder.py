@@ -63,13 +63,16 @@ class RemoteFolder:
         self.path = scratch / training_key
         self._sent: dict[str, Stamp] = {}
 
-    def fetch(self) -> None:
+    def fetch(self, *, wait_s: float | None = None) -> None:
         """Replace the copy by what the store holds, without the model of an earlier end.
+
+        Args:
+            wait_s: Seconds to wait for another process: see `RunFolder`.
 
         Raises:
             RunFolderLockedError: Another process of this node trains the run.
         """
-        with RunFolder(self.path.parent, self.path.name):
+        with RunFolder(self.path.parent, self.path.name, wait_s=wait_s):
             self.clear()
             for name in self.store.list(self.path.name):
                 path = self.path / name.partition("/")[2]

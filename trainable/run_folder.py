@@ -20,12 +20,10 @@ checksum and says whose it is.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import pickle
 import struct
-import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +33,7 @@ from typing import IO, Any, Self, cast
 import torch
 
 from trainable import json_files
+from trainable.locks import FileLock, LockHeldError
 
 CRASH_LOG = "error.txt"
 KEPT_CHECKPOINTS = 2
@@ -57,7 +56,7 @@ BROKEN = (
 
 
 class RunFolderLockedError(RuntimeError):
-    """Another process writes to the run folder."""
+    """Another process, which the message names, writes to the run folder."""
 
 
 class DamagedFileError(ValueError):
@@ -70,34 +69,30 @@ class RunFolder:
     Args:
         storage: Folder of all run folders.
         training_key: Name of this one.
+        wait_s: Seconds to wait for another writer, None for those that a killed one may take.
     """
 
-    def __init__(self, storage: Path, training_key: str) -> None:
+    def __init__(self, storage: Path, training_key: str, *, wait_s: float | None = None) -> None:
         self.path = storage / training_key
-        self._lock: int | None = None
+        self.wait_s = wait_s
+        self._lock: FileLock | None = None
 
     def __enter__(self) -> Self:
         """Take the lock, waiting for a writer that is about to end.
 
         Raises:
-            RunFolderLockedError: Another process still held it after LOCK_WAIT_S seconds.
+            RunFolderLockedError: Another process still held it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        deadline = time.monotonic() + LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(descriptor)
-                    raise RunFolderLockedError(
-                        f"{self.path} is being written by another process; wait for it or end it"
-                    ) from None
-                time.sleep(0.2)
-            else:
-                self._lock = descriptor
-                return self
+        wait_s = LOCK_WAIT_S if self.wait_s is None else self.wait_s
+        lock = FileLock(self.path / "lock", wait_s)
+        try:
+            self._lock = lock.__enter__()
+        except LockHeldError as error:
+            raise RunFolderLockedError(
+                f"{self.path} is being written by {error}; wait for it or end it"
+            ) from error
+        return self
 
     def __exit__(
         self,
@@ -107,7 +102,7 @@ class RunFolder:
     ) -> None:
         """Give the lock back."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.__exit__(kind, error, traceback)
             self._lock = None
 
     def read(self, name: str) -> dict[str, Any] | None:

@@ -52,6 +52,7 @@ class TrainingRun:
     Args:
         spec: What to train.
         storage: Folder of all run folders.
+        wait_s: Seconds to wait for another process that trains it: see `RunFolder`.
 
     Attributes:
         found: Whether the folder held the outcome when the lock was there, after another process
@@ -67,9 +68,9 @@ class TrainingRun:
     trainer: Trainer
     samples: Samples
 
-    def __init__(self, spec: RunSpec, storage: Path) -> None:
+    def __init__(self, spec: RunSpec, storage: Path, *, wait_s: float | None = None) -> None:
         spec.check_code()
-        self.folder = RunFolder(storage, spec.training_key)
+        self.folder = RunFolder(storage, spec.training_key, wait_s=wait_s)
         self._saved_at = -1
         self._validated: list[Validated] = []
         self._drawn: list[torch.Tensor] = []
