@@ -12,9 +12,9 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pytest
 from record_helpers import finish, grid, plan_of
@@ -88,30 +88,49 @@ def free_port() -> int:
     return port
 
 
-@contextmanager
-def postgres() -> Iterator[str]:
-    """Run a PostgreSQL of our own on a unix socket, and yield its URI.
+class Postgres:
+    """A PostgreSQL of our own on a unix socket, as a context manager.
 
     It refuses to run as root, so its folder is the user's that Debian's package makes for it.
     """
-    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    user = user if os.geteuid() == 0 else []
-    with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        if user:
-            shutil.chown(folder, "postgres", "postgres")
 
-        def run(program: str, *options: str) -> None:
-            command = [*user, str(POSTGRES / program), "-D", str(folder / "data"), *options]
-            subprocess.run(command, cwd="/", check=True, stdout=subprocess.DEVNULL)
+    def __init__(self) -> None:
+        user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        self._user = user if os.geteuid() == 0 else []
+        self._place = tempfile.TemporaryDirectory(
+            prefix="pg-", dir="/tmp", ignore_cleanup_errors=True
+        )
+        self._folder = Path(self._place.name)
+        self.uri = f"postgresql+psycopg2://sweeps@/postgres?host={self._folder}"
 
-        run("initdb", "-A", "trust", "-U", "sweeps", "--no-sync", "--no-locale", "-E", "UTF8")
-        settings = f"-k {folder} -c listen_addresses= -c fsync=off"
-        run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", settings, "start")
-        try:
-            yield f"postgresql+psycopg2://sweeps@/postgres?host={folder}"
-        finally:
-            run("pg_ctl", "-w", "-m", "immediate", "stop")
+    def __enter__(self) -> Self:
+        if self._user:
+            shutil.chown(self._folder, "postgres", "postgres")
+        self._run("initdb", "-A", "trust", "-U", "sweeps", "--no-sync", "--no-locale", "-E", "UTF8")
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._place:
+            self.kill()
+
+    def start(self) -> None:
+        settings = f"-k {self._folder} -c listen_addresses= -c fsync=off"
+        self._run("pg_ctl", "-w", "-l", str(self._folder / "log"), "-o", settings, "start")
+
+    def kill(self) -> None:
+        """End it without a word to its clients."""
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def _run(self, program: str, *options: str) -> None:
+        data = str(self._folder / "data")
+        command = [*self._user, str(POSTGRES / program), "-D", data, *options]
+        subprocess.run(command, cwd="/", check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -123,9 +142,9 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
         return
     if not POSTGRES.is_dir():
         pytest.skip("needs Debian's postgresql-15")
-    with postgres() as store:
+    with Postgres() as postgres:
         options = "--serve-artifacts", "--artifacts-destination", str(tmp_path / "artifacts")
-        yield from running(Server(store, tmp_path, *options))
+        yield from running(Server(postgres.uri, tmp_path, *options))
 
 
 def running(server: Server) -> Iterator[Server]:

@@ -36,6 +36,10 @@ class Bench:
         self.takes_s(question)
         return Sweep(question, self.folder / str(next(self._numbers)), *options, **settings)
 
+    def alone(self, question: Question, *options: str) -> Sweep:
+        """Return a sweep in a new folder that is compared with no other."""
+        return Sweep(question, self.folder / str(next(self._numbers)), *options)
+
     def takes_s(self, question: Question) -> float:
         """Return how long a question takes undisturbed, in seconds."""
         if question.script not in self._took_s:
@@ -54,7 +58,10 @@ class Bench:
 
     def end(self, name: str, sweep: Sweep, begun: float, *wrong: str) -> Verdict:
         """Run a sweep's command to its end, and return what became of it."""
-        code = sweep.finish()
+        return self.ended(name, sweep, begun, sweep.finish(), *wrong)
+
+    def ended(self, name: str, sweep: Sweep, begun: float, code: int, *wrong: str) -> Verdict:
+        """Return what became of a sweep whose command ended with this exit code."""
         if code != 0:
             wrong += (f"exit code {code}: {sweep.last_words()}",)
         return self.judge(name, sweep, begun, *wrong)

@@ -100,7 +100,7 @@ def _all_reached(bench: Bench, question: Question, points: list[Point]) -> Verdi
 
 
 def _killed_at(sweep: Sweep, point: Point) -> bool:
-    killed = sweep.killed(sweep.start(FAULTS_POINT=point.call))
+    killed = sweep.finish(FAULTS_POINT=point.call) == -signal.SIGKILL
     sweep.kills += killed
     return killed
 

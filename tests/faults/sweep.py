@@ -24,6 +24,10 @@ class NotReachedError(RuntimeError):
     """What a scenario waits for did not come."""
 
 
+class NotHereError(RuntimeError):
+    """This machine lacks what a scenario needs."""
+
+
 @dataclass(frozen=True)
 class Question:
     """A sweep that is asked: its script, and the options that make it small."""
@@ -60,7 +64,8 @@ class Sweep:
 
     Args:
         question: What is asked.
-        folder: Must not be there.
+        folder: Must not be there. Notes of what is said and done lie beside it, where no fault
+            fills the disk.
         options: Of every command.
         tracking_uri: Where the record is; None is the SQLite file of a person who says nothing.
         environment: Of every command, besides this process's.
@@ -76,6 +81,7 @@ class Sweep:
     ) -> None:
         self.question = question
         self.folder = folder
+        self.notes = folder.with_name(f"{folder.name}-notes")
         self.options = options
         self.tracking_uri = tracking_uri or f"sqlite:///{folder}/mlflow.db"
         if tracking_uri:
@@ -84,14 +90,13 @@ class Sweep:
         self.kills = 0
         self._starts = 0
         folder.mkdir(parents=True)
+        self.notes.mkdir()
 
     def start(self, *options: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start the command; what it says is kept in `said`."""
-        path = os.pathsep.join([str(INSIDE), str(ROOT), os.environ.get("PYTHONPATH", "")])
+        """Start the command; what it says is kept in the notes."""
         self._starts += 1
-        given = {"PYTHONPATH": path, "FAULTS_FOLDER": str(self.folder)}
-        given["FAULTS_START"] = str(self._starts)
-        with (self.folder / "said").open("ab") as said:
+        given = self.inside()
+        with (self.notes / "said").open("ab") as said:
             return subprocess.Popen(
                 self.question.command(*self.options, *options),
                 cwd=self.folder,
@@ -101,27 +106,31 @@ class Sweep:
                 start_new_session=True,
             )
 
-    def finish(self, *options: str) -> int:
+    def inside(self) -> dict[str, str]:
+        """Return the environment that brings `sitecustomize` into the processes of a sweep."""
+        path = os.pathsep.join([str(INSIDE), str(ROOT), os.environ.get("PYTHONPATH", "")])
+        given = {"PYTHONPATH": path, "FAULTS_FOLDER": str(self.notes)}
+        return given | {"FAULTS_START": str(self._starts)}
+
+    def finish(self, *options: str, **environment: str) -> int:
         """Run the command to its end, and return its exit code."""
-        driver = self.start(*options)
+        return self.wait(self.start(*options, **environment))
+
+    def wait(self, driver: subprocess.Popen[bytes]) -> int:
+        """Wait for the end of a command, and return its exit code.
+
+        Raises:
+            NotReachedError: It does not end; it was killed.
+        """
         try:
             return driver.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             kill_all(driver)
             raise NotReachedError(f"no end after {DEADLINE_S:g} s: {self.last_words()}") from None
 
-    def killed(self, driver: subprocess.Popen[bytes]) -> bool:
-        """Wait for a driver that is to be killed at a point, and return whether it was."""
-        try:
-            code = driver.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            kill_all(driver)
-            raise NotReachedError(f"no end after {DEADLINE_S:g} s: {self.last_words()}") from None
-        return code == -signal.SIGKILL
-
     def said(self) -> str:
         """Return all that the commands wrote to their terminals."""
-        return (self.folder / "said").read_text(errors="replace")
+        return (self.notes / "said").read_text(errors="replace")
 
     def last_words(self) -> str:
         """Return the last line of that."""
@@ -129,7 +138,7 @@ class Sweep:
 
     def trained(self) -> int:
         """Return how many iterations were done, those that a kill had done again twice."""
-        path = self.folder / "trained"
+        path = self.notes / "trained"
         return path.read_bytes().count(b"\n") if path.exists() else 0
 
 

@@ -176,7 +176,7 @@ def _record(client: MlflowClient) -> tuple[list[Any], list[Any]]:
 def _odd(sweep: Sweep, parents: list[Any], children: list[Any]) -> Iterator[str]:
     """Yield what must not be, whatever an undisturbed sweep did."""
     if "Traceback" in sweep.said():
-        yield f"a traceback: {sweep.folder / 'said'}"
+        yield f"a traceback: {sweep.notes / 'said'}"
     for run in (*parents, *children):
         began, ended = run.info.start_time, run.info.end_time
         if ended is not None and ended < began:
@@ -188,6 +188,9 @@ def _odd(sweep: Sweep, parents: list[Any], children: list[Any]) -> Iterator[str]
     for path in sweep.folder.rglob(".*.tmp"):
         yield f"{path.relative_to(sweep.folder)} is left behind"
     for path in sweep.folder.glob("runs/*/metrics.json"):
+        if (path.parent / "result.json").exists():
+            for left in path.parent.glob("checkpoint-*"):
+                yield f"{left.relative_to(sweep.folder)} is left behind"
         times = [row["time"] for row in json.loads(path.read_bytes())["history"]]
         if times != sorted(times):
             yield f"the history of {path.parent.name} goes back in time"

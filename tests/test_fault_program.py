@@ -1,0 +1,30 @@
+"""The short form of every scenario of the fault program: nothing lost, doubled or different."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from faults.__main__ import SCENARIOS
+from faults.bench import Bench
+from faults.sweep import NotHereError
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    folder: Path = tmp_path_factory.mktemp("faults")
+    return Bench(folder=folder, kills=4, seed=0, short=True)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_fault_loses_doubles_and_changes_nothing(scenario: str, bench: Bench) -> None:
+    try:
+        verdict = SCENARIOS[scenario](bench)
+    except NotHereError as error:
+        pytest.skip(str(error))
+    assert verdict.holds, verdict.in_words()
