@@ -13,7 +13,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,8 +23,10 @@ import torch
 from sweeps._cluster import ClusterError, check_answers, check_storage, room, training_nodes
 from sweeps._nodes import NodeFacts, ask_what_they_train_with
 from sweeps._plan import Plan, PlannedRun
+from sweeps._ray_folder import RayFolderError, end_processes, ray_folder
 from sweeps._screen import Execution, Screen
 from sweeps._source import Source
+from sweeps._store import first_line
 from trainable.identity import RunSpec
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ HANG_TIMEOUT_S = 1800.0  # far above the longest validation of one readout
 # Tune forgets no trial: an empty one costs 44 kB of the driver's memory, 11 kB where a Tuner is
 # given up after so many runs of each slot. At its end a slot idles for half a run, 1 % of these.
 RUNS_OF_A_SLOT = 50
+STARTS = 3  # of a Ray that takes longer than the 30 s it has, as on a busy machine
 MAX_RETRIES = 2  # of a run whose worker died; it goes on from its last good checkpoint
 # Ray reads these at import: no stock output, loggers, telemetry or events of tasks, which only a
 # dashboard shows; token authentication.
@@ -54,6 +57,10 @@ RAY_SETTINGS = {
 
 class ExecutorError(RuntimeError):
     """Ray cannot do what was asked: no cluster there, or too few resources."""
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +115,11 @@ def check_resources(resources: Resources) -> None:
 
 @contextmanager
 def ray_slots(
-    resources: Resources, wanted: int, storage: str | None = None, largest: RunSpec | None = None
+    resources: Resources,
+    wanted: int,
+    storage: str | None = None,
+    largest: RunSpec | None = None,
+    say: Callable[[str], None] = _silent,
 ) -> Iterator[Slots]:
     """Start Ray, or join a cluster, and give it back at the end.
 
@@ -117,30 +128,95 @@ def ray_slots(
         wanted: Training runs to do.
         storage: The folder or store of run folders, which all nodes of a cluster must see.
         largest: What is measured for `gpus_per_trial=auto`.
+        say: Is told of what takes long.
 
     Raises:
         ExecutorError: Ray cannot be reached or lacks the resources, or a node the storage, or has
             other code.
     """
     os.environ.update(RAY_SETTINGS)
+    try:
+        with _started(resources.address, say):
+            nodes = [node["Resources"] for node in training_nodes()]
+            slots = _slots(nodes, resources, wanted)
+            asked = () if resources.address is None else ask_what_they_train_with()
+            if resources.address is not None and storage is not None:
+                check_storage(storage)
+            if resources.gpus_per_trial == "auto" and largest is not None:
+                slots = _slots(nodes, _packed(nodes, resources, largest), wanted)
+            yield dataclasses.replace(slots, nodes=asked)
+    except (ClusterError, RayFolderError) as error:
+        raise ExecutorError(str(error)) from error
+
+
+@contextmanager
+def _started(address: str | None, say: Callable[[str], None]) -> Iterator[None]:
+    """Start Ray with a folder of its own, or join a cluster; shut it down at the end."""
+    import ray
+
+    with ExitStack() as stack:
+        if address is None:
+            folder = stack.enter_context(ray_folder())
+            stack.callback(ray.shutdown)
+            start_ray(folder, say)
+        else:
+            check_answers(address)
+            stack.callback(ray.shutdown)
+            _join(address)
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        yield
+
+
+def start_ray(folder: Path, say: Callable[[str], None]) -> None:
+    """Start Ray on this machine.
+
+    Args:
+        folder: For its files.
+        say: Is told of what takes long.
+
+    Raises:
+        ExecutorError: It does not start.
+    """
+    import ray
+
+    heeded = signal.getsignal(signal.SIGTERM)  # Ray has an answer of its own to it
+    try:
+        for left in reversed(range(STARTS)):
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=_cpus(),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    _temp_dir=str(folder),
+                )
+                return
+            except SystemExit:
+                raise KeyboardInterrupt from None  # SIGTERM came
+            except Exception as error:
+                ray.shutdown()
+                end_processes(folder)
+                if not left or "timed out" not in str(error).lower():
+                    raise ExecutorError(
+                        f"Ray does not start on this machine: {first_line(error)}"
+                    ) from error
+                say("Ray took too long to start on this busy machine; starting it anew")
+    finally:
+        signal.signal(signal.SIGTERM, heeded)
+
+
+def _join(address: str) -> None:
     import ray
 
     try:
-        if resources.address is not None:
-            check_answers(resources.address)
-        _start_ray(resources.address)
-        nodes = [node["Resources"] for node in training_nodes()]
-        slots = _slots(nodes, resources, wanted)
-        asked = () if resources.address is None else ask_what_they_train_with()
-        if resources.address is not None and storage is not None:
-            check_storage(storage)
-        if resources.gpus_per_trial == "auto" and largest is not None:
-            slots = _slots(nodes, _packed(nodes, resources, largest), wanted)
-        yield dataclasses.replace(slots, nodes=asked)
-    except ClusterError as error:
-        raise ExecutorError(str(error)) from error
-    finally:
-        ray.shutdown()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise ExecutorError(f"Ray does not start at {address}: {first_line(error)}") from error
+    token = Path("~/.ray/auth_token").expanduser()
+    if token.exists():
+        with suppress(OSError):  # it is another's, who sees to it
+            token.chmod(0o600)
 
 
 def execute(
@@ -166,7 +242,7 @@ def execute(
         trainable: What trains one; None is `SegmentationTrainable`.
 
     Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM came; workers were stopped.
+        KeyboardInterrupt: The driver was interrupted; workers were stopped.
     """
     from sweeps._budget import Budget
     from sweeps._report import Report
@@ -177,24 +253,23 @@ def execute(
     budget = Budget(execution, time_s=slots.time_budget_s, gpu_hours=slots.gpu_hours)
     traffic = Traffic(source=source)
     started = time.monotonic()
-    with _sigterm_interrupts():
-        for roomier in _shares(traffic, slots):
-            report = Report(
-                plan,
-                traffic,
-                screen,
-                execution,
-                on_outcome,
-                gpus=roomier.gpus,
-                hang_timeout_s=slots.hang_timeout_s,
-            )
-            taught = trainable or SegmentationTrainable
-            while _fit(taught, plan, traffic, roomier, budget, report) and not execution.spent:
-                pass
-            if execution.spent:
-                break
-            if roomier.gpus == 0 or roomier.gpus >= 1:
-                report.fail_crowded_out()
+    for roomier in _shares(traffic, slots):
+        report = Report(
+            plan,
+            traffic,
+            screen,
+            execution,
+            on_outcome,
+            gpus=roomier.gpus,
+            hang_timeout_s=slots.hang_timeout_s,
+        )
+        taught = trainable or SegmentationTrainable
+        while _fit(taught, plan, traffic, roomier, budget, report) and not execution.spent:
+            pass
+        if execution.spent:
+            break
+        if roomier.gpus == 0 or roomier.gpus >= 1:
+            report.fail_crowded_out()
     execution.wall_s = time.monotonic() - started
     return execution
 
@@ -260,29 +335,6 @@ def _fit(
         with suppress(OSError):  # another sweep's is in it
             scratch.parent.rmdir()
     return searcher.more
-
-
-def _start_ray(address: str | None) -> None:
-    import ray
-
-    try:
-        if address is None:
-            ray.init(
-                address="local",
-                num_cpus=_cpus(),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = "on this machine" if address is None else f"at {address}"
-        raise ExecutorError(f"Ray does not start {where}: {str(error).splitlines()[0]}") from error
-    token = Path.home() / ".ray" / "auth_token"
-    if token.exists():
-        token.chmod(0o600)
-    logging.getLogger("ray").setLevel(logging.ERROR)
 
 
 def _slots(nodes: Sequence[Mapping[str, float]], resources: Resources, wanted: int) -> Slots:
@@ -361,17 +413,3 @@ def _cpus() -> int:
 def _trial_name(trial: Any) -> str:
     key: str = trial.config["training_key"]
     return key
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end the sweep as SIGINT does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -39,6 +39,7 @@ from trainable.command_line import (
     attempt_of,
     check_writable,
     config_of,
+    ended_by_signals,
     going_on,
     refuse,
 )
@@ -87,6 +88,7 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
     return answer(dataclasses.replace(question, question=asked), parser.parse_args())
 
 
+@ended_by_signals()
 def answer(question: Question, options: argparse.Namespace) -> int:
     """Answer the question as the options of `sweep_parser` say, and return the exit code."""
     console = Console(stderr=options.json, highlight=False)
@@ -233,7 +235,9 @@ def _train(plan: Plan, source: Source, options: argparse.Namespace, console: Con
                 wanted = len(pending) if isinstance(source, Listed) else MANY
                 resources = _resources(options)
                 measured = largest(plan) if resources.gpus_per_trial == "auto" else None
-                ready = ray_slots(resources, wanted, plan.workers_storage, measured)
+                ready = ray_slots(
+                    resources, wanted, plan.workers_storage, measured, partial(_say, console)
+                )
                 slots = stack.enter_context(ready)
                 _say_all(console, differences(slots.nodes))
             _make(plan.storage)

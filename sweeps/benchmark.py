@@ -34,7 +34,7 @@ from sweeps._screen import Screen
 from sweeps._source import Listed
 from sweeps._swa_cost import add_swa
 from trainable import datasets
-from trainable.command_line import OK, Parser, whole
+from trainable.command_line import OK, Parser, ended_by_signals, whole
 from trainable.config_files import load_config
 
 SLOTS = 2
@@ -42,6 +42,7 @@ STOCK_TRIALS = 20  # of the stock side, at most: it takes seconds a trial
 RSS_EVERY = 100  # trials between two looks at the driver's memory
 
 
+@ended_by_signals()
 def main() -> int:
     """Run the benchmark that the command line names, and return the exit code."""
     options = _parser().parse_args()

@@ -26,11 +26,12 @@ from sweeps._plan import Plan
 from sweeps._publisher import conclude
 from sweeps._storage import open_storage
 from sweeps._store import first_line, store_errors
-from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, refuse
+from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, ended_by_signals, refuse
 from trainable.config import ConfigError, suggest
 from trainable.redaction import redact_uri
 
 
+@ended_by_signals()
 def main() -> int:
     """Publish the sweeps that the command line names, and return the exit code."""
     options = _parser().parse_args()

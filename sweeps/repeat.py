@@ -33,6 +33,7 @@ from trainable.command_line import (
     SOME_FAILED,
     Parser,
     add_set,
+    ended_by_signals,
     execution_of,
     refuse,
 )
@@ -47,6 +48,7 @@ from trainable.training_run import TrainingRun
 CLOCKS = ("images_per_s",)
 
 
+@ended_by_signals()
 def main() -> int:
     """Repeat the trial that the command line names, and return the exit code."""
     options = _parser().parse_args()

@@ -96,13 +96,14 @@ BAD_INPUT = {
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, no GPUs and no Ray; inputs may lie beside the directory."""
 
-    def start_ray(address: str | None) -> None:
+    def start_ray(*_: object) -> None:
         pytest.fail("Ray was started: the input was not refused")
 
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(_run, "_start_ray", start_ray)
+    monkeypatch.setattr(_run, "start_ray", start_ray)
+    monkeypatch.setattr(_run, "_join", start_ray)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     return folder

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,36 @@ def test_an_interrupt_exits_with_130_and_the_command_that_goes_on(tmp_path: Path
     assert "go on with: python" in (tmp_path / "stdout").read_text().splitlines()[-1]
     assert (tmp_path / "stderr").read_text() == ""
     assert state_of(tmp_path) == ("partial", "interrupted")
+
+
+def test_where_ray_has_no_room_of_its_own_a_lost_terminal_and_a_kill_lose_and_leave_nothing(
+    tmp_path: Path, long_uninterrupted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TMPDIR is too long for sockets, and HOME cannot be written, as in containers."""
+    folder, long = tmp_path / "sweep", tmp_path / ("x" * 100)
+    folder.mkdir()
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    monkeypatch.setenv("HOME", "/nonexistent")
+    driver = start_and_wait_for_a_checkpoint(folder)
+    driver.send_signal(signal.SIGHUP)
+    assert driver.wait(DEADLINE_S) == 130
+    assert "go on with: python" in (folder / "stdout").read_text().splitlines()[-1]
+    assert (folder / "stderr").read_text() == ""
+    assert state_of(folder) == ("partial", "interrupted")
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        monkeypatch.setenv("RAY_TMPDIR", place)
+        driver = start_and_wait_for_a_checkpoint(folder)
+        while not list(Path(place).glob("*/session_*/sockets/raylet")):
+            time.sleep(0.05)
+        driver.kill()
+        driver.wait()
+        (left,) = Path(place).iterdir()
+        again = sweep(folder, "--no-figures", settings=LONG)
+        assert again.returncode == 0, again.stderr
+        assert results(folder) == long_uninterrupted["results"]
+        assert not left.exists()
+        assert list(Path(place).iterdir()) == []
 
 
 def test_a_diverged_trial_is_named_with_cause_and_log_and_the_others_count(tmp_path: Path) -> None:

@@ -27,7 +27,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainable.command_line import OK, Parser, add_config_options, config_of, refuse
+from trainable.command_line import (
+    OK,
+    Parser,
+    add_config_options,
+    config_of,
+    ended_by_signals,
+    refuse,
+)
 from trainable.config import ConfigError, TrialConfig
 from trainable.datasets import DataSet, Split
 from trainable.losses import VOID
@@ -255,6 +262,7 @@ def ratio(theirs: Array, ours: Array) -> dict[str, Any]:
     }
 
 
+@ended_by_signals()
 def main() -> int:
     """Run the command."""
     options = _parser().parse_args()

@@ -7,9 +7,11 @@ import dataclasses
 import json
 import os
 import shlex
+import signal
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -148,3 +150,61 @@ def check_writable(option: str, folder: Path) -> None:
         raise ConfigError(f"{option} must lie in a folder, but {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError(f"{option} must be writable, but {there} is not; give another folder")
+
+
+@contextmanager
+def signals_handled(handle: Callable[[int], None], *numbers: int) -> Iterator[None]:
+    """Handle signals for a while; one that is ignored, as SIGHUP under `nohup`, stays so.
+
+    Args:
+        handle: Is given the number of each that comes.
+        numbers: The signals.
+    """
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
+
+    def handle_one(number: int, frame: object) -> None:
+        for stream in terminals:
+            if number == signal.SIGHUP and not os.isatty(stream):
+                _silence(stream)  # to write to a terminal that was closed is an error
+        handle(number)
+
+    before = {number: signal.getsignal(number) for number in numbers}
+    heeded = {number: old for number, old in before.items() if old != signal.SIG_IGN}
+    for number in heeded:
+        signal.signal(number, handle_one)
+    try:
+        yield
+    finally:
+        for number, old in heeded.items():
+            signal.signal(number, old)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does; it ends here, with 130.
+
+    A service manager and a terminal that closes send one after another: what the first began, only
+    the same one again cuts short.
+
+    Raises:
+        SystemExit: A KeyboardInterrupt was not caught inside.
+    """
+    first: list[int] = []
+
+    def interrupt(number: int) -> None:
+        if number in first or not first:
+            first.append(number)
+            raise KeyboardInterrupt
+
+    with signals_handled(interrupt, signal.SIGTERM, signal.SIGHUP):
+        try:
+            yield
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
+
+
+def _silence(stream: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream)
+    os.close(nowhere)

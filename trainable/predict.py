@@ -22,7 +22,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, check_writable, refuse
+from trainable.command_line import (
+    INTERRUPTED,
+    OK,
+    SOME_FAILED,
+    Parser,
+    check_writable,
+    ended_by_signals,
+    refuse,
+)
 from trainable.config import ConfigError, Readout, TrialConfig
 from trainable.images import read_image
 from trainable.inference import probabilities
@@ -34,6 +42,7 @@ from trainable.training_run import pick_device
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
+@ended_by_signals()
 def main() -> int:
     """Write the masks that the command line asks for, and return the exit code."""
     options = _parser().parse_args()

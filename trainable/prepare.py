@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trainable import files, sbd, voc
-from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, refuse
+from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, ended_by_signals, refuse
 from trainable.config import ConfigError, TrialConfig
 from trainable.images import read_content
 from trainable.palette import mask_image
@@ -28,6 +28,7 @@ from trainable.tree_check import check
 TRAIN_AUG_IMAGES = 10_582
 
 
+@ended_by_signals()
 def main() -> int:
     """Run the command that is named and return its exit code."""
     options = _parser().parse_args()

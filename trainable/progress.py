@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from trainable.command_line import signals_handled
 from trainable.trainer import Trainer
 from trainable.training_run import TrainingRun
 
@@ -27,8 +28,8 @@ def train_to_end(run: TrainingRun, *, where: str) -> None:
         where: To be shown beside it.
 
     Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM came, and the run was saved at a recorded iteration;
-            a second one came, and it was not.
+        KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP came, and the run was saved at a recorded
+            iteration; the same came again, and it was not.
         NonFiniteLossError: The run diverged.
     """
     if run.found:
@@ -51,19 +52,17 @@ def train_to_end(run: TrainingRun, *, where: str) -> None:
 
 @contextmanager
 def _interrupts_noted(progress: Progress) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM wait for whole iterations; the next one does not wait."""
+    """Let the first signal wait for whole iterations; the same one again does not wait."""
+    first: list[int] = []
 
-    def note(number: int, frame: object) -> None:
-        if progress.stopping:
+    def note(number: int) -> None:
+        if number in first:
             raise KeyboardInterrupt
+        first.append(number)
         progress.stopping = True
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with signals_handled(note, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Progress:

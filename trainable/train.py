@@ -35,6 +35,7 @@ from trainable.command_line import (
     attempt_of,
     check_writable,
     config_of,
+    ended_by_signals,
     execution_of,
     going_on,
     refuse,
@@ -52,6 +53,7 @@ from trainable.trainer import NonFiniteLossError
 from trainable.training_run import TrainingRun, pick_device
 
 
+@ended_by_signals()
 def main() -> int:
     """Do what the command line asks for, and return the exit code."""
     options = _parser().parse_args()

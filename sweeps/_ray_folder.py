@@ -1,0 +1,177 @@
+"""A folder of one's own for what a Ray of this machine writes: short, private, gone at the end.
+
+Ray's default is one folder for all users, in TMPDIR whatever its length, and a token in HOME.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PLACES = ("RAY_TMPDIR", "TMPDIR", "/tmp", "XDG_RUNTIME_DIR", "/var/tmp", "/dev/shm")
+# The path of a socket has at most 107 bytes, and Ray puts a name of this length below the folder.
+MOST_BYTES = 107 - len("/session_2026-11-29_20-06-13_123456_4194304/sockets/plasma_store")
+PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # Ray passes paths on in command lines that it splits
+LEAST_FREE_BYTES = 64_000_000
+ENDING_S = 10.0  # for killed processes to be gone
+TRIES = 100
+
+
+class RayFolderError(RuntimeError):
+    """There is no place for Ray's files."""
+
+
+@contextmanager
+def ray_folder() -> Iterator[Path]:
+    """Make a folder for Ray's files and a token in it, and let Ray know of both.
+
+    At the end what still runs there is ended and the folder removed. A driver that was killed
+    cannot do so: what such a one left behind is cleared first.
+
+    Raises:
+        RayFolderError: No place is short enough, writable and has room.
+    """
+    places = list(dict.fromkeys(_places()))
+    for place in places:
+        _clear_what_was_left(place)
+    folder, lock = _make(places)
+    token = folder / "token"
+    token.touch(0o600)
+    token.write_text(secrets.token_hex(32))
+    known = {"RAY_TMPDIR": str(folder), "RAY_AUTH_TOKEN_PATH": str(token)}
+    before = {name: os.environ.get(name) for name in known}
+    os.environ.update(known)
+    _forget_token()
+    try:
+        yield folder
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        _forget_token()
+        _clear(folder)
+        os.close(lock)
+
+
+def end_processes(folder: Path) -> None:
+    """Kill this user's processes, but this one, that have files below a folder open."""
+    deadline = time.monotonic() + ENDING_S
+    while (running := list(_holders(folder))) and time.monotonic() < deadline:
+        for pid in running:
+            with suppress(OSError):  # it has just ended
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def _places() -> Iterator[Path]:
+    for name in PLACES:
+        given = name if name.startswith("/") else os.environ.get(name)
+        if given:
+            yield Path(given).absolute()
+
+
+def _make(places: list[Path]) -> tuple[Path, int]:
+    """Return a new folder in the first place that will do, and its lock.
+
+    Raises:
+        RayFolderError: None does.
+    """
+    faults = []
+    for place in places:
+        try:
+            if fault := _fault(place):
+                faults.append(f"{place} {fault}")
+                continue
+            for _ in range(TRIES):  # another start may clear it before it is locked
+                folder = Path(tempfile.mkdtemp("", _prefix(), place))
+                if (lock := _lock(folder)) is not None:
+                    return folder, lock
+            faults.append(f"{place} takes no locks")
+        except OSError as error:
+            faults.append(f"{place} says: {error.strerror}")
+    raise RayFolderError(
+        f"Ray's files need a folder whose path has at most {MOST_BYTES} plain characters and "
+        f"{LEAST_FREE_BYTES / 1e6:g} MB of room, but {'; '.join(faults)}; name one with RAY_TMPDIR"
+    )
+
+
+def _fault(place: Path) -> str | None:
+    """Return in words why a place will not do."""
+    name = str(place / f"{_prefix()}12345678")
+    if not PLAIN.fullmatch(name):
+        return "has characters other than letters, digits, '.', '_' and '-'"
+    if len(name) > MOST_BYTES:
+        return f"has {len(str(place))} characters"
+    room = os.statvfs(place)
+    free = room.f_bavail * room.f_frsize
+    return f"has {free / 1e6:.0f} MB" if free < LEAST_FREE_BYTES else None
+
+
+def _prefix() -> str:
+    return f"pwa-{os.getuid()}-"
+
+
+def _lock(folder: Path) -> int | None:
+    """Return the folder's lock, None if another process has it or has just removed it."""
+    path = folder / "lock"
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), path.stat()):
+            return lock
+    except OSError:
+        pass
+    os.close(lock)
+    return None
+
+
+def _clear_what_was_left(place: Path) -> None:
+    """Clear the folders in a place whose drivers are no more."""
+    with suppress(OSError):  # not there, or not to be looked into
+        for folder in place.glob(f"{_prefix()}????????"):
+            there = folder.lstat()
+            if there.st_uid != os.getuid() or not folder.is_dir() or folder.is_symlink():
+                continue
+            if (lock := _lock(folder)) is not None:
+                _clear(folder)
+                os.close(lock)
+
+
+def _clear(folder: Path) -> None:
+    end_processes(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _holders(folder: Path) -> Iterator[int]:
+    """Yield the other processes of this user that have files below a folder open."""
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) == os.getpid():
+            continue
+        with suppress(OSError):  # it has ended, or is not to be looked into
+            if process.stat().st_uid != os.getuid():
+                continue
+            for file in (process / "fd").iterdir():
+                if os.readlink(file).startswith(f"{folder}/"):
+                    yield int(process.name)
+                    break
+
+
+def _forget_token() -> None:
+    """Let Ray read its token anew."""
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+    AuthenticationTokenLoader.instance().reset_cache()
