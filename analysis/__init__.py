@@ -1,9 +1,18 @@
-"""Turn the MLflow record into the paper's figures and tables; imports no torch, ray or trainer."""
+"""Turn the MLflow record into the paper's figures and tables; imports no torch, ray or trainer.
 
-from analysis._details import load_curves, load_details, load_environment, load_masks
-from analysis._frames import list_sweeps, load_trials
-from analysis._material import Drawn, Material
-from analysis._record import RecordError, Sweep
+What is exported is imported when it is asked for: `sweeps` uses modules that need no pandas.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from analysis._details import load_curves, load_details, load_environment, load_masks
+    from analysis._frames import list_sweeps, load_trials
+    from analysis._material import Drawn, Material
+    from analysis._record import RecordError, Sweep
 
 __all__ = [
     "Drawn",
@@ -17,3 +26,13 @@ __all__ = [
     "load_masks",
     "load_trials",
 ]
+_HOMES = ("_details", "_frames", "_material", "_record")
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(f"analysis.{home}")
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from analysis._mlflow_calls import set_up_mlflow
 from analysis._record import RecordError
-from analysis._store import one_line_errors, set_up_mlflow
+from analysis._store import one_line_errors
 
 NOT_FOUND = re.compile(r"404 Client Error|\(404\)")  # words of an HTTP server, and of S3
 MOST_BYTES = 256 * 2**20  # of one artifact; real ones take a few MB

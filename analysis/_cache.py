@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis._artifact_files import cache_folder, keep
+from analysis._mlflow_database import sqlite_file
 from analysis._record import COLUMNS, Sweep
-from analysis._store import sqlite_file
 from trainable.redaction import redact_uri
 
 FORMAT = 1  # to be raised when the same record gives another frame

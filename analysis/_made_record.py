@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis._mlflow_calls import set_up_mlflow
 from analysis._record import CURVES, DETAIL_FILE, EXPERIMENT, MASKS_FILE, METRICS
-from analysis._store import set_up_mlflow
 from trainable.json_files import dumps
 
 if TYPE_CHECKING:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from analysis._mlflow_calls import set_up_mlflow
+from analysis._mlflow_database import database_fault, deleted, sqlite_file
 from analysis._record import EXPERIMENT, RecordError
 from trainable.redaction import redact, redact_uri
 
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 PAGE_SIZE = 1000
-# Read by mlflow at its import; a figure should fail within seconds when the server is gone.
-MLFLOW_SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-}
 
 
 class Store:
@@ -41,16 +34,21 @@ class Store:
 
     def __init__(self, tracking_uri: str) -> None:
         check_uri(tracking_uri)
-        self.tracking_uri = tracking_uri
+        self.tracking_uri, shown = tracking_uri, redact_uri(tracking_uri)
         set_up_mlflow()
+        if not tracking_uri.startswith(("http://", "https://")):
+            fault = database_fault(tracking_uri, writing=False)
+            if fault is not None:
+                raise RecordError(fault)
         with one_line_errors(tracking_uri):
             from mlflow.tracking import MlflowClient
 
             self.client: MlflowClient = MlflowClient(tracking_uri)
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None or experiment.lifecycle_stage != "active":
-            where = redact_uri(tracking_uri)
-            raise RecordError(f"no experiment {EXPERIMENT!r} in {where}; run a sweep first")
+        if experiment is None:
+            raise RecordError(f"no experiment {EXPERIMENT!r} in {shown}; run a sweep first")
+        if experiment.lifecycle_stage != "active":
+            raise RecordError(deleted(str(experiment.experiment_id), shown))
         self.experiment_id = str(experiment.experiment_id)
 
     def search(self, condition: str) -> Iterator[Run]:
@@ -97,12 +95,6 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def set_up_mlflow() -> None:
-    """Set what mlflow reads at its import, where the user has not."""
-    for name, value in MLFLOW_SETTINGS.items():
-        os.environ.setdefault(name, value)
-
-
 def check_uri(uri: str) -> None:
     """Refuse what MLflow would take for an order to create a store."""
     _, mark, _ = uri.partition("://")
@@ -119,20 +111,13 @@ def check_uri(uri: str) -> None:
     if not path.is_file():
         raise RecordError(f"no record at {path}: no such file; run a sweep or give its URI")
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        # Not for reading alone: what a killed process left half-written is then rolled back.
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as database:
             tables = database.execute("SELECT name FROM sqlite_master").fetchall()
     except sqlite3.Error as error:
         raise RecordError(f"cannot read the record at {path}: {error}") from error
     if ("experiments",) not in tables:
         raise RecordError(f"{path} is not an MLflow record: it has no table of experiments")
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """Return the file of a SQLite URI, None for any other store."""
-    scheme, _, rest = uri.partition("://")
-    if not scheme.startswith("sqlite"):
-        return None
-    return Path(rest.partition("?")[0].removeprefix("/"))
 
 
 @contextmanager

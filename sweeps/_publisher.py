@@ -18,6 +18,7 @@ from sweeps._driver_lock import only_writer
 from sweeps._mlflow import Record, Recorded
 from sweeps._plan import Plan, PlannedRun, Trial
 from sweeps._store import first_line, store_errors
+from sweeps._store_check import lasting_fault
 from trainable.redaction import redact, redact_uri
 
 PAUSE_S = 20.0  # a store that failed is left alone for so long
@@ -127,14 +128,17 @@ class Publisher:
 
     def _say(self, error: Exception, *, ended: bool) -> None:
         """Warn once while the sweep goes on, and at the end of a record that lags."""
-        store, cause = redact_uri(self.tracking_uri), first_line(error, self.tracking_uri)
+        if not ended and self._warned:
+            return
+        store = redact_uri(self.tracking_uri)
+        cause = lasting_fault(self.tracking_uri) or first_line(error, self.tracking_uri)
         if ended:
             self.warn(
                 f"warning: the record in the MLflow store {store} lags behind the run folders "
                 f"({cause}); run the same command again to catch up, or `python -m sweeps.publish "
                 f"--storage {self.plan.storage}`"
             )
-        elif not self._warned:
+        else:
             self.warn(
                 f"warning: the MLflow store {store} cannot be written ({cause}); training goes on, "
                 f"and the store is tried again every {PAUSE_S:g} s"

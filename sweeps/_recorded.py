@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps._mlflow import SCHEMA
 from sweeps._store import first_line, open_store, store_errors
+from sweeps._store_check import lasting_fault
 from trainable.config import DEFAULTS, ConfigError, TrialConfig
 from trainable.config_files import config_from
 from trainable.redaction import redact_uri
@@ -68,6 +69,9 @@ def read_trial(tracking_uri: str, run_id: str) -> RecordedTrial:
         ConfigError: The store does not answer, holds no such run, or that is not a finished trial.
     """
     where = redact_uri(tracking_uri)
+    fault = lasting_fault(tracking_uri, writing=False)
+    if fault is not None:
+        raise ConfigError(f"--tracking-uri must name a store that holds the record, but {fault}")
     try:
         client = open_store(tracking_uri, create=False)
         run = client.get_run(run_id)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from analysis._mlflow_calls import set_up_mlflow
 from trainable.command_line import check_writable
 from trainable.config import ConfigError
 from trainable.redaction import UNQUOTED, is_unclear, redact, redact_uri
@@ -19,16 +20,6 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "pixelwise-adversarial"
 PAGE = 500
-# Read by mlflow when it is imported or asked: a server that is gone must not hold up a sweep. A
-# request is not sent twice: what a slow server did after all would stand there twice.
-MLFLOW_SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "GIT_PYTHON_REFRESH": "quiet",
-}
 
 
 def check_store(tracking_uri: str) -> None:
@@ -101,7 +92,7 @@ def open_store(tracking_uri: str, *, create: bool = True) -> MlflowClient:
     Raises:
         Exception: One of `store_errors()`, where a file is not there or cannot be made.
     """
-    _prepare()
+    set_up_mlflow()
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
@@ -116,7 +107,7 @@ def open_store(tracking_uri: str, *, create: bool = True) -> MlflowClient:
 
 def store_errors() -> tuple[type[Exception], ...]:
     """Return what a store that is gone, or none, lets its client raise."""
-    _prepare()
+    set_up_mlflow()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -186,8 +177,3 @@ def _missing_file(tracking_uri: str) -> Path | None:
         return None
     database = make_url(tracking_uri).database
     return Path(database) if database and not Path(database).exists() else None
-
-
-def _prepare() -> None:
-    for name, value in MLFLOW_SETTINGS.items():
-        os.environ.setdefault(name, value)

@@ -31,6 +31,7 @@ from sweeps._screen import Execution, Screen
 from sweeps._source import Fetched, Limited, Listed, Source
 from sweeps._storage import open_storage
 from sweeps._store import check_store
+from sweeps._store_check import check_usable
 from trainable import datasets, weights
 from trainable.command_line import (
     INTERRUPTED,
@@ -140,6 +141,7 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
     if mirror is None:
         check_writable("--storage", storage)
     check_store(options.tracking_uri)
+    check_usable(options.tracking_uri)
     data = datasets.inspect(base)
     for trial in trials or [base]:
         weights.check_start(trial)

@@ -25,7 +25,8 @@ from sweeps._mlflow import Record
 from sweeps._plan import Plan
 from sweeps._publisher import conclude
 from sweeps._storage import open_storage
-from sweeps._store import first_line, store_errors
+from sweeps._store import check_store, first_line, store_errors
+from sweeps._store_check import check_usable
 from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, ended_by_signals, refuse
 from trainable.config import ConfigError, suggest
 from trainable.redaction import redact_uri
@@ -45,6 +46,9 @@ def main() -> int:
                 plan.mirror = mirror
                 check_ended(plan)
                 sweeps.append((manifest, plan, options.tracking_uri or _store_of(manifest)))
+            for uri in dict.fromkeys(uri for _, _, uri in sweeps):
+                check_store(uri)
+                check_usable(uri)
             for sweep in sweeps:  # of all of them, or of none
                 failed += not _publish(*sweep)
     except ConfigError as error:

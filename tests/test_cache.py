@@ -14,7 +14,8 @@ from written_records import POINTS, write_sweep
 from analysis import _frames, list_sweeps, load_trials
 from analysis._artifact_files import cache_folder
 from analysis._cache import cached
-from analysis._store import Store, sqlite_file
+from analysis._mlflow_database import sqlite_file
+from analysis._store import Store
 
 
 @pytest.fixture(scope="module")

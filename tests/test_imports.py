@@ -22,6 +22,8 @@ FORBIDDEN = {
 # What all three packages must do alike; it needs the standard library alone.
 COMMON = ("trainable.json_files.", "trainable.redaction.")
 ALLOWED = {"trainable/ray_trainable.py": {"ray"}, "trainable/object_store.py": {"pyarrow"}}
+# The border to MLflow, which both who writes the record and who reads it pass.
+SHARED = ("analysis._mlflow_calls.", "analysis._mlflow_database.")
 
 
 def files_of(package: str) -> list[Path]:
@@ -57,7 +59,8 @@ def graph_of(package: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_imports_only_what_its_package_may(name: str) -> None:
-    others = [dotted for dotted in imports_of(FILES[name]) if not f"{dotted}.".startswith(COMMON)]
+    shared = (*COMMON, *SHARED)
+    others = [dotted for dotted in imports_of(FILES[name]) if not f"{dotted}.".startswith(shared)]
     imported = {dotted.partition(".")[0] for dotted in others}
     forbidden = FORBIDDEN[name.partition("/")[0]] - ALLOWED.get(name, set())
     assert imported & forbidden == set()
@@ -105,6 +108,15 @@ def test_scripts_have_a_bare_name_and_a_main_and_helpers_neither(name: str) -> N
     runs = [node for node in body if isinstance(node, ast.If) and "__main__" in ast.dump(node.test)]
     is_script = not Path(name).stem.startswith("_")
     assert (has_main, len(runs)) == (is_script, int(is_script))
+
+
+def test_what_the_driver_shares_with_the_analysis_is_light() -> None:
+    heavy = ("mlflow", "pandas", "numpy", "matplotlib", "sqlalchemy")
+    modules = ", ".join(name.removesuffix(".") for name in SHARED)
+    program = f"import sys, {modules}; print(*sys.modules)"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [name for name in heavy if name in done.stdout.split()] == []
 
 
 def test_the_trainer_needs_torch_alone() -> None:
