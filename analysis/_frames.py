@@ -112,6 +112,7 @@ def _sweep(run: Run) -> Sweep:
         axes=tuple(filter(None, tags.get("axes", "").split(","))),
         state=tags.get("state", ""),
         why_partial=tags.get("why_partial", ""),
+        data_warnings=tags.get("data_warnings", ""),
         start_time_s=_seconds(run.info.start_time),
         end_time_s=_seconds(run.info.end_time),
         training_runs=runs,

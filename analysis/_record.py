@@ -66,6 +66,7 @@ class Sweep:
     axes: tuple[str, ...] = ()  # fields of the config in which the trials differ
     state: str = ""  # complete or partial
     why_partial: str = ""  # for example "time budget of 60 s"
+    data_warnings: str = ""  # what is suspect about the data's labels, one line each
     start_time_s: float = math.nan  # seconds since the epoch
     end_time_s: float = math.nan
     training_runs: float = math.nan  # runs trained for the sweep

@@ -67,7 +67,8 @@ class Section:
     # optionally those of `_mixed.SHARED`, which are shown where they differ.
     trials: pd.DataFrame
     # `sweep_key`, `parent_run_id`, `experiment_id`, `trials_total`, and, where the record has them,
-    # `state`, `why_partial`, `environment` (as in environment.json) and `costs` (`cost/...`).
+    # `state`, `why_partial`, `data_warnings` (lines), `environment` (as in environment.json) and
+    # `costs` (`cost/...`).
     facts: Mapping[str, Any]
     trials_files: Sequence[str] = ()  # files beside the page with all trials
 
@@ -147,6 +148,7 @@ def _section(section: Section, anchor: str, tracking: say.Tracking) -> dict[str,
         "stamp": say.stamp(facts, trials),
         "why": say.why_partial(facts),
         "warnings": list(mixtures(trials)),
+        "data_warnings": say.data_warnings(facts),
         "figures": [_figure(figure, anchor) for figure in section.figures],
         "tables": [
             {

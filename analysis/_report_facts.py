@@ -75,6 +75,11 @@ def why_partial(facts: Mapping[str, Any]) -> str:
     return f"The sweep ended early: {why}." if why else ""
 
 
+def data_warnings(facts: Mapping[str, Any]) -> list[str]:
+    """Return what is suspect about the labels that the trials were trained and measured on."""
+    return str(facts.get("data_warnings") or "").splitlines()
+
+
 def tally(trials: pd.DataFrame, total: int) -> str:
     """Count in one sentence what became of the trials asked for."""
     counts = Counter(trials["status"])

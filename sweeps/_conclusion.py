@@ -92,6 +92,7 @@ class Conclusion:
             "why_partial": plan.why_partial or None,
             "notes": plan.notes,
             "mixed": self.mixtures,
+            "data_warnings": list(plan.data.warnings),
             "refused": self.refused or None,
             "failed": failed,
             "best": self.best,

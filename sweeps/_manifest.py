@@ -246,6 +246,7 @@ def _facts(data: Mapping[str, Any]) -> DataFacts:
         fingerprint=data["fingerprint"],
         classes=tuple(data["classes"]),
         skipped=tuple(data["skipped"]),
+        warnings=tuple(data["warnings"]),
     )
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SCHEMA = "1"
 UNDER_WAY = {"state": "partial", "why_partial": "under way"}
 DETAIL_FILE = "result.json"
+MOST_OF_A_TAG = 5000  # characters, of what MLflow takes
 BATCH = 900  # MLflow's limit is 1000 of metrics, params and tags in one call
 
 
@@ -212,7 +213,11 @@ class Record:
         return str(self.client.create_experiment(EXPERIMENT))
 
     def _parent(self) -> Recorded:
-        asked = {"question": self.plan.question, "axes": ",".join(self.plan.axes)}
+        asked = {
+            "question": self.plan.question,
+            "axes": ",".join(self.plan.axes),
+            "data_warnings": "\n".join(self.plan.data.warnings)[:MOST_OF_A_TAG],
+        }
         tags = self._common_tags() | {name: text for name, text in asked.items() if text}
         fixed = params(self.plan.base, without=(*self.plan.axes, "seed"))
         found = self._search(f"tags.sweep_key = '{self.plan.sweep_key}' and tags.kind = 'sweep'")

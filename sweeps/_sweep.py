@@ -115,6 +115,7 @@ def _answer(question: Question, options: argparse.Namespace, console: Console) -
     if options.plan:
         here = options.address is None
         threads = max(1, int(options.cpus_per_trial))
+        _say_all(console, plan.data.in_words())
         _say(console, describe(plan, partial(probe, threads=threads) if here else None))
         if options.json:
             print(json.dumps(Conclusion(plan=plan).as_primitives() | {"figure": None}))
@@ -300,8 +301,7 @@ def _announce(plan: Plan, pending: int, source: Source, console: Console) -> Non
     left = f"{pending} to train" if pending else "nothing to train"
     if not isinstance(source, Listed) and not source.exhausted:
         left = "more as it goes"
-    if plan.data.skipped:
-        _say(console, plan.data.skipped_in_words())
+    _say_all(console, plan.data.in_words())
     _say(console, f"{head} {counts}, {left}")
 
 

@@ -359,7 +359,7 @@ def write_small_mat(path: Path) -> None:
         (spoil_mat, "must be a MATLAB file that holds GTcls.Segmentation, but .*Error -3"),
         (empty_mat, "a MATLAB file .*, but .*Mat file appears to be"),
         (write_other_mat, "a MATLAB file that holds GTcls.Segmentation, but .*KeyError..GTcls"),
-        (write_numbers_as_mat, "a MATLAB file .*, but .*GTcls.Segmentation is no array of bytes"),
+        (write_numbers_as_mat, r"GTcls.Segmentation must be bytes \[H, W\], but is float64"),
         (write_mat_of_21, "must lie in 0..20 .* got 21"),
         (write_small_mat, "must have its image's size, 56x40, but has 55x40"),
     ],

@@ -119,11 +119,13 @@ class DataFacts:
         fingerprint: The name of its content, 16 hex digits.
         classes: Their names, the background first.
         skipped: Images left out, since they cannot be decoded (`skip_bad_images`).
+        warnings: What is suspect about its labels, one line each: see `label_check`.
     """
 
     fingerprint: str
     classes: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def skipped_in_words(self) -> str:
         """Return how many images were left out and the first of them, empty where none was."""
@@ -132,6 +134,10 @@ class DataFacts:
         more = f" and {len(self.skipped) - 3} more" if len(self.skipped) > 3 else ""
         count = f"left out {len(self.skipped)} images that cannot be decoded: "
         return count + ", ".join(self.skipped[:3]) + more
+
+    def in_words(self) -> list[str]:
+        """Return in a line each what is to be known before any number is believed."""
+        return [*filter(None, [self.skipped_in_words()]), *map("warning: {}".format, self.warnings)]
 
 
 def inspect(config: TrialConfig) -> DataFacts:
@@ -148,7 +154,12 @@ def inspect(config: TrialConfig) -> DataFacts:
         return DataFacts(fingerprint=data.fingerprint, classes=data.classes)
     tree = _tree(config)
     entry = entry_of(tree, config)
-    return DataFacts(fingerprint=entry.fingerprint, classes=tree.classes, skipped=entry.skipped)
+    return DataFacts(
+        fingerprint=entry.fingerprint,
+        classes=tree.classes,
+        skipped=entry.skipped,
+        warnings=entry.warnings,
+    )
 
 
 def load(config: TrialConfig) -> DataSet:

@@ -26,22 +26,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import PIL
 import torch
 from torch import Tensor
 
 from trainable.config import ConfigError, TrialConfig
-from trainable.files import Decoded, FileTree, Sample, check_counts, decode
+from trainable.files import Decoded, FileTree, Sample, decode
 from trainable.images import UndecodableError
+from trainable.label_check import LabelCheck, warnings_of
 from trainable.locks import FileLock
-from trainable.losses import VOID
 from trainable.parallel import in_order
 from trainable.run_folder import write_atomically
 
 # The modules whose text decides what decoding gives; so does Pillow.
-DECODING_MODULES = ("decoded", "files", "images", "sbd", "segtrack", "voc")
+DECODING_MODULES = (
+    "decoded", "files", "images", "label_check", "palette", "sbd", "segtrack", "voc",
+)  # fmt: skip
 Sizes = dict[str, list[list[int]]]  # for each split, height and width of each image
 
 
@@ -53,12 +55,14 @@ class Entry:
         folder: Where its arrays lie.
         fingerprint: What identifies its content, 16 hex digits.
         skipped: Images of the tree that were left out, since they cannot be decoded.
+        warnings: What is suspect about its labels, one line each.
         sizes: Height and width of each image.
     """
 
     folder: Path
     fingerprint: str
     skipped: tuple[str, ...]
+    warnings: tuple[str, ...]
     sizes: Sizes
 
     def split(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -112,8 +116,13 @@ def _known(folder: Path, signature: str) -> Entry | None:
     sizes = _whole(place)
     if sizes is None:
         return None
-    skipped = tuple(found["skipped"])
-    return Entry(folder=place, fingerprint=fingerprint, skipped=skipped, sizes=sizes)
+    return Entry(
+        folder=place,
+        fingerprint=fingerprint,
+        skipped=tuple(found["skipped"]),
+        warnings=tuple(found["warnings"]),
+        sizes=sizes,
+    )
 
 
 def _whole(place: Path) -> Sizes | None:
@@ -143,26 +152,26 @@ def _add(folder: Path, signature: str, tree: FileTree, config: TrialConfig) -> E
     temporary = folder / f"{signature}.partial"
     temporary.mkdir()
     try:
-        fingerprint, skipped = _write(temporary, tree, skip=config.skip_bad_images)
-        place = folder / f"{fingerprint}-{code_version()}"
+        record = _write(temporary, tree, skip=config.skip_bad_images)
+        place = folder / f"{record['fingerprint']}-{code_version()}"
         # The same content may have been decoded at another place, and damaged since.
         if _whole(place) is None:
             shutil.rmtree(place, ignore_errors=True)
             temporary.rename(place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    record = json.dumps({"fingerprint": fingerprint, "skipped": skipped})
-    write_atomically(_record(folder, signature), record.encode())
+    write_atomically(_record(folder, signature), json.dumps(record).encode())
     entry = _known(folder, signature)
     assert entry is not None
     return entry
 
 
-def _write(folder: Path, tree: FileTree, *, skip: bool) -> tuple[str, list[str]]:
-    """Decode a tree into a folder and return its fingerprint and the images left out."""
+def _write(folder: Path, tree: FileTree, *, skip: bool) -> dict[str, Any]:
+    """Decode a tree into a folder and return `fingerprint`, `skipped` and `warnings` of `Entry`."""
     digest = hashlib.sha256(json.dumps(tree.classes).encode())
     sizes: Sizes = {}
     skipped: list[str] = []
+    checks = {name: LabelCheck(tree=tree, split=name) for name in tree.splits}
 
     def attempt(sample: Sample) -> Decoded | None:
         try:
@@ -175,7 +184,6 @@ def _write(folder: Path, tree: FileTree, *, skip: bool) -> tuple[str, list[str]]
 
     for name, samples in tree.splits.items():
         sizes[name] = []
-        counts = np.zeros(VOID + 1, dtype=np.int64)
         with (
             (folder / f"{name}.images").open("wb") as images,
             (folder / f"{name}.labels").open("wb") as labels,
@@ -188,16 +196,20 @@ def _write(folder: Path, tree: FileTree, *, skip: bool) -> tuple[str, list[str]]
                 images.write(decoded.image.tobytes())
                 labels.write(decoded.labels.tobytes())
                 sizes[name].append(list(decoded.labels.shape))
-                counts += decoded.counts
+                checks[name].add(sample, decoded.counts)
                 names = map(tree.relative, (sample.image, *sample.masks))
                 contents = list(zip(names, decoded.digests, strict=True))
                 digest.update(json.dumps([name, contents, sample.classes]).encode())
             for file in (images, labels):
                 file.flush()
                 os.fsync(file.fileno())
-        check_counts(tree, name, counts)
+        checks[name].check()
     (folder / "sizes.json").write_text(json.dumps(sizes))
-    return digest.hexdigest()[:16], skipped
+    return {
+        "fingerprint": digest.hexdigest()[:16],
+        "skipped": skipped,
+        "warnings": warnings_of(checks["train"], checks["val"]),
+    }
 
 
 def _signature(tree: FileTree, config: TrialConfig) -> str:

@@ -17,6 +17,9 @@ Pixels = NDArray[np.uint8]
 MAX_SIDE_PX = 4096  # as for generated images; VOC's largest side is 500
 # Without those that Pillow hands to another program (EPS).
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# What holds each pixel as it was written: a mask whose labels are blurred is none.
+LOSSLESS = ("BMP", "GIF", "PNG", "PPM", "TIFF")
+LOSSY_COMPRESSIONS = ("jpeg", "tiff_jpeg", "webp")  # that a TIFF may hide
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
 
 
@@ -65,7 +68,15 @@ def read_rgb(path: Path, content: bytes) -> Pixels:
     Raises:
         ConfigError: As `open_image`, or the pixels are floating-point or of a rarer kind.
     """
-    image = open_image(path, content)
+    return to_rgb(path, open_image(path, content))
+
+
+def to_rgb(path: Path, image: Image.Image) -> Pixels:
+    """Return the pixels of an image as `read_rgb` does.
+
+    Raises:
+        ConfigError: They are floating-point or of a rarer kind.
+    """
     if image.mode.startswith("I"):
         grey = np.asarray(image)
         if grey.min() >= 0 and grey.max() < 2**16:
@@ -77,6 +88,23 @@ def read_rgb(path: Path, content: bytes) -> Pixels:
         f"{path}: an image must have 8 or 16 bits a channel in a mode of {', '.join(MODES)}, but "
         f"has mode {image.mode}; save it as RGB"
     )
+
+
+def open_mask(path: Path, content: bytes) -> Image.Image:
+    """Decode the content of a mask file, in the mode it has.
+
+    Raises:
+        ConfigError: As `open_image`, or its format, whatever its name says, does not keep labels.
+    """
+    mask = open_image(path, content)
+    found, compression = mask.format, str(mask.info.get("compression", ""))
+    if found not in LOSSLESS or compression in LOSSY_COMPRESSIONS:
+        raise ConfigError(
+            f"{path}: a mask must be of a format that keeps every pixel ({', '.join(LOSSLESS)}), "
+            f"but its content is {' '.join([compression, found or 'unknown']).strip()}; restore "
+            "the mask that the data set ships"
+        )
+    return mask
 
 
 def open_image(path: Path, content: bytes) -> Image.Image:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from trainable import files, voc
-from trainable.config import TrialConfig
+from trainable.config import ConfigError, TrialConfig
 from trainable.images import Pixels, undecodable
 
 UNPACKED = "benchmark_RELEASE/dataset"
@@ -48,6 +48,7 @@ def read_mask(path: Path, content: bytes) -> Pixels:
 
     Raises:
         UndecodableError: The file is broken, or holds no such array.
+        ConfigError: The array is not of labels.
     """
     # Imported here: it costs a second and the embedded data set does without.
     from scipy.io import loadmat
@@ -56,9 +57,8 @@ def read_mask(path: Path, content: bytes) -> Pixels:
     try:
         _verify(content)
         labels = loadmat(io.BytesIO(content))["GTcls"][0]["Segmentation"][0]
-        if not isinstance(labels, np.ndarray) or (labels.dtype, labels.ndim) != (np.uint8, 2):
-            raise TypeError("GTcls.Segmentation is no array of bytes")
-        return labels
+        if not isinstance(labels, np.ndarray):
+            raise TypeError("GTcls.Segmentation is no array")
     # scipy has many ways to say that a file is none of MATLAB's, or holds something else.
     except (
         MatReadError, zlib.error, struct.error, OSError, ValueError, TypeError, LookupError,
@@ -66,6 +66,12 @@ def read_mask(path: Path, content: bytes) -> Pixels:
     ) as error:  # fmt: skip
         rule = "must be a MATLAB file that holds GTcls.Segmentation"
         raise undecodable(path, rule, f"reading it ends with {error!r}") from error
+    if (labels.dtype, labels.ndim) != (np.uint8, 2):
+        raise ConfigError(
+            f"{path}: GTcls.Segmentation must be bytes [H, W], but is {labels.dtype} "
+            f"{list(labels.shape)}; restore the mask that the data set ships"
+        )
+    return labels
 
 
 def _verify(content: bytes) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from trainable import files
 from trainable.config import ConfigError, TrialConfig
 from trainable.config_files import PRESET_DIR, read_yaml
-from trainable.images import Pixels, read_rgb
+from trainable.images import Pixels, open_mask, to_rgb
 from trainable.losses import VOID
 
 TABLE_DIR = PRESET_DIR / "segtrack"
@@ -91,11 +91,30 @@ def read_mask(path: Path, content: bytes) -> Pixels:
     """Return where an object is: 255 on it, 0 off it, UNCERTAIN at any colour between.
 
     Raises:
-        ConfigError: As `images.read_rgb`.
+        ConfigError: As `images.open_mask`, or it is transparent somewhere, or has one colour that
+            is not white: a label, not an object.
     """
-    colours = read_rgb(path, content)
+    image = open_mask(path, content)
+    if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        raise ConfigError(
+            f"{path}: a mask must be opaque, but is transparent somewhere, which may be how it "
+            "tells the object; save it as black and white"
+        )
+    colours = to_rgb(path, image)
+    _check_white(path, colours)
     lowest, highest = colours.min(axis=-1), colours.max(axis=-1)
     return np.where(lowest == 255, 255, np.where(highest == 0, 0, UNCERTAIN)).astype(np.uint8)
+
+
+def _check_white(path: Path, colours: Pixels) -> None:
+    present = np.unique(colours.reshape(-1, 3), axis=0)
+    objects = present[present.any(axis=1)]
+    if len(objects) == 1 and objects[0].min() < 255:
+        raise ConfigError(
+            f"{path}: the object of a mask must be white, but its one colour is "
+            f"{objects[0].tolist()}; restore the mask that the data set ships, or save it as black "
+            "and white"
+        )
 
 
 def merge(masks: Sequence[Pixels], classes: tuple[int, ...]) -> Pixels:

@@ -16,7 +16,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ from trainable.command_line import (
     whole,
 )
 from trainable.config import ConfigError, Readout
+from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, readout_key, trial_key
 from trainable.metrics import METRICS
 from trainable.numerics import auto_precision, check_precision, with_precision
@@ -74,21 +75,21 @@ def _train(options: argparse.Namespace) -> int:
     """Train the trial that the options name, unless its result is there."""
     storage = Path(options.storage or "runs/")
     check_writable("--storage", storage)
-    spec, skipped = _spec(options)
+    spec, data = _spec(options)
     folder = RunFolder(storage, spec.training_key)
     found = outcome(folder, spec)
     if found is None:
         found = _train_in_folder(with_known_readouts(spec, folder), folder, options.threads)
     else:
         _say(options, f"{folder.path} holds the {found[0]} already; --no-reuse trains again")
-    return _conclude(options, spec, skipped, folder, found)
+    return _conclude(options, spec, data, folder, found)
 
 
-def _spec(options: argparse.Namespace) -> tuple[RunSpec, tuple[str, ...]]:
+def _spec(options: argparse.Namespace) -> tuple[RunSpec, DataFacts]:
     """Look at the data and the weights that the options name.
 
     Returns:
-        What is to be trained, and the images that are left out of it.
+        What is to be trained, and what is to be known of its data.
     """
     options.preset = options.preset or "demo"
     config = weights.pin(config_of(options))
@@ -96,13 +97,13 @@ def _spec(options: argparse.Namespace) -> tuple[RunSpec, tuple[str, ...]]:
     config = with_precision(config, auto_precision(device)).canonical()
     check_precision(config.precision, device)
     data = datasets.inspect(config)
-    if data.skipped:
-        _say(options, data.skipped_in_words())
+    for line in data.in_words():
+        _say(options, line)
     weights.check_start(config)
     if config.weights:
         _say(options, weights.try_out(config, len(data.classes)).in_words())
     spec = RunSpec.of(config, [config.readout], data.fingerprint, attempt_of(options))
-    return spec, data.skipped
+    return spec, data
 
 
 def _train_in_folder(
@@ -124,7 +125,7 @@ def _train_in_folder(
 def _conclude(
     options: argparse.Namespace,
     spec: RunSpec,
-    skipped: Sequence[str],
+    data: DataFacts,
     folder: RunFolder,
     found: tuple[str, dict[str, Any]],
 ) -> int:
@@ -134,7 +135,8 @@ def _conclude(
         "training_key": spec.training_key,
         "trial_key": trial_key(spec.config, spec.data_fingerprint),
         "run_folder": str(folder.path),
-        "skipped": list(skipped),
+        "skipped": list(data.skipped),
+        "data_warnings": list(data.warnings),
         "failure": content["cause"] if kind == "failure" else None,
     }
     if kind == "failure":

@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from trainable import files, sbd, segtrack, voc
 from trainable.config import ConfigError, TrialConfig
+from trainable.label_check import LabelCheck, warnings_of
 from trainable.losses import VOID
 from trainable.parallel import in_order
 
@@ -28,14 +27,23 @@ def check(root: Path) -> tuple[list[str], list[str]]:
         ConfigError: The folder is no data set that we know, or lacks a folder of it.
     """
     faults: list[ConfigError] = []
+    checks: dict[str, LabelCheck] = {}
     kind, splits = _recognise(root, faults.append)
     findings = _list_findings(tree for tree, _ in splits.values())
     about = [f"{root}: {kind}"]
     for name, (tree, samples) in splits.items():
-        about += _examine(name, tree, samples, faults.append)
+        checks[name] = LabelCheck(tree=tree, split=name)
+        about += _examine(checks[name], samples, faults.append)
     about += _unlisted(root, splits)
     # The way out that ends a message helps with one fault; here many stand below each other.
     findings += [str(fault).rpartition("; ")[0] for fault in faults]
+    warnings = [
+        warning
+        for name, one in checks.items()
+        if name != "val"
+        for warning in warnings_of(one, checks["val"])
+    ]
+    about += [f"warning: {line}" for line in dict.fromkeys(warnings)]
     return about, [line.removeprefix(f"{root}/") for line in dict.fromkeys(findings)]
 
 
@@ -101,26 +109,24 @@ def _list_findings(trees: Iterable[files.FileTree]) -> list[str]:
     return findings
 
 
-def _examine(
-    name: str, tree: files.FileTree, samples: Sequence[files.Sample], report: files.Report
-) -> list[str]:
+def _examine(check: LabelCheck, samples: Sequence[files.Sample], report: files.Report) -> list[str]:
     """Decode a split, report its faults, and return what its faultless images hold."""
+    name, tree, counts = check.split, check.tree, check.counts
 
     def examine(sample: files.Sample) -> tuple[files.Decoded | None, list[ConfigError]]:
         faults: list[ConfigError] = []
         return files.decode(tree, sample, faults.append), faults
 
-    counts = np.zeros(VOID + 1, dtype=np.int64)
     sizes: list[tuple[int, int]] = []
     with in_order(examine, samples, f"reading {name}") as results:
-        for decoded, faults in results:
+        for sample, (decoded, faults) in zip(samples, results, strict=True):
             for fault in faults:
                 report(fault)
             if decoded is not None:
-                counts += decoded.counts
+                check.add(sample, decoded.counts)
                 height, width = decoded.labels.shape
                 sizes.append((width, height))
-    files.check_counts(tree, name, counts, report)
+    check.check(report)
     if not sizes:
         return [f"{name}: {len(samples):,} images, none of them usable"]
     smallest, largest = (pick(sizes, key=lambda size: size[0] * size[1]) for pick in (min, max))

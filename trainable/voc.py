@@ -18,7 +18,8 @@ import numpy as np
 
 from trainable import files
 from trainable.config import ConfigError, TrialConfig
-from trainable.images import Pixels, open_image
+from trainable.images import Pixels, open_mask
+from trainable.palette import palette
 
 FOLDER = "VOCdevkit/VOC2012"
 LISTS = f"{FOLDER}/ImageSets/Segmentation"
@@ -62,15 +63,42 @@ def read_mask(path: Path, content: bytes) -> Pixels:
     """Return the indices of a palette PNG: they are the labels, 255 is void.
 
     Raises:
-        ConfigError: The mask cannot be decoded, or holds colours, not indices.
+        ConfigError: The mask cannot be decoded, or holds colours, or indices of other colours than
+            VOC's or grey.
     """
-    mask = open_image(path, content)
+    mask = open_mask(path, content)
     if mask.mode not in ("P", "L"):
         raise ConfigError(
             f"{path}: a mask must be a palette or grey PNG (mode P or L) whose indices are the "
             f"labels, but has mode {mask.mode}; restore the mask that the data set ships"
         )
-    return np.asarray(mask)
+    labels = np.asarray(mask)
+    if mask.mode == "P":
+        _check_colours(path, labels, mask.getpalette("RGB") or [])
+    return labels
+
+
+def _check_colours(path: Path, labels: Pixels, colours: list[int]) -> None:
+    """Refuse labels that are places in a palette of one's own, as many programs save a picture.
+
+    Args:
+        path: Of the mask.
+        labels: Its indices.
+        colours: Its palette as r, g, b, r, ...; it may end before an index.
+
+    Raises:
+        ConfigError: A label has neither VOC's colour nor the grey of its number.
+    """
+    wanted = palette()
+    for label in np.unique(labels).tolist():
+        colour = colours[3 * label : 3 * label + 3]
+        if len(colour) == 3 and colour not in (wanted[3 * label : 3 * label + 3], [label] * 3):
+            raise ConfigError(
+                f"{path}: label {label} of a palette mask must have VOC's colour "
+                f"{wanted[3 * label : 3 * label + 3]} or the grey of its number, but has {colour}: "
+                "its indices are places in a palette, not labels; restore the mask that the data "
+                "set ships"
+            )
 
 
 def list_aug(root: Path) -> Path:
