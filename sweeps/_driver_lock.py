@@ -19,6 +19,7 @@ from trainable.config import ConfigError
 from trainable.locks import FileLock, LockHeldError
 from trainable.redaction import redact_uri
 from trainable.remote_folder import local_folder
+from trainable.run_folder import drop_temporaries
 
 LOOK_AGAIN_S = 1.0  # who only looks holds it for an instant, and who was killed for a little more
 RECORD_WAIT_S = 600.0  # another driver may be sending a model
@@ -56,6 +57,7 @@ def only_driver(storage: Path, name: str, sweep_key: str) -> Iterator[None]:
         except LockHeldError as error:
             raise _driven(storage, name, error) from error
         stack.callback(path.unlink, missing_ok=True)
+        drop_temporaries(path.parent, f"{sweep_key}.*")
         yield
 
 

@@ -158,6 +158,7 @@ def create_database(path: Path) -> None:
     from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    _drop_abandoned(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         uri = f"sqlite:///{temporary}"
@@ -167,6 +168,14 @@ def create_database(path: Path) -> None:
             os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _drop_abandoned(path: Path) -> None:
+    """Delete what processes that are gone left of making a file, and a namesake of this one."""
+    for left in path.parent.glob(f".{path.name}.*.tmp*"):
+        pid = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if pid.isdigit() and (int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()):
+            left.unlink(missing_ok=True)
 
 
 def _missing_file(tracking_uri: str) -> Path | None:

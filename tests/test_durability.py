@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from trainable.run_folder import load_tensors, save_tensors, write_atomically
+from sweeps._driver_lock import only_driver
+from sweeps._event_log import EventLog
+from sweeps._manifest import FOLDER
+from sweeps._store import create_database
+from trainable.run_folder import RunFolder, load_tensors, save_tensors, write_atomically
 
 
 @pytest.fixture
@@ -51,3 +55,55 @@ def test_tensors_never_lie_there_without_their_checksum(
     assert calls.index(("sync", f".model.pt.{os.getpid()}.tmp")) < calls.index(("name", "model.pt"))
     assert calls[-1] == ("sync", f"{tmp_path.name}/")
     assert torch.equal(load_tensors(path)["weight"], torch.ones(3))
+
+
+def killed_while_writing(path: Path) -> Path:
+    """Leave what a process leaves that is killed before it names a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.12345.tmp")
+    temporary.write_bytes(bytes(1000))
+    return temporary
+
+
+def test_the_next_writer_of_a_run_folder_clears_what_a_kill_left(tmp_path: Path) -> None:
+    left = [
+        killed_while_writing(tmp_path / "key" / name)
+        for name in ("checkpoint-0000010.pt", "checkpoint-0000010.sha256", "result.json")
+    ]
+    (tmp_path / "key" / "checkpoint-0000010.sha256").write_text("of a file that never came")
+    other = killed_while_writing(tmp_path / "other" / "result.json")
+    with RunFolder(tmp_path, "key") as folder:
+        assert not [path for path in left if path.exists()]
+        folder.drop_checkpoints()
+    assert [path.name for path in (tmp_path / "key").iterdir()] == ["lock"]
+    assert other.exists()  # whose lock was not held
+
+
+def test_the_next_driver_of_a_sweep_clears_what_a_kill_left_of_its_manifest(tmp_path: Path) -> None:
+    left = killed_while_writing(tmp_path / FOLDER / "a1b2.json")
+    other = killed_while_writing(tmp_path / FOLDER / "c3d4.json")
+    with only_driver(tmp_path, "grid", "a1b2"):
+        assert not left.exists()
+    assert other.exists()
+
+
+def test_an_event_is_on_the_disk_before_it_takes_effect(
+    tmp_path: Path, calls: list[tuple[str, str]]
+) -> None:
+    log = EventLog(tmp_path / "search.jsonl")
+    log.open()
+    assert calls == [("sync", f"{tmp_path.name}/")]  # its name, too
+    log.append({"event": "ask"})
+    log.close()
+    assert calls[1:] == [("sync", "search.jsonl")]
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+def test_a_store_is_made_where_a_kill_left_another_half_made(tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    ours = tmp_path / f".mlflow.db.{os.getpid()}.tmp"  # in a container numbers come again
+    dead, alive = tmp_path / ".mlflow.db.4194305.tmp", tmp_path / f".mlflow.db.{os.getppid()}.tmp"
+    for left in (ours, ours.with_name(f"{ours.name}-journal"), dead, alive):
+        left.write_bytes(b"half a database")
+    create_database(path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([path.name, alive.name])

@@ -78,7 +78,7 @@ class RunFolder:
         self._lock: FileLock | None = None
 
     def __enter__(self) -> Self:
-        """Take the lock, waiting for a writer that is about to end.
+        """Take the lock, waiting for a writer that is about to end, and clear what a kill left.
 
         Raises:
             RunFolderLockedError: Another process still held it.
@@ -92,6 +92,7 @@ class RunFolder:
             raise RunFolderLockedError(
                 f"{self.path} is being written by {error}; wait for it or end it"
             ) from error
+        drop_temporaries(self.path)
         return self
 
     def __exit__(
@@ -152,6 +153,8 @@ class RunFolder:
     def drop_checkpoints(self) -> None:
         """Delete every checkpoint: none is needed any more, or none may be continued."""
         self._drop(self.checkpoints())
+        for path in self.path.glob("checkpoint-*.sha256"):  # a kill came before its file
+            path.unlink()
 
     def _drop(self, checkpoints: list[Path]) -> None:
         for path in checkpoints:
@@ -240,6 +243,17 @@ def sync_folder(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def drop_temporaries(folder: Path, name: str = "*") -> None:
+    """Delete what was being written when a kill came: a checkpoint may have gigabytes.
+
+    Args:
+        folder: Whose lock is held, so that nobody writes there.
+        name: Of the files that were to be written, a pattern.
+    """
+    for path in folder.glob(f".{name}.*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:

@@ -18,8 +18,11 @@ from faults.sweep import Sweep
 from trainable.run_folder import load_tensors
 
 EXPERIMENT = "pixelwise-adversarial"
-# Tags that name a moment or a run of MLflow, and parent metrics that sum up what clocks said.
-OF_THE_MOMENT = ("best_run", "best_model", "model_of", "record_hash", "mlflow.parentRunId")
+# Tags that name a run of MLflow or a moment, and metrics of the sweep that sum up clocks.
+OF_THE_MOMENT = (
+    *("best_run", "best_model", "model_of", "record_hash", "mlflow.parentRunId"),
+    *("capture_hash", "git_commit"),
+)
 FEW = 8  # lines of one kind
 TIMES = (*CLOCKS, "cost/training_s")
 
@@ -136,9 +139,9 @@ def look(sweep: Sweep) -> Left:
         # How far a run goes on before it hears that it is stopped is a matter of time.
         stopped = child.info.status == "KILLED"
         trials[child.data.tags["trial_key"]] = {
-            "params": dict(child.data.params),
-            "metrics": {} if stopped else _without(child.data.metrics, TIMES),
-            "tags": _without(child.data.tags, OF_THE_MOMENT),
+            **_without(child.data.params, ()),
+            **({} if stopped else _without(child.data.metrics, TIMES)),
+            **_without(child.data.tags, OF_THE_MOMENT),
             "status": child.info.status,
             "files": sorted(one.path for one in client.list_artifacts(child.info.run_id)),
         }

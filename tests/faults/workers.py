@@ -16,7 +16,7 @@ from faults.sweep import GRID, Sweep, descendants, title, wait_for
 from faults.verdict import Verdict
 from sweeps._run import RAY_SETTINGS
 
-WORKER = "SegmentationTrainable"
+WORKER = "Trainable"  # in the title that Ray gives a worker
 HANG_TIMEOUT_S = 20.0
 RUN_FOLDER = "trainable.run_folder"
 # At each, the worker that passes it is killed, and its run is retried.
@@ -76,11 +76,20 @@ def _half_way(
     for _ in range(times):
         wait_for("a checkpoint", fresh, driver)
         seen |= fresh()
-        worker = next(pid for pid in descendants(driver.pid) if WORKER in title(pid))
-        fault(worker)
+        fault(_worker(driver))
         sweep.kills += 1
         wait_for("a result", lambda: len(results(sweep)) >= 2 * sweep.kills, driver)
     return bench.ended(name, sweep, begun, sweep.wait(driver))
+
+
+def _worker(driver: subprocess.Popen[bytes]) -> int:
+    """Return a process that trains, or is about to."""
+
+    def found() -> list[int]:
+        return [pid for pid in descendants(driver.pid) if WORKER in title(pid)]
+
+    wait_for("a worker", found, driver)
+    return found()[0]
 
 
 def _starve(pid: int) -> None:
