@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from analysis._mlflow_calls import set_up_mlflow
 from analysis._mlflow_database import database_fault, deleted, sqlite_file
 from analysis._record import EXPERIMENT, RecordError
-from trainable.redaction import redact, redact_uri
+from trainable.redaction import UNQUOTED, is_unclear, redact, redact_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -105,6 +105,8 @@ def check_uri(uri: str) -> None:
     if not mark:
         known = "sqlite:///mlflow.db or http://host:5000"
         raise RecordError(f"a tracking URI looks like {known}, but got {redact_uri(uri)!r}")
+    if is_unclear(uri):
+        raise RecordError(f"{redact_uri(uri)}: it is unclear where its password ends: {UNQUOTED}")
     path = sqlite_file(uri)
     if path is None:
         return

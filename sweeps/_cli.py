@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from sweeps._run import HANG_TIMEOUT_S
 from trainable.command_line import Parser, add_config_options, add_no_reuse, whole
-from trainable.redaction import read_uri, redact_uri
+from trainable.redaction import UNQUOTED, is_unclear, read_uri, redact_uri
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 
@@ -128,6 +128,8 @@ def tracking_uri(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"must begin with one of {', '.join(STORES)} and `://`, but got {redact_uri(uri)!r}"
         )
+    if is_unclear(uri):
+        raise argparse.ArgumentTypeError(f"must say where its password ends: {UNQUOTED}")
     return uri
 
 

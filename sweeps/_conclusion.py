@@ -17,7 +17,7 @@ from sweeps._mixed import mixtures, settings_made_on
 from sweeps._plan import Plan
 from sweeps._screen import Execution
 from sweeps._table import axis_table, best_table, rows, rows_by_axis
-from trainable.redaction import redact
+from trainable.redaction import redact, redact_uri
 from trainable.run_folder import CRASH_LOG
 
 
@@ -116,10 +116,11 @@ def draw(plan: Plan, options: argparse.Namespace) -> tuple[str | None, str]:
 
 
 def look_at(tracking_uri: str) -> str:
-    """Return the command that shows the record."""
-    if tracking_uri.startswith(("http://", "https://")):
-        return f"record: {tracking_uri}"
-    store = shlex.quote(tracking_uri)
+    """Return the command that shows the record, without what gives access to it."""
+    shown = redact_uri(tracking_uri)
+    if shown.startswith(("http://", "https://")):
+        return f"record: {shown}"
+    store = shlex.quote(shown)
     return f"record: mlflow ui --backend-store-uri {store} --host 127.0.0.1"
 
 

@@ -175,7 +175,8 @@ def _log_model(
         try:
             mirror.fetch_model(trial.training_key)
         except OSError as error:
-            warn(f"warning: the best trial's model cannot be fetched: {first_line(error)}")
+            told = first_line(error, mirror.uri)
+            warn(f"warning: the best trial's model cannot be fetched: {told}")
             return
     if not (storage / trial.training_key / MODEL_FILE).exists():
         return

@@ -15,6 +15,7 @@ from sweeps._screen import Execution, Screen
 from sweeps._searcher import Traffic
 from trainable.identity import code_version, version_on_disk
 from trainable.outcome import summary
+from trainable.redaction import redact
 
 WAIT_SAID_AFTER_S = 5.0  # that a run waits for another process; a shorter wait is a killed one's
 WAIT_SAID_EVERY_S = 60.0
@@ -176,4 +177,4 @@ def _last_line(error_file: str | None) -> str:
     if error_file is None or not Path(error_file).exists():
         return "its worker died"
     lines = [line for line in Path(error_file).read_text().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "its worker died"
+    return redact(lines[-1].strip()) if lines else "its worker died"

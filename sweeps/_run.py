@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import shlex
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,6 +30,7 @@ from sweeps._screen import Execution, Screen
 from sweeps._source import Source
 from sweeps._store import first_line
 from trainable.identity import RunSpec
+from trainable.redaction import redact_command, redact_uri
 
 if TYPE_CHECKING:
     from sweeps._budget import Budget
@@ -154,6 +157,7 @@ def _started(address: str | None, say: Callable[[str], None]) -> Iterator[None]:
     """Start Ray with a folder of its own, or join a cluster; shut it down at the end."""
     import ray
 
+    _hide_arguments()
     with ExitStack() as stack:
         if address is None:
             folder = stack.enter_context(ray_folder())
@@ -300,12 +304,16 @@ def _fit(
 
     from sweeps._searcher import SourceScheduler, SourceSearcher
 
+    storage = redact_uri(plan.workers_storage)
+    if storage != plan.workers_storage:
+        # By reference: Ray writes the parameters of a trial to files.
+        trainable = tune.with_parameters(trainable, uri=plan.workers_storage)
     searcher = SourceSearcher(traffic, most=RUNS_OF_A_SLOT * slots.count)
     scratch = plan.storage / ".tune" / plan.sweep_key  # another sweep may be under way beside it
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
         param_space={
-            "storage": plan.workers_storage,
+            "storage": storage,
             "threads": max(1, int(slots.cpus)),
             "gpu_share": slots.gpus,
         },
@@ -335,6 +343,14 @@ def _fit(
         with suppress(OSError):  # another sweep's is in it
             scratch.parent.rmdir()
     return searcher.more
+
+
+def _hide_arguments() -> None:
+    """Show no secret of the command line in the list of processes, from which Ray copies it."""
+    if (shown := redact_command(sys.orig_argv)) != sys.orig_argv:
+        from ray._raylet import setproctitle  # type: ignore[attr-defined]
+
+        setproctitle(shlex.join(shown))
 
 
 def _slots(nodes: Sequence[Mapping[str, float]], resources: Resources, wanted: int) -> Slots:

@@ -92,7 +92,8 @@ class Fetched:
         try:
             self._mirror.fetch(run.spec.training_key)
         except OSError as error:
-            cause = cause or f"its numbers cannot be fetched from --storage: {first_line(error)}"
+            told = first_line(error, self._mirror.uri)
+            cause = cause or f"its numbers cannot be fetched from --storage: {told}"
         self._source.ended(run, cause)
 
 

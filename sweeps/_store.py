@@ -31,6 +31,8 @@ def check_store(tracking_uri: str) -> None:
     database: str | None = None
     shown = redact_uri(tracking_uri)
     try:
+        if is_unclear(tracking_uri):
+            raise ValueError(UNQUOTED)
         if tracking_uri.startswith(("http://", "https://")):
             _check_address(tracking_uri)
         else:
@@ -46,8 +48,6 @@ def check_store(tracking_uri: str) -> None:
 
 
 def _check_address(uri: str) -> None:
-    if is_unclear(uri):
-        raise ValueError(UNQUOTED)
     address = urlsplit(uri)
     if not address.hostname or address.port == 0:
         raise ValueError("it has no host")
@@ -61,10 +61,8 @@ def _check_driver(uri: str) -> str | None:
     try:
         url = make_url(uri)
         url.get_dialect().import_dbapi()
-    except (ArgumentError, ValueError) as error:
-        raise ValueError(UNQUOTED if is_unclear(uri) else str(error)) from error
-    if is_unclear(uri) and (url.password is None or "@" in f"{url.host}{url.database}"):
-        raise ValueError(UNQUOTED)  # what SQLAlchemy takes for the host may be the password's end
+    except ArgumentError as error:
+        raise ValueError(str(error)) from error
     return url.database
 
 

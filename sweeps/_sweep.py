@@ -46,7 +46,6 @@ from trainable.command_line import (
 )
 from trainable.config import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
 from trainable.numerics import auto_precision, check_precision, with_precision
-from trainable.redaction import redact_uri
 from trainable.training_run import pick_device
 
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
@@ -313,7 +312,7 @@ def _conclude(
 ) -> int:
     """Say what came out, draw the figures, and return the exit code."""
     _say_all(console, conclusion.lines())
-    _say(console, look_at(redact_uri(options.tracking_uri)))
+    _say(console, look_at(options.tracking_uri))
     figure = None
     if not options.no_figures and publisher.reachable and conclusion.best is not None:
         figure, words = draw(conclusion.plan, options)

@@ -170,6 +170,10 @@ def test_a_uri_is_unclear_when_parsers_may_split_it_differently(uri: str) -> Non
     assert is_unclear(uri)
 
 
+def test_a_database_whose_password_sqlalchemy_reads_as_we_do_is_clear() -> None:
+    assert not is_unclear("postgresql+psycopg2://u:a/b?c#d:e@h/db")
+
+
 def test_a_uri_is_read_from_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("http://me:secret@host\nmore\n"))
     assert read_uri("-") == "http://me:secret@host"

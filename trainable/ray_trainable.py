@@ -19,6 +19,7 @@ from ray import tune
 
 from trainable.identity import OtherCodeError, RunSpec
 from trainable.object_store import ObjectStore
+from trainable.redaction import redact
 from trainable.remote_folder import RemoteFolder, is_uri, local_folder
 from trainable.run_folder import CRASH_LOG, RunFolderLockedError, write_atomically
 from trainable.trainer import NonFiniteLossError
@@ -36,10 +37,15 @@ class SegmentationTrainable(tune.Trainable):
     trains in a folder of this node and sends what is new there before each report.
     """
 
-    def setup(self, config: dict[str, Any]) -> None:
-        """Remember what to train; it is opened at the first step, where a fault is retried."""
+    def setup(self, config: dict[str, Any], uri: str | None = None) -> None:
+        """Remember what to train; it is opened at the first step, where a fault is retried.
+
+        Args:
+            config: As the class says.
+            uri: Of a storage whose URI gives access, which Ray would write to files of the config.
+        """
         self._spec = RunSpec.from_primitives(json.loads(config["spec"]))
-        storage: str = config["storage"]
+        storage: str = uri or config["storage"]
         self._uri = storage if is_uri(storage) else None
         self._run_storage = local_folder(storage, "scratch") if self._uri else Path(storage)
         self._remote: RemoteFolder | None = None
@@ -88,14 +94,18 @@ class SegmentationTrainable(tune.Trainable):
         except OtherCodeError as error:
             self._whole = False
             ended |= {"done": True, "refused": str(error)}
-        except Exception:
+        except Exception as error:
             self._whole = False
+            said = redact(traceback.format_exc(), self._uri or "")
             folder = self._run_storage / self._spec.training_key
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / CRASH_LOG, traceback.format_exc().encode())
+            write_atomically(folder / CRASH_LOG, said.encode())
             if self._remote is not None:
                 with suppress(OSError):  # the store may be what failed
                     self._remote.push_only(CRASH_LOG)
+            if (safe := redact(str(error), self._uri or "")) != str(error):
+                # Ray writes what is raised to files of its own.
+                raise RuntimeError(f"{type(error).__name__}: {safe}") from None
             raise
         report = self._progress() | ended
         self._push()

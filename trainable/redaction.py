@@ -14,6 +14,7 @@ from urllib.parse import unquote, unquote_plus
 
 HIDDEN = "***"
 MOST_URI = 10_000  # characters; a real one has a few hundred
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 LEAST_LITERAL = 4  # characters; a shorter secret would hide half of a message
 # What is to be done about `is_unclear`.
 UNQUOTED = "in user and password write `%@:/?#` as %25, %40, %3A, %2F, %3F and %23"
@@ -86,17 +87,22 @@ def redact_command(argv: Sequence[str]) -> list[str]:
 
 
 def is_unclear(uri: str) -> bool:
-    """Return whether readers of a URI may differ in where its user and password end.
+    """Return whether it cannot be told for sure where the user and password of a URI end.
 
-    They do where one of `/?#@` stands in them as it is, or an `@` is missing after them.
+    That is so where an `@` stands in them as it is or none after them, and in all but a database's
+    URI, which SQLAlchemy splits, where one of `/?#` does. MLflow takes the last `/` of SQLite's for
+    the end of a folder's name.
     """
     if "://" not in uri:
         return "@" in uri
+    if uri.startswith("sqlite") and "/" in uri.partition("?")[2] and redact_uri(uri) != uri:
+        return True
+    marks = "@" if uri.startswith(DATABASES) else "/?#@"
     start = uri.index("://") + 3
     end = _end_of_user(uri, start, len(uri), None)
     if end == start:
         return False
-    return uri[end : end + 1] != "@" or any(mark in uri[start:end] for mark in "/?#@")
+    return uri[end : end + 1] != "@" or any(mark in uri[start:end] for mark in marks)
 
 
 def read_uri(text: str) -> str:
@@ -231,9 +237,8 @@ def _is_secret(name: str, *, in_uri: bool) -> bool:
 def _secrets(uri: str) -> Iterator[str]:
     """Yield what is secret in a URI, as it stands there and as it was before it was quoted."""
     start = uri.find("://") + 3
-    if start < 3:
-        return
-    for begin, end in _in_uri(uri, start, len(uri), None):
+    spans = _in_uri(uri, start, len(uri), None) if start > 2 else [(0, uri.rfind("@"))]
+    for begin, end in spans:
         hidden = uri[begin:end]
         for one in (hidden, hidden.partition(":")[2]):
             plain = {one, unquote(one), unquote_plus(one)}
