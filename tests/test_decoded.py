@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import io
 import os
+import random
+import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,23 @@ from PIL import Image
 from torch import Tensor
 from trees import VOC, VOC_SIZES, write_voc_tree
 
-from trainable import datasets, decoded, files, parallel, training_run, voc
+from trainable import (
+    block_checksums,
+    datasets,
+    decoded,
+    files,
+    json_files,
+    parallel,
+    prepare,
+    training_run,
+    voc,
+)
 from trainable.config import ConfigError, TrialConfig
 from trainable.datasets import DataSet, Split
 from trainable.identity import TRAINING_MODULES
 from trainable.losses import VOID
 
+ARRAYS = ("train.images", "train.labels", "val.images", "val.labels")
 MASK = f"{VOC}/SegmentationClass/2007_000001.png"
 
 
@@ -216,23 +230,166 @@ def remove_array(entry: Path) -> None:
     (entry / "val.labels").unlink()
 
 
-def spoil_sizes(entry: Path) -> None:
-    (entry / "sizes.json").write_text("{")
+def spoil_index(entry: Path) -> None:
+    (entry / "index.json").write_text("{")
 
 
 def spoil_record(entry: Path) -> None:
-    next(entry.parent.glob("tree-*.json")).write_bytes(b"\xff")
+    record_of(entry).write_bytes(b"\xff")
 
 
-@pytest.mark.parametrize(
-    "spoil", [shutil.rmtree, cut_array, remove_array, spoil_sizes, spoil_record]
-)
-def test_a_damaged_cache_is_made_anew(config: TrialConfig, spoil: Callable[[Path], None]) -> None:
+def record_of(entry: Path) -> Path:
+    return next(entry.parent.glob("tree-*.json"))
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def change_a_label(entry: Path) -> None:
+    flip_a_bit(entry / "train.labels")
+
+
+def change_a_pixel(entry: Path) -> None:
+    flip_a_bit(entry / "val.images")
+
+
+def change_a_size(entry: Path) -> None:
+    """Height for width: the arrays have the same bytes."""
+    path = entry / "index.json"
+    path.write_text(path.read_text().replace("[90, 120]", "[120, 90]", 1))
+
+
+def change_a_warning(entry: Path) -> None:
+    path = record_of(entry)
+    path.write_text(re.sub(r'"warnings": \[.*?\]', '"warnings": []', path.read_text()))
+
+
+def without_checksum(entry: Path) -> None:
+    path = record_of(entry)
+    path.write_text(re.sub(r', "sha256": "\w+"', "", path.read_text()))
+
+
+def take_another_trees_record(entry: Path) -> None:
+    path = record_of(entry)
+    content = json_files.loads(path.read_bytes()) | {"signature": "0" * 16}
+    path.write_bytes(json_files.dumps(content))
+
+
+def take_another_entrys_index(entry: Path) -> None:
+    path = entry / "index.json"
+    content = json_files.loads(path.read_bytes()) | {"entry": "0" * 16}
+    path.write_bytes(json_files.dumps(content))
+
+
+DAMAGES: dict[Callable[[Path], None], str] = {
+    cut_array: "train.images has 99 bytes, not ",
+    remove_array: "val.labels is missing",
+    spoil_index: "index.json has no checksum",
+    spoil_record: ".json has no checksum",
+    change_a_label: "train.labels was changed after it was written: MiB 1 of 1",
+    change_a_pixel: "val.images was changed after it was written: MiB 1 of 1",
+    change_a_size: "index.json was changed after it was written",
+    change_a_warning: ".json was changed after it was written",
+    without_checksum: ".json has no checksum: another version wrote it",
+    take_another_trees_record: ".json is of the tree 0000000000000000",
+    take_another_entrys_index: "index.json is of the entry 0000000000000000",
+}
+
+
+@pytest.mark.parametrize("spoil", DAMAGES)
+def test_a_damaged_cache_is_said_in_a_line_and_made_anew(
+    config: TrialConfig, spoil: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
     before = datasets.inspect(config)
-    images = datasets.load(config).train.images.clone()
-    spoil(entries(config)[0])
+    assert before.warnings
+    data = datasets.load(config)
+    kept = [
+        part.clone() for split in (data.train, data.val) for part in (split.images, split.labels)
+    ]
+    (entry,) = entries(config)
+    spoil(entry)
     assert datasets.inspect(config) == before
-    assert torch.equal(datasets.load(config).train.images, images)
+    said = capsys.readouterr().err
+    assert DAMAGES[spoil] in said
+    assert said.endswith("; decoding the data again\n")
+    assert said.count("\n") == 1
+    again = datasets.load(config)
+    found = [part for split in (again.train, again.val) for part in (split.images, split.labels)]
+    assert all(torch.equal(*pair) for pair in zip(kept, found, strict=True))
+    assert entries(config) == [entry]
+    assert decoded.check_cache(entry.parent) == (1, [])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_cache_that_is_deleted_is_made_anew_without_a_word(
+    config: TrialConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = datasets.inspect(config)
+    shutil.rmtree(entries(config)[0])
+    assert datasets.inspect(config) == before
+    assert capsys.readouterr().err == ""
+
+
+def test_a_start_checks_a_sample_and_prepare_check_all(
+    config: TrialConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(block_checksums, "BLOCK_BYTES", 512)
+    datasets.inspect(config)
+    (entry,) = entries(config)
+    path = entry / "train.images"
+    blocks = sum(-(-(entry / name).stat().st_size // 512) for name in ARRAYS)
+    assert blocks > 100
+    flip_a_bit(path)
+    seen: list[int] = []
+
+    class Last(random.SystemRandom):
+        """A draw that never meets the block that was changed."""
+
+        def sample(self, population: Any, k: int, **_: Any) -> list[Any]:
+            seen.append(k)
+            return list(population)[:k]
+
+    monkeypatch.setattr(random, "SystemRandom", Last)
+    datasets.inspect(config)
+    assert seen == [16]
+    number = path.stat().st_size // 2 // 512 + 1
+    (line,) = decoded.check_cache(entry.parent)[1]
+    assert line.startswith(f"{path} was changed after it was written: MiB {number} of ")
+    monkeypatch.setattr("sys.argv", ["prepare", "check", config.data_root])
+    monkeypatch.setattr("sys.argv", [*sys.argv, "--cache-dir", config.cache_dir])
+    assert prepare.main() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{entry.parent}: 1 decoded data sets, 1 of them with findings" in lines
+    assert lines[-2:] == [line, "1 finding"]
+
+
+def test_what_a_check_draws_changes_no_draw_of_a_seed(config: TrialConfig) -> None:
+    datasets.inspect(config)
+    state = random.getstate(), torch.get_rng_state()
+    datasets.load(config)
+    assert random.getstate() == state[0]
+    assert torch.equal(torch.get_rng_state(), state[1])
+
+
+def test_another_process_that_decoded_it_anew_meanwhile_is_believed(
+    config: TrialConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets.inspect(config)
+    (entry,) = entries(config)
+    whole = (entry / "train.labels").read_bytes()
+    flip_a_bit(entry / "train.labels")
+
+    @contextmanager
+    def locked(folder: Path) -> Iterator[None]:
+        (entry / "train.labels").write_bytes(whole)
+        yield
+
+    monkeypatch.setattr(decoded, "_locked", locked)
+    monkeypatch.setattr(decoded, "_add", lambda *_: pytest.fail("it was decoded once more"))
+    datasets.inspect(config)
 
 
 def test_other_code_or_another_pillow_reads_no_old_arrays(

@@ -301,6 +301,7 @@ def test_an_interrupt_leaves_nothing(
 def check(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, list[str]]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root.parent / "none"))  # other tests decode, too
     code = run(monkeypatch, "check", root)
     said = capsys.readouterr()
     assert said.err == ""

@@ -6,12 +6,14 @@
         <fingerprint>-<code>/    an entry: what a content is, decoded by this code
             {train,val}.images   uint8, one image after the other, each [3, h, w]
             {train,val}.labels   uint8, one mask after the other, each [h, w]
-            sizes.json           height and width of each image
+            index.json           height and width of each image, and checksums of the arrays
         <signature>.partial/     an entry in the making; what a kill leaves goes at the next one
 
 The fingerprint follows from every byte; the signature from names, sizes and times of change alone,
 so that a start costs a look at each file instead of reading all. The price: a file that changed but
-kept size and time goes unseen until the folder is deleted, which may be done at any time.
+kept size and time goes unseen until the folder is deleted, which may be done at any time. That no
+array changed since it was written is checked in samples at each start, and in whole by
+`python -m trainable.prepare check`; what did is decoded again.
 """
 
 from __future__ import annotations
@@ -32,11 +34,14 @@ import PIL
 import torch
 from torch import Tensor
 
+from trainable import json_files
+from trainable.block_checksums import SAMPLED, block_digests, check_blocks
 from trainable.config import ConfigError, TrialConfig
 from trainable.files import Decoded, FileTree, Sample, decode
 from trainable.images import UndecodableError
+from trainable.json_files import ChecksumError
 from trainable.label_check import LabelCheck, warnings_of
-from trainable.locks import FileLock
+from trainable.locks import FileLock, say_on_stderr
 from trainable.parallel import in_order
 from trainable.run_folder import write_atomically
 
@@ -85,10 +90,14 @@ def entry_of(tree: FileTree, config: TrialConfig) -> Entry:
     folder = cache_folder(config)
     signature = _signature(tree, config)
     try:
-        entry = _known(folder, signature)
+        entry, fault = _look_up(folder, signature, SAMPLED)
         if entry is None:
+            if fault:
+                say_on_stderr(f"{fault}; decoding the data again")
             with _locked(folder):
-                entry = _known(folder, signature) or _add(folder, signature, tree, config)
+                # What was damaged another process may have decoded anew; samples may miss it.
+                entry, _ = _look_up(folder, signature, None if fault else SAMPLED)
+                entry = entry or _add(folder, signature, tree, config)
     except OSError as error:
         raise ConfigError(
             f"{folder}: the folder of decoded data must be writable and have room, but "
@@ -105,38 +114,83 @@ def cache_folder(config: TrialConfig) -> Path:
     return Path(home) / "pixelwise-adversarial"
 
 
-def _known(folder: Path, signature: str) -> Entry | None:
-    """Return the entry of a tree that was decoded before, None where there is none, or no more."""
-    try:
-        found = json.loads(_record(folder, signature).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    fingerprint: str = found["fingerprint"]
-    place = folder / f"{fingerprint}-{code_version()}"
-    sizes = _whole(place)
-    if sizes is None:
-        return None
-    return Entry(
-        folder=place,
-        fingerprint=fingerprint,
-        skipped=tuple(found["skipped"]),
-        warnings=tuple(found["warnings"]),
-        sizes=sizes,
-    )
+def check_cache(folder: Path) -> tuple[int, list[str]]:
+    """Check all that this code decoded into a cache folder, every byte of it.
+
+    Returns:
+        How many entries there are, and a line for each that is not as it was written.
+    """
+    places = sorted(folder.glob(f"*-{code_version()}"))
+    faults = []
+    for place in places:
+        try:
+            _sizes(place, None)
+        except ChecksumError as error:
+            faults.append(f"{error}; delete {place}, and the next start decodes the data again")
+        except OSError as error:
+            faults.append(f"{error.filename or place} cannot be read: {error.strerror}")
+    return len(places), faults
 
 
-def _whole(place: Path) -> Sizes | None:
-    """Return the sizes of an entry's images, None where it or part of its arrays is missing."""
+def _look_up(folder: Path, signature: str, sampled: int | None) -> tuple[Entry | None, str]:
+    """Return the entry of a tree that was decoded before, and what is wrong where one should be.
+
+    Args:
+        folder: The cache.
+        signature: Of the tree.
+        sampled: How many blocks of the arrays to check, None for all.
+    """
+    record = _record(folder, signature)
     try:
-        sizes: Sizes = json.loads((place / "sizes.json").read_bytes())
-        fits = [
-            path.stat().st_size == count
-            for name, split in sizes.items()
-            for path, count in _arrays(place, name, split)
-        ]
-    except (FileNotFoundError, ValueError):
-        return None
-    return sizes if all(fits) else None
+        found = json_files.loads(record.read_bytes(), name=str(record))
+        if found["signature"] != signature:
+            raise ChecksumError(f"{record} is of the tree {found['signature']}")
+        place = folder / found["entry"]
+        if found["entry"] != _entry_name(found["fingerprint"]) or not place.exists():
+            return None, ""  # of other code, or deleted
+        entry = Entry(
+            folder=place,
+            fingerprint=found["fingerprint"],
+            skipped=tuple(found["skipped"]),
+            warnings=tuple(found["warnings"]),
+            sizes=_sizes(place, sampled),
+        )
+    except FileNotFoundError:
+        return None, ""
+    except ChecksumError as error:
+        return None, str(error)
+    return entry, ""
+
+
+def _sizes(place: Path, sampled: int | None) -> Sizes:
+    """Return the sizes of an entry's images, once index and arrays are known to be as written.
+
+    Raises:
+        ChecksumError: They are not.
+    """
+    index = place / "index.json"
+    try:
+        found = json_files.loads(index.read_bytes(), name=str(index))
+        if found["entry"] != place.name:
+            raise ChecksumError(f"{index} is of the entry {found['entry']}")
+        sizes: Sizes = found["sizes"]
+        for name, split in sizes.items():
+            for path, count in _arrays(place, name, split):
+                if path.stat().st_size != count:
+                    raise ChecksumError(f"{path} has {path.stat().st_size} bytes, not {count}")
+        blocks = {place / name: digests for name, digests in found["blocks"].items()}
+        check_blocks(blocks, sampled)
+    except FileNotFoundError as error:
+        raise ChecksumError(f"{error.filename} is missing") from error
+    return sizes
+
+
+def _is_whole(place: Path) -> bool:
+    try:
+        _sizes(place, None)
+    except ChecksumError:
+        return False
+    return True
 
 
 def _arrays(place: Path, name: str, split: list[list[int]]) -> list[tuple[Path, int]]:
@@ -153,21 +207,22 @@ def _add(folder: Path, signature: str, tree: FileTree, config: TrialConfig) -> E
     temporary.mkdir()
     try:
         record = _write(temporary, tree, skip=config.skip_bad_images)
-        place = folder / f"{record['fingerprint']}-{code_version()}"
+        place = folder / record["entry"]
         # The same content may have been decoded at another place, and damaged since.
-        if _whole(place) is None:
+        if not _is_whole(place):
             shutil.rmtree(place, ignore_errors=True)
             temporary.rename(place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    write_atomically(_record(folder, signature), json.dumps(record).encode())
-    entry = _known(folder, signature)
-    assert entry is not None
+    content = json_files.dumps({**record, "signature": signature})
+    write_atomically(_record(folder, signature), content)
+    entry, fault = _look_up(folder, signature, SAMPLED)
+    assert entry is not None, fault
     return entry
 
 
 def _write(folder: Path, tree: FileTree, *, skip: bool) -> dict[str, Any]:
-    """Decode a tree into a folder and return `fingerprint`, `skipped` and `warnings` of `Entry`."""
+    """Decode a tree into a folder, and return its name as an entry and what else `Entry` has."""
     digest = hashlib.sha256(json.dumps(tree.classes).encode())
     sizes: Sizes = {}
     skipped: list[str] = []
@@ -204,9 +259,14 @@ def _write(folder: Path, tree: FileTree, *, skip: bool) -> dict[str, Any]:
                 file.flush()
                 os.fsync(file.fileno())
         checks[name].check()
-    (folder / "sizes.json").write_text(json.dumps(sizes))
+    fingerprint = digest.hexdigest()[:16]
+    paths = [path for name in sizes for path, _ in _arrays(folder, name, sizes[name])]
+    blocks = {path.name: block_digests(path) for path in paths}
+    content = {"entry": _entry_name(fingerprint), "sizes": sizes, "blocks": blocks}
+    write_atomically(folder / "index.json", json_files.dumps(content))
     return {
-        "fingerprint": digest.hexdigest()[:16],
+        "entry": _entry_name(fingerprint),
+        "fingerprint": fingerprint,
         "skipped": skipped,
         "warnings": warnings_of(checks["train"], checks["val"]),
     }
@@ -237,6 +297,10 @@ def code_version() -> str:
     for name in DECODING_MODULES:
         digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return digest.hexdigest()[:8]
+
+
+def _entry_name(fingerprint: str) -> str:
+    return f"{fingerprint}-{code_version()}"
 
 
 def _record(folder: Path, signature: str) -> Path:

@@ -3,6 +3,8 @@
     python -m trainable.prepare voc-aug --voc DIR --sbd DIR --out DIR
     python -m trainable.prepare check DIR
 
+`check` looks at what was decoded before, too, every byte of it.
+
 Exit codes: 0 done, 1 `check` has findings, 2 bad input, 130 interrupted.
 """
 
@@ -19,6 +21,7 @@ from pathlib import Path
 from trainable import files, sbd, voc
 from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, ended_by_signals, refuse
 from trainable.config import ConfigError, TrialConfig
+from trainable.decoded import cache_folder, check_cache
 from trainable.images import read_content
 from trainable.palette import mask_image
 from trainable.parallel import in_order
@@ -50,11 +53,19 @@ def _parser() -> Parser:
     aug.add_argument("--out", required=True, metavar="DIR", help="new data root, or --voc's")
     look = commands.add_parser("check", help="say what a folder holds and all that is wrong")
     look.add_argument("folder", metavar="DIR", help="root of VOC 2012, SBD or SegTrack-v2")
+    look.add_argument(
+        "--cache-dir", default="", metavar="DIR", help="of decoded data (default: the user's)"
+    )
     return parser
 
 
 def _check(options: argparse.Namespace) -> int:
     about, findings = check(Path(options.folder).expanduser())
+    cache = cache_folder(TrialConfig(cache_dir=options.cache_dir))
+    entries, damaged = check_cache(cache)
+    if entries:
+        about.append(f"{cache}: {entries} decoded data sets, {len(damaged)} of them with findings")
+    findings += damaged
     total = f"{len(findings) or 'no'} finding{'s' * (len(findings) != 1)}"
     print("\n".join([*about, *findings, total]))
     return SOME_FAILED if findings else OK
