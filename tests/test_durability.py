@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from record_helpers import finish, grid, plan_of
+from search_helpers import begin, history, leave, miou, search_of
+from test_mlflow import children_of
+from test_publisher import wait_until
 
+from sweeps import _publisher
 from sweeps._driver_lock import only_driver
 from sweeps._event_log import EventLog
 from sweeps._manifest import FOLDER
+from sweeps._publisher import Publisher
 from sweeps._store import create_database
 from trainable.run_folder import RunFolder, load_tensors, save_tensors, write_atomically
 
@@ -107,3 +115,51 @@ def test_a_store_is_made_where_a_kill_left_another_half_made(tmp_path: Path) -> 
         left.write_bytes(b"half a database")
     create_database(path)
     assert sorted(one.name for one in tmp_path.iterdir()) == sorted([path.name, alive.name])
+
+
+def test_a_search_takes_an_end_in_when_its_log_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = begin(tmp_path, search_of())
+    run = source.next()
+    assert run is not None
+    finish(source.plan, run, miou, history=history(run.spec.config))
+
+    def full(log: EventLog, event: Mapping[str, Any]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "append", full)
+        with pytest.raises(OSError, match="No space"):
+            source.ended(run, None)
+    assert (source.asks[0].state, source.asks[0].value) == (None, None)
+    leave(source)
+    assert begin(tmp_path, search_of()).asks[0].state == "COMPLETE"
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+def test_a_trial_that_a_slow_store_made_after_all_is_not_made_again(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    create = MlflowClient.create_run
+    given_up: list[Any] = []
+
+    def slow(client: MlflowClient, *args: Any, **kwargs: Any) -> Any:
+        made = create(client, *args, **kwargs)
+        if kwargs["tags"]["kind"] == "trial" and not given_up:
+            given_up.append(made)
+            raise TimeoutError("no answer within 5 s")
+        return made
+
+    monkeypatch.setattr(MlflowClient, "create_run", slow)
+    monkeypatch.setattr(_publisher, "PAUSE_S", 0.1)
+    monkeypatch.setattr(_publisher, "POLL_S", 0.05)
+    plan = plan_of(tmp_path / "runs", grid([0.01], seeds=(0,)))
+    with Publisher(plan, uri, lambda _: None, with_model=False) as publisher:
+        finish(plan, plan.runs[0])
+        publisher.publish(plan.runs[0])
+        wait_until(lambda: [one for one in children_of(uri) if one.info.status == "FINISHED"])
+    assert given_up
+    assert len(children_of(uri)) == 1
