@@ -167,7 +167,8 @@ def _started(address: str | None, say: Callable[[str], None]) -> Iterator[None]:
             check_answers(address)
             stack.callback(ray.shutdown)
             _join(address)
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        # Of a worker that dies Tune would print a traceback, though the run is tried again.
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield
 
 

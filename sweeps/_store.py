@@ -94,7 +94,7 @@ def open_store(tracking_uri: str, *, create: bool = True) -> MlflowClient:
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # it raises what it logs
     path = _missing_file(tracking_uri)
     if path is not None and not create:
         raise FileNotFoundError(f"there is no file {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import pytest
 import torch
 from record_helpers import finish, grid, plan_of
 from search_helpers import begin, history, leave, miou, search_of
+from small import small_config, spec_of
 from test_mlflow import children_of
 from test_publisher import wait_until
 
@@ -22,6 +24,7 @@ from sweeps._manifest import FOLDER
 from sweeps._publisher import Publisher
 from sweeps._store import create_database
 from trainable.run_folder import RunFolder, load_tensors, save_tensors, write_atomically
+from trainable.training_run import TrainingRun
 
 
 @pytest.fixture
@@ -125,8 +128,12 @@ def test_a_search_takes_an_end_in_when_its_log_has_it(
     assert run is not None
     finish(source.plan, run, miou, history=history(run.spec.config))
 
+    append = EventLog.append
+
     def full(log: EventLog, event: Mapping[str, Any]) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        if event["event"] == "tell":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(log, event)
 
     with monkeypatch.context() as patch:
         patch.setattr(EventLog, "append", full)
@@ -163,3 +170,19 @@ def test_a_trial_that_a_slow_store_made_after_all_is_not_made_again(
         wait_until(lambda: [one for one in children_of(uri) if one.info.status == "FINISHED"])
     assert given_up
     assert len(children_of(uri)) == 1
+
+
+@pytest.mark.trains
+def test_a_checkpoint_of_another_attempt_is_not_continued(tmp_path: Path) -> None:
+    spec = spec_of(small_config())
+    before = TrainingRun(spec, tmp_path)
+    before.advance(at_least_s=0.0)
+    before.save()
+    assert before.trainer.iteration > 0
+    before.close()
+    same = TrainingRun(spec, tmp_path)
+    assert same.trainer.iteration == before.trainer.iteration
+    same.close()
+    anew = TrainingRun(dataclasses.replace(spec, attempt="again"), tmp_path)
+    assert anew.trainer.iteration == 0
+    anew.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,7 @@ class FaultyS3:
     """moto's S3 on a port of the loopback, which can be told to refuse or not to answer."""
 
     def __init__(self) -> None:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not each request
         self.refuses = False
         self.mute = threading.Event()
         self.mute.set()  # set: it answers
