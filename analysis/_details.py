@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from analysis._artifact_files import read_artifact
 from analysis._record import CURVES, DETAIL_FILE, ENVIRONMENT_FILE, MASKS_FILE, RecordError
 from analysis._store import Store
-from trainable.json_files import ChecksumError, loads
+from trainable.json_files import ChecksumError, loads, read_seal
 
 FETCHERS = 8  # requests under way at once
 MOST_UNPACKED = 512 * 2**20  # bytes of all masks of a trial; real ones take a few MB
@@ -92,7 +92,8 @@ def load_masks(trials: pd.DataFrame) -> dict[str, Masks]:
     Raises:
         RecordError: As `load_details`.
     """
-    return {run: _arrays(run, content) for run, content in _fetch(trials, MASKS_FILE)}
+    keys = dict(zip(trials["run_id"], trials["trial_key"], strict=True))
+    return {run: _arrays(run, content, keys[run]) for run, content in _fetch(trials, MASKS_FILE)}
 
 
 def load_environment(trials: pd.DataFrame) -> dict[str, Any]:
@@ -163,8 +164,11 @@ def _logged(store: Store, runs: list[str]) -> list[pd.DataFrame]:
     return [pd.DataFrame(rows, columns=["run_id", "metric", "iteration", "value"])]
 
 
-def _arrays(run: str, content: bytes) -> Masks:
+def _arrays(run: str, content: bytes, trial_key: str) -> Masks:
     try:
+        of = read_seal(content).get("trial_key")
+        if of != trial_key:
+            raise ValueError(f"it is of trial {of}, not {trial_key}")
         found = _unpack(content)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RecordError(f"{MASKS_FILE} of run {run} cannot be read: {error}") from error

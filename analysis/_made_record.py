@@ -17,7 +17,7 @@ import numpy as np
 
 from analysis._mlflow_calls import set_up_mlflow
 from analysis._record import CURVES, DETAIL_FILE, EXPERIMENT, MASKS_FILE, METRICS
-from trainable.json_files import dumps
+from trainable.json_files import dumps, seal_zip
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -280,4 +280,5 @@ def _write_artifacts(
         arrays |= {f"image-{k}": np.full((48, 48, 3), 99, np.uint8) for k in range(3)}
         packed = io.BytesIO()
         np.savez_compressed(packed, **arrays)
-        (folder / MASKS_FILE).write_bytes(packed.getvalue())
+        sealed = seal_zip(packed.getvalue(), {"trial_key": trial_key})
+        (folder / MASKS_FILE).write_bytes(sealed)

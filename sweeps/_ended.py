@@ -15,7 +15,7 @@ from trainable.identity import key_of, readout_key
 from trainable.machine import SETTING
 from trainable.outcome import read_description, read_history, summary
 from trainable.run_folder import RunFolder
-from trainable.samples import SAMPLES_FILE, of_readout
+from trainable.samples import SAMPLES_FILE, of_readout, read_samples
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -122,7 +122,9 @@ class Ended:
 
     def samples_of(self, trial: Trial) -> bytes | None:
         """Return a file of predicted masks with no average but the trial's, where one is wanted."""
-        return None if self.samples is None else of_readout(self.samples, trial.config.readout)
+        if self.samples is None:
+            return None
+        return of_readout(self.samples, trial.config.readout, trial.trial_key)
 
     def detail(self, trial: Trial) -> dict[str, Any]:
         """Return what a dozen metrics leave out: IoU per class, Eq. 8 as printed, all curves."""
@@ -143,10 +145,12 @@ def check_ended(plan: Plan) -> None:
     """Refuse run folders that cannot be told of, before anything is done with a plan.
 
     Raises:
-        ConfigError: As `Ended.read`.
+        ConfigError: As `Ended.read`, or the file of masks is damaged.
     """
     for run in plan.runs:
-        Ended.read(plan, run, None)
+        ended = Ended.read(plan, run, None)
+        if ended is not None and ended.samples is not None:
+            read_samples(ended.samples)
 
 
 def params(config: Any, *, without: Sequence[str] = ()) -> dict[str, str]:

@@ -131,7 +131,10 @@ def test_masks_are_kept_where_the_sweep_wants_them(wanted: bool, tmp_path: Path,
     plan = plan_of(tmp_path / "runs", grid([0.01]))
     plan.with_samples = wanted
     finish(plan, plan.runs[0])
-    np.savez(plan.storage / plan.trials[0].training_key / "samples.npz", masks=np.zeros(2))
+    key = plan.trials[0].training_key
+    path = plan.storage / key / "samples.npz"
+    np.savez(path, masks=np.zeros(2))
+    path.write_bytes(json_files.seal_zip(path.read_bytes(), {"training_key": key}))
     publish(plan, uri)
     (child,) = children_of(uri)
     files = ["result.json", *["samples.npz"] * wanted]

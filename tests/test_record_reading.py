@@ -3,6 +3,7 @@
 import io
 import shutil
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -146,15 +147,15 @@ def place(trials: pd.DataFrame, tmp_path: Path, name: str, content: bytes) -> pd
     return trials.iloc[:1].assign(artifact_uri=str(tmp_path))
 
 
-def packed(**arrays: Any) -> bytes:
+def packed(arrays: Mapping[str, Any], trial_key: str = "0" * 16) -> bytes:
     out = io.BytesIO()
     np.savez_compressed(out, **arrays)
-    return out.getvalue()
+    return json_files.seal_zip(out.getvalue(), {"trial_key": trial_key})
 
 
 def test_masks_are_read_by_name(trials: pd.DataFrame, tmp_path: Path) -> None:
     content = packed(
-        **{"truth-0": np.ones((2, 3), np.uint8), "image-0": np.ones((2, 3, 3), np.uint8)}
+        {"truth-0": np.ones((2, 3), np.uint8), "image-0": np.ones((2, 3, 3), np.uint8)}
     )
     (masks,) = load_masks(place(trials, tmp_path, "samples.npz", content)).values()
     assert {name: array.shape for name, array in masks.items()} == {
@@ -168,18 +169,26 @@ def bomb() -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for k in range(9):
             archive.writestr(f"{k}.npy", bytes(64 * 2**20))
-    return out.getvalue()
+    return json_files.seal_zip(out.getvalue(), {"trial_key": "0" * 16})
+
+
+MASK = np.arange(6, dtype=np.uint8).reshape(2, 3)
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"no zip", "cannot be read"),
-        (packed(a=np.array([object()], dtype=object)), "cannot be read"),
-        (packed(a=np.ones((2, 2))), "a must be uint8"),
+        (b"no zip", "cannot be read: it has no checksum"),
+        (
+            packed({"a": MASK}).replace(MASK.tobytes()[:2], b"\1\1"),
+            "cannot be read: it was changed",
+        ),
+        (packed({"a": MASK}, "another"), "cannot be read: it is of trial another, not 0000"),
+        (packed({"a": np.array([object()], dtype=object)}), "cannot be read"),
+        (packed({"a": np.ones((2, 2))}), "a must be uint8"),
         (bomb(), "at most 536870912 are read"),
     ],
-    ids=["no zip", "pickle", "floats", "bomb"],
+    ids=["no zip", "changed", "another", "pickle", "floats", "bomb"],
 )
 def test_masks_that_are_none_are_refused_in_one_line(
     content: bytes, said: str, trials: pd.DataFrame, tmp_path: Path

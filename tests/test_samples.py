@@ -13,8 +13,9 @@ import pytest
 import torch
 from small import small_config, spec_of
 
+from trainable import json_files
 from trainable.augmentation import normalise
-from trainable.config import TrialConfig
+from trainable.config import ConfigError, TrialConfig
 from trainable.config_files import load_config
 from trainable.identity import RunSpec, readout_key
 from trainable.samples import SAMPLES_FILE, of_readout, spread, stages_of
@@ -150,16 +151,31 @@ def test_a_damaged_file_costs_its_stages_and_not_the_run(tmp_path: Path) -> None
     names = masks_of(train(spec, tmp_path)).keys()
     assert "raw-24-0" in names
     assert "raw-3-0" not in names
+    assert path.with_suffix(".bad").exists()
 
 
-def test_a_file_with_any_byte_changed_is_read_or_counts_as_none(tmp_path: Path) -> None:
-    path, image = tmp_path / SAMPLES_FILE, np.arange(12, dtype=np.uint8).reshape(3, 4)
-    np.savez_compressed(path, image=image)
-    whole, read = path.read_bytes(), []
-    for place in range(len(whole)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
-        read.append(of_readout(path, CONFIG.readout))
-    assert None in read
+def test_a_file_with_any_byte_changed_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "key" / SAMPLES_FILE
+    path.parent.mkdir()
+    np.savez_compressed(path, image=np.arange(12, dtype=np.uint8).reshape(3, 4))
+    whole = json_files.seal_zip(path.read_bytes(), {"training_key": "key"})
+    path.write_bytes(whole)
+    assert of_readout(path, CONFIG.readout, "trial") is not None
+    changed = [whole[:k] + bytes([whole[k] ^ 0x55]) + whole[k + 1 :] for k in range(len(whole))]
+    shorter = [whole[:k] for k in range(len(whole))]
+    for content in (*changed, *shorter, whole + b"\n"):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError) as refused:
+            of_readout(path, CONFIG.readout, "trial")
+        assert str(refused.value).startswith(f"{path} must be what a training run wrote, but it ")
+
+
+def test_the_file_of_another_run_is_refused(trained: tuple[Path, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "key" / SAMPLES_FILE
+    path.parent.mkdir()
+    path.write_bytes(trained[1])
+    with pytest.raises(ConfigError, match=f"it is of run {spec_of(CONFIG).training_key}"):
+        of_readout(path, CONFIG.readout, "trial")
 
 
 def test_a_trial_gets_its_own_average_and_no_other(tmp_path: Path) -> None:
@@ -171,13 +187,13 @@ def test_a_trial_gets_its_own_average_and_no_other(tmp_path: Path) -> None:
     for name, config in {"early": early, "late": late}.items():
         train(spec_of(config), tmp_path / name)
         path = tmp_path / name / spec_of(config).training_key / SAMPLES_FILE
-        alone[name] = of_readout(path, config.readout)
+        alone[name] = of_readout(path, config.readout, name)
     train(spec_of(early, late), tmp_path / "both")
     path = tmp_path / "both" / spec_of(early).training_key / SAMPLES_FILE
     for name, config in {"early": early, "late": late}.items():
-        content = of_readout(path, config.readout)
+        content = of_readout(path, config.readout, name)
         assert content is not None
         assert content == alone[name]
         assert {"swa-0", "swa-3", "raw-24-0"} < masks_of(content).keys()
     assert alone["early"] != alone["late"]
-    assert of_readout(tmp_path / SAMPLES_FILE, early.readout) is None
+    assert of_readout(tmp_path / SAMPLES_FILE, early.readout, "early") is None

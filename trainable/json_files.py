@@ -2,14 +2,16 @@
 
     {"miou": 0.2644, "sha256": "<64 hex digits>"}
 
-The last key's value is the SHA-256 of every byte before it. Numbers come out as they went in. Other
-packages read such files, too: this module needs nothing but Python.
+The last key's value is the SHA-256 of every byte before it. Numbers come out as they went in. A zip
+archive has such JSON for its comment, which is its end. Other packages read such files, too: this
+module needs nothing but Python.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 LAST_KEY = "sha256"
 MARK = f'"{LAST_KEY}": "'.encode()  # in no text of a JSON file: there each quote has a backslash
+ZIP_END, ZIP_END_BYTES = b"PK\5\6", 22  # what comes before the comment
 
 
 class ChecksumError(ValueError):
@@ -66,6 +69,32 @@ def loads(text: bytes, *, name: str = "it", before: _Hash | None = None) -> dict
     content: dict[str, Any] = json.loads(text)
     del content[LAST_KEY]
     return content
+
+
+def seal_zip(archive: bytes, content: Mapping[str, Any]) -> bytes:
+    """Return a zip archive with a mapping for its comment, whose checksum covers all of it.
+
+    Args:
+        archive: Has no comment.
+        content: As for `dumps`.
+    """
+    length = len(dumps(content))
+    head = archive[:-2] + struct.pack("<H", length)
+    return head + dumps(content, before=hashlib.sha256(head))
+
+
+def read_seal(archive: bytes, *, name: str = "it") -> dict[str, Any]:
+    """Return the mapping that `seal_zip` was given.
+
+    Args:
+        archive: The zip archive.
+        name: What an error calls it.
+
+    Raises:
+        ChecksumError: As `loads`.
+    """
+    end = archive.rfind(ZIP_END) + ZIP_END_BYTES
+    return loads(archive[end:], name=name, before=hashlib.sha256(archive[:end]))
 
 
 def _digest(text: bytes, before: _Hash | None) -> bytes:

@@ -3,7 +3,8 @@
 `samples.npz` in the run folder, uint8, for images k = 0, 1, ...:
     image-<k> [H, W, 3] RGB, truth-<k> [H, W], raw-<iteration>-<k> [H, W] of the raw weights,
     swa-<readout key>-<k> [H, W] of each average, and swa-<k> of the first of them; `of_readout`
-    gives one trial's share of it, with its own average as swa-<k>.
+    gives one trial's share of it, with its own average as swa-<k>. The comment of the archive says
+    whose it is, with a checksum of all of it.
 Looking changes nothing: no random number is drawn and no weight is touched.
 """
 
@@ -11,8 +12,7 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
-import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainable.augmentation import normalise
-from trainable.config import Readout, TrialConfig
+from trainable.config import ConfigError, Readout, TrialConfig
 from trainable.identity import readout_key
+from trainable.json_files import ChecksumError, read_seal, seal_zip
 from trainable.run_folder import write_atomically
 from trainable.trainer import Trainer
 
 SAMPLES_FILE = "samples.npz"
 IMAGES = 4  # rows of Fig. 7
 STAGES = (0.05, 0.2, 0.5, 1.0)  # of the iterations: Fig. 5 shows early stages closer together
-
-# What NumPy lets through for a broken file, found by breaking files at random: a flipped bit may
-# ask for another compression, a password or a later version of zip.
-BROKEN = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 Masks = dict[str, NDArray[np.uint8]]
 
@@ -55,7 +52,8 @@ def spread(count: int) -> list[int]:
 class Samples:
     """The masks of one training run, written whole whenever there are new ones.
 
-    A run that goes on keeps the stages that it had reached; one that begins keeps none.
+    A run that goes on keeps the stages that it had reached; one that begins keeps none. A file that
+    is damaged is set aside as `samples.bad`: it costs its stages and not the run.
 
     Args:
         folder: The run folder.
@@ -66,7 +64,12 @@ class Samples:
         self._path = folder / SAMPLES_FILE
         self._trainer = trainer
         self._stages = stages_of(trainer.config)
-        self._masks = _read(self._path) if trainer.iteration else {}
+        self._masks: Masks = {}
+        if trainer.iteration:
+            try:
+                self._masks = read_samples(self._path)
+            except ConfigError:
+                self._path.rename(self._path.with_suffix(".bad"))
 
     def take(self) -> None:
         """Predict with the raw weights and write the file, if this iteration is a stage."""
@@ -88,7 +91,8 @@ class Samples:
 
     def save(self) -> None:
         """Write the file."""
-        write_atomically(self._path, _packed(self._masks))
+        content = _packed(self._masks, {"training_key": self._path.parent.name})
+        write_atomically(self._path, content)
 
     @torch.no_grad()
     def _predict(self, network: nn.Module, name: str) -> list[NDArray[np.uint8]]:
@@ -103,32 +107,49 @@ class Samples:
         return masks
 
 
-def of_readout(path: Path, readout: Readout) -> bytes | None:
+def of_readout(path: Path, readout: Readout, trial_key: str) -> bytes | None:
     """Return one trial's share of a file of samples, its average as `swa-<k>`; None without file.
 
     Args:
         path: Of a run folder's file.
         readout: The trial's.
+        trial_key: The trial's, which the share says of itself.
+
+    Raises:
+        ConfigError: As `read_samples`.
     """
-    masks = _read(path)
+    masks = read_samples(path)
     own = f"swa-{readout_key(readout)}-"
     shared = {name: mask for name, mask in masks.items() if not name.startswith("swa-")}
     averaged = {f"swa-{n.removeprefix(own)}": m for n, m in masks.items() if n.startswith(own)}
-    return _packed(shared | averaged) if masks else None
+    return _packed(shared | averaged, {"trial_key": trial_key}) if masks else None
 
 
-def _read(path: Path) -> Masks:
-    """Return what a file of samples holds: nothing where there is none, or it is damaged."""
+def read_samples(path: Path) -> Masks:
+    """Return what the file of samples of a run folder holds: nothing where there is none.
+
+    Raises:
+        ConfigError: It is not as it was written, or another run's.
+    """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as masks:
-            return dict(masks)
-    except BROKEN:
+        content = path.read_bytes()
+        key = read_seal(content)["training_key"]
+        if key != path.parent.name:
+            raise ChecksumError(f"it is of run {key}")
+    except FileNotFoundError:
         return {}
+    except (ChecksumError, OSError) as error:
+        raise ConfigError(
+            f"{path} must be what a training run wrote, but {error}; move the file away to do "
+            "without its masks, or the folder, and the same command trains the run again"
+        ) from error
+    with np.load(io.BytesIO(content), allow_pickle=False) as masks:
+        return dict(masks)
 
 
-def _packed(masks: Masks) -> bytes:
+def _packed(masks: Masks, whose: Mapping[str, Any]) -> bytes:
     """Return the file of masks, the same bytes for the same masks."""
     content = io.BytesIO()
     ordered: dict[str, Any] = {name: masks[name] for name in sorted(masks)}
     np.savez_compressed(content, **ordered)
-    return content.getvalue()
+    return seal_zip(content.getvalue(), whose)
