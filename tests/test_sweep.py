@@ -19,6 +19,7 @@ from test_run_folder import CLOCKS
 from trees import write_voc_tree
 
 from sweeps._manifest import FOLDER
+from trainable import json_files
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +49,9 @@ def sweep(folder: Path, *options: str, **settings: Any) -> subprocess.CompletedP
 def results(folder: Path) -> dict[str, Any]:
     """Return what the run folders hold, without what a clock said."""
     return {
-        path.parent.name: {k: v for k, v in json.loads(path.read_text()).items() if k not in CLOCKS}
+        path.parent.name: {
+            k: v for k, v in json_files.loads(path.read_bytes()).items() if k not in CLOCKS
+        }
         for path in folder.glob("runs/*/result.json")
     }
 

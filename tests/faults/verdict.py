@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from mlflow import MlflowClient
 from test_run_folder import CLOCKS
 
 from faults.sweep import Sweep
+from trainable import json_files
 from trainable.run_folder import load_tensors
 
 EXPERIMENT = "pixelwise-adversarial"
@@ -147,7 +147,7 @@ def look(sweep: Sweep) -> Left:
         }
     return Left(
         results={
-            path.parent.name: _without(json.loads(path.read_bytes()), TIMES)
+            path.parent.name: _without(json_files.loads(path.read_bytes()), TIMES)
             for path in storage.glob("*/result.json")
         },
         tensors={
@@ -194,7 +194,7 @@ def _odd(sweep: Sweep, parents: list[Any], children: list[Any]) -> Iterator[str]
         if (path.parent / "result.json").exists():
             for left in path.parent.glob("checkpoint-*"):
                 yield f"{left.relative_to(sweep.folder)} is left behind"
-        times = [row["time"] for row in json.loads(path.read_bytes())["history"]]
+        times = [row["time"] for row in json_files.loads(path.read_bytes())["history"]]
         if times != sorted(times):
             yield f"the history of {path.parent.name} goes back in time"
 
