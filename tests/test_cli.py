@@ -68,11 +68,7 @@ BAD_INPUT = {
     "--tracking-uri sqlite+pysqlite:///no/x.db": ("in a folder that exists", "/no does not"),
     "--tracking-uri http://": ("--tracking-uri must name a store", "no host"),
     "--tracking-uri http://h:99999": ("--tracking-uri must name a store", "Port out of range"),
-    "--tracking-uri postgresql://h:x/db": (
-        "--tracking-uri must name a store",
-        "postgresql://*** does not",
-        "%25, %40",
-    ),
+    "--tracking-uri postgresql://h:x/db": ("--tracking-uri: must say where", "%25, %40"),
     "--tracking-uri postgresql+nosuch://me:secret@h/db": (
         "postgresql+nosuch://***@h/db",
         "dialects",

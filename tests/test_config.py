@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import pytest
 import trainable
 from trainable import config as schema
 from trainable import identity
-from trainable.config import ConfigError, TrialConfig
-from trainable.config_files import load_config, presets
+from trainable.config import DEFAULTS, ConfigError, TrialConfig
+from trainable.config_files import load_config, presets, read_yaml
 from trainable.identity import training_key, trial_key
 
 FIELDS = {field.name: str(field.type) for field in dataclasses.fields(TrialConfig)}
@@ -224,7 +226,7 @@ def test_a_crop_holds_what_generator_and_discriminator_need(
         (b"seed: 1\nswa_n: 2\nseed: 1\n", "key 'seed' stands twice"),
         (b"swa_n: &n 5\nseed: *n\n", "aliases are not allowed"),
         (b"data_root: \xff\n", "must be UTF-8, but byte 11 is not"),
-        (b"#" * (64 * 1024 + 1), "must be at most 65536 bytes, but has 65537"),
+        (b"#" * (64 * 1024 + 1), "it has more than 65536 bytes"),
         (b"- seed\n- 1\n", "must hold `key: value` lines, but holds a list"),
         (b"seed\n", "must hold `key: value` lines, but holds text"),
         (b"seed: [1\n", "is not usable YAML"),
@@ -339,7 +341,7 @@ def test_the_code_version_covers_every_module_that_training_reaches() -> None:
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
             left += [name.split(".")[1] for name in names if name.startswith("trainable.")]
     untold = {"config", "config_files", "parallel", "run_folder", "shapes"}
-    untold |= {"block_checksums", "json_files", "locks"}
+    untold |= {"block_checksums", "bounded", "json_files", "locks"}
     assert reached - untold == set(identity.TRAINING_MODULES)
 
 
@@ -362,3 +364,62 @@ def test_a_trunk_is_laid_out_as_its_weights_want_it() -> None:
 def test_frozen_statistics_and_checksums_want_weights() -> None:
     assert refusal("trunk_batch_norm=frozen").startswith("trunk_batch_norm=frozen needs")
     assert refusal("weights_sha256=abc").startswith("`weights` must name a file")
+
+
+# What never ends, or is far too much
+
+
+@pytest.mark.parametrize("file", ["/dev/zero", "/dev/urandom", "/dev/null", "/proc/self/mem", "."])
+def test_what_is_no_file_is_refused_without_reading_it(file: str) -> None:
+    assert "cannot read" in refusal(file=Path(file))
+
+
+def test_a_pipe_that_no_one_writes_to_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "it is a device or a pipe" in refusal(file=tmp_path / "pipe")
+
+
+def test_a_file_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "trial.yaml"
+    with file.open("wb") as hole:
+        hole.truncate(2**40)
+    assert "it has more than 65536 bytes" in refusal(file=file)
+
+
+@pytest.mark.parametrize("name", [n for n, v in DEFAULTS.items() if type(v) in (int, float)])
+@pytest.mark.parametrize("value", ["1e12", "99999999999999", "-1e12", "-7", ".inf", ".nan"])
+def test_every_number_has_bounds(name: str, value: str) -> None:
+    message = refusal(f"{name}={value}")
+    assert name in message
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize("name", [n for n, v in DEFAULTS.items() if type(v) is int])
+def test_a_share_of_a_whole_number_is_refused(name: str) -> None:
+    assert f"{name} must be a whole number" in refusal(f"{name}=2.5")
+
+
+@pytest.mark.parametrize("name", [*DEFAULTS, "y" * 5000])
+def test_a_long_value_is_cut_in_what_is_said(name: str) -> None:
+    message = refusal(f"{name}={'x' * 5000}")
+    assert "x" * 200 not in message
+    assert "y" * 200 not in message
+    assert "… (500" in message
+
+
+@pytest.mark.parametrize("value", ["a\x1b[31mb", "a\nb", "a\x00b"])
+def test_a_text_has_no_control_characters(value: str) -> None:
+    with pytest.raises(ConfigError, match="printable") as refused:
+        TrialConfig(dataset="shapes", cache_dir=value)
+    assert value not in str(refused.value)
+
+
+def test_many_keys_are_read_in_a_moment(tmp_path: Path) -> None:
+    def seconds(count: int) -> float:
+        file = tmp_path / "trial.yaml"
+        file.write_text("".join(f"k{number}: 1\n" for number in range(count)))
+        begun = time.process_time()
+        assert len(read_yaml(file)) == count
+        return time.process_time() - begun
+
+    assert seconds(4000) < 10 * seconds(1000)

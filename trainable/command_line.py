@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from trainable.config import EXECUTION_FIELDS, ConfigError, TrialConfig
+from trainable.config import EXECUTION_FIELDS, ConfigError, TrialConfig, shorten
 from trainable.config_files import load_config
 from trainable.redaction import HIDDEN, redact, redact_command
 
+MOST_WORD, MOST_MESSAGE = 400, 4000  # characters of a word, such as a path, and of all
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -34,7 +35,8 @@ def refuse(message: str) -> NoReturn:
 
     What gives access is not said: a word of the command line may hold it.
     """
-    print(f"error: {redact(' '.join(message.split()))}", file=sys.stderr)
+    words = " ".join(shorten(word, MOST_WORD) for word in redact(message).split())
+    print(f"error: {shorten(words, MOST_MESSAGE)}", file=sys.stderr)
     raise SystemExit(BAD_INPUT)
 
 

@@ -149,10 +149,20 @@ class TrialConfig:
         for field in dataclasses.fields(self):
             value = coerce(field.name, field.type, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
+            if isinstance(value, str) and (len(value) > MOST_TEXT or not value.isprintable()):
+                raise ConfigError(
+                    f"{field.name} must be at most {MOST_TEXT} printable characters, "
+                    f"but got {shown(value)}"
+                )
+            if field.name in MOST and value > MOST[field.name]:
+                raise ConfigError(
+                    f"`{field.name} <= {MOST[field.name]}` must hold, but got "
+                    f"{field.name}={shown(value)}"
+                )
         for name, rule, holds in _RULES:
             value = getattr(self, name)
             if not holds(value):
-                raise ConfigError(f"`{rule}` must hold, but got {name}={value!r}")
+                raise ConfigError(f"`{rule}` must hold, but got {name}={shown(value)}")
         self._check_names()
         self._check_together()
 
@@ -178,7 +188,7 @@ class TrialConfig:
         ):
             value = getattr(self, name)
             if value not in known:
-                raise ConfigError(f"unknown {name} {value!r}; {suggest(value, known)}")
+                raise ConfigError(f"unknown {name} {shown(value)}; {suggest(value, known)}")
 
     def _check_together(self) -> None:
         if self.scale_min > self.scale_max:
@@ -292,6 +302,29 @@ ADVERSARY_FIELDS = (
 )
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
 
+MOST_TEXT = 4096  # characters: the longest path
+# What no real use meets: above, a slip of the pen would fill memory or disk before it is noticed.
+MOST: dict[str, float] = {
+    "train_images": 1_000_000,
+    "val_images": 1_000_000,
+    "scale_max": 16.0,
+    "crop_px": 4096,
+    "lambda_adv": 1e6,
+    "loss_disc_weight": 1e6,
+    "iterations": 100_000_000,
+    "batch_size": 65_536,
+    "lr_generator": 1e3,
+    "lr_discriminator": 1e3,
+    "lr_trunk_multiplier": 1e6,
+    "lr_head_multiplier": 1e6,
+    "weight_decay": 1e3,
+    "poly_power": 1e3,
+    "swa_n": 100_000_000,
+    "swa_batch_norm_batches": 1_000_000,
+    "eval_every": 100_000_000,
+    "log_every": 100_000_000,
+    "checkpoint_every": 100_000_000,
+}
 _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("image_px", "image_px <= 4096", lambda v: v <= 4096),
     ("train_images", "train_images >= 1", lambda v: v >= 1),
@@ -344,7 +377,7 @@ def coerce(name: str, kind: Any, value: Any) -> Any:
         raise ConfigError(f"{name} must lie within 64 bits, but has {int(number).bit_length()}")
     if kind == "float" and is_number:
         if not math.isfinite(number):
-            raise ConfigError(f"{name} must be finite, but got {value!r}")
+            raise ConfigError(f"{name} must be finite, but got {shown(value)}")
         return float(number)
     if kind == "int" and is_number and math.isfinite(number) and number == int(number):
         return int(number)
@@ -353,7 +386,17 @@ def coerce(name: str, kind: Any, value: Any) -> Any:
     if kind == "str" and isinstance(value, str):
         return value
     wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
-    raise ConfigError(f"{name} must be {wanted[kind]}, but got {value!r} ({kind_of(value)})")
+    raise ConfigError(f"{name} must be {wanted[kind]}, but got {shown(value)} ({kind_of(value)})")
+
+
+def shorten(text: str, most: int = 100) -> str:
+    """Return a text for a message: one that is longer than `most` is cut, and says so."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message, quoted and not too long."""
+    return shorten(repr(value))
 
 
 def kind_of(value: Any) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from trainable.config import DEFAULTS, ConfigError, TrialConfig, kind_of, suggest
+from trainable.bounded import read_bounded
+from trainable.config import DEFAULTS, ConfigError, TrialConfig, kind_of, shorten, shown, suggest
 
 PRESET_DIR = Path(__file__).parent / "presets"
 MAX_YAML_BYTES = 64 * 1024
@@ -33,12 +34,12 @@ def load_config(
         ConfigError: The preset, the file, a key or a value is not usable.
     """
     if file is None and preset not in presets():
-        raise ConfigError(f"unknown preset {preset!r}; {suggest(preset, presets())}")
+        raise ConfigError(f"unknown preset {shown(preset)}; {suggest(preset, presets())}")
     values = read_yaml(PRESET_DIR / f"{preset}.yaml" if file is None else Path(file))
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
-            raise ConfigError(f"`--set key=value` must hold, but got {text!r}")
+            raise ConfigError(f"`--set key=value` must hold, but got {shown(text)}")
         values[key.strip()] = _parse_scalar(key.strip(), value)
     return config_from(values)
 
@@ -47,7 +48,7 @@ def config_from(values: Mapping[str, Any]) -> TrialConfig:
     """Build a config from a mapping, refusing keys that the schema does not have."""
     for key in values:
         if key not in DEFAULTS:
-            raise ConfigError(f"unknown key {key!r}; {suggest(str(key), DEFAULTS)}")
+            raise ConfigError(f"unknown key {shown(key)}; {suggest(str(key), DEFAULTS)}")
     return TrialConfig(**values)
 
 
@@ -55,18 +56,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read one flat mapping from a YAML file.
 
     Raises:
-        ConfigError: The file is missing, too large, not UTF-8, not YAML, not a mapping, holds an
-            alias, or names a key twice.
+        ConfigError: The file is missing, too large, a device or a pipe, not UTF-8, not YAML, not a
+            mapping, holds an alias, or names a key twice.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_bounded(path, MAX_YAML_BYTES)
         text = raw.decode("utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} must be UTF-8, but byte {error.start} is not") from error
-    if len(raw) > MAX_YAML_BYTES:
-        raise ConfigError(f"{path} must be at most {MAX_YAML_BYTES} bytes, but has {len(raw)}")
     try:
         values = yaml.load(text, Loader=_Loader)
     except _NOT_YAML as error:
@@ -94,10 +93,12 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} stands twice{node.start_mark}")
+        seen = set()
+        for key, _ in node.value:
+            name = repr(self.construct_object(key, deep=True))  # a list is a key, too, in YAML
+            if name in seen:
+                raise yaml.YAMLError(f"key {shorten(name)} stands twice{node.start_mark}")
+            seen.add(name)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
 
@@ -106,4 +107,6 @@ def _parse_scalar(key: str, text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except _NOT_YAML as error:
-        raise ConfigError(f"{key}={text!r} is not a value that YAML can read") from error
+        raise ConfigError(
+            f"{shown(key)[1:-1]}={shown(text)} is not a value that YAML can read"
+        ) from error

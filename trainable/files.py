@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trainable.bounded import MOST_LIST, read_bounded
 from trainable.config import ConfigError, TrialConfig
 from trainable.images import Pixels, read_content, read_rgb
 from trainable.losses import VOID
@@ -143,7 +144,7 @@ def read_list(path: Path, report: Report = fail, *, way_out: str = RESTORE_LIST)
 def read_lines(path: Path, report: Report = fail, *, way_out: str = RESTORE_LIST) -> list[str]:
     """Return the lines of a list without the space round them, as `read_list`, blank ones too."""
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line.strip() for line in read_bounded(path, MOST_LIST).decode("utf-8").splitlines()]
     except OSError as error:
         reason = str(error.strerror)
     except UnicodeDecodeError as error:

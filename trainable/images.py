@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from trainable.bounded import MOST_IMAGE, read_bounded
 from trainable.config import ConfigError
 from trainable.parallel import quiet_pillow
 
@@ -39,7 +40,7 @@ def read_content(path: Path) -> bytes:
         ConfigError: The file is missing or cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_bounded(path, MOST_IMAGE)
     except FileNotFoundError as error:
         raise ConfigError(
             f"{path}: the file must exist; restore it, or take its name off the list"
