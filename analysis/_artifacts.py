@@ -15,6 +15,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis._cells import inert
 from analysis._record import finished
 from analysis._style import STYLE
 
@@ -38,6 +39,8 @@ def render(figure: Figure, file_format: str) -> bytes:
 
 def render_csv(table: pd.DataFrame) -> bytes:
     """Return the table as CSV; an absent number is an empty field."""
+    table = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    table = table.rename(columns=lambda column: inert(str(column)))
     return str(table.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
 
 

@@ -92,6 +92,17 @@ def value(cell: Cell) -> float | str | None:
             return cell
 
 
+def inert(words: str) -> str:
+    """Return words that a spreadsheet takes for words: one that begins a formula gets a `'`."""
+    if not words.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return words
+    try:
+        float(words)
+    except ValueError:
+        return f"'{words}".replace("\r", " ")  # which csv would leave without quotes
+    return words
+
+
 def plain(cell: Cell) -> str:
     """Return the cell for a program: six digits, a printed number as printed, or nothing."""
     if isinstance(cell, Printed):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis._cells import Cell, fields, plain, text
+from analysis._cells import Cell, fields, inert, plain, text
 from analysis._numbers import DASH
 
 LATEX = {
@@ -47,8 +47,8 @@ def to_csv(table: pd.DataFrame) -> bytes:
             measured = column in table.attrs["measured"]
             row |= fields(column, cell) if measured else {column: plain(cell)}
         if i == 0:
-            writer.writerow(row)
-        writer.writerow(row.values())
+            writer.writerow(map(inert, row))
+        writer.writerow(map(inert, row.values()))
     return out.getvalue().encode()
 
 
@@ -107,8 +107,8 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _escaped(words: str) -> str:
-    return MARKDOWN.sub(r"\\\1", words)
+    return MARKDOWN.sub(r"\\\1", " ".join(words.split()))
 
 
 def _latex(words: str) -> str:
-    return "".join(LATEX.get(letter, letter) for letter in words)
+    return "".join(LATEX.get(letter, letter) for letter in " ".join(words.split()))

@@ -21,7 +21,7 @@ import yaml
 from analysis._frames import list_sweeps, load_trials
 from analysis._material import Material
 from analysis._record import RecordError, finished
-from trainable.redaction import read_uri, redact
+from trainable.redaction import printable, read_uri, redact
 
 if TYPE_CHECKING:
     from analysis._drawing import Page
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(f"cannot write to {options.out!r}: {error.strerror}")
     for page in pages:
         for name, reason in page.left_out.items():
-            print(f"not drawn: {name}: {reason}", file=sys.stderr)
+            print(printable(f"not drawn: {name}: {reason}"), file=sys.stderr)
     figures = [drawn.name for page in pages for drawn in page.drawn if drawn.table is None]
     for name in ["report.html", *(f"{figure}.png" for figure in reversed(figures))]:
         print(os.path.join(options.out, name))
@@ -186,7 +186,7 @@ def _all_files(uri: str, pages: Sequence[Page]) -> dict[str, bytes]:
 
 
 def _refuse(message: str) -> int:
-    print(f"error: {redact(' '.join(message.split()))}", file=sys.stderr)
+    print(f"error: {printable(redact(' '.join(message.split())))}", file=sys.stderr)
     return 2
 
 

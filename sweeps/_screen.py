@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from trainable.redaction import printable
+
 
 @dataclass(kw_only=True)
 class Execution:
@@ -135,7 +137,7 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Say something beside the runs."""
-        self.console.print(Text(text), soft_wrap=True)
+        self.console.print(Text(printable(text)), soft_wrap=True)
 
     def _line(self, text: str) -> None:
         if self._live is None:

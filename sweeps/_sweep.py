@@ -46,6 +46,7 @@ from trainable.command_line import (
 )
 from trainable.config import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
 from trainable.numerics import auto_precision, check_precision, with_precision
+from trainable.redaction import printable
 from trainable.training_run import pick_device
 
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
@@ -91,7 +92,7 @@ def run_sweep(question: Question, parser: argparse.ArgumentParser) -> int:
 @ended_by_signals()
 def answer(question: Question, options: argparse.Namespace) -> int:
     """Answer the question as the options of `sweep_parser` say, and return the exit code."""
-    console = Console(stderr=options.json, highlight=False)
+    console = Console(stderr=options.json, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = FILE_WIDTH
     try:
@@ -341,6 +342,6 @@ def _say_all(console: Console, texts: Iterable[str | RenderableType]) -> None:
 
 def _say(console: Console, text: str | RenderableType) -> None:
     if isinstance(text, str):
-        console.print(text, soft_wrap=True, markup=False)
+        console.print(printable(text), soft_wrap=True)
     else:
         console.print(text)

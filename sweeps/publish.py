@@ -29,7 +29,7 @@ from sweeps._store import check_store, first_line, store_errors
 from sweeps._store_check import check_usable
 from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, ended_by_signals, refuse
 from trainable.config import ConfigError, suggest
-from trainable.redaction import redact_uri
+from trainable.redaction import printable, redact_uri
 
 
 @ended_by_signals()
@@ -134,7 +134,7 @@ def _publish(manifest: Mapping[str, Any], plan: Plan, uri: str) -> bool:
 
 
 def _warn(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

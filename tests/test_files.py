@@ -476,3 +476,43 @@ def test_no_data_root_is_answered_with_the_option_and_the_folder(
 def test_a_missing_data_root_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"{tmp_path}/nowhere/{VOC}: the folder must exist"):
         voc.index(voc_config(tmp_path / "nowhere"))
+
+
+# Lists that lead out of the tree
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "../../etc/passwd",
+        "/etc/passwd",
+        "..",
+        "a/b",
+        "a\\b",
+        "a\0b",
+        "a\x1b[31m",
+        "x" * 5000,
+        "/JPEGImages/../../x.jpg /SegmentationClassAug/a.png",
+        "JPEGImages/a.jpg //etc/passwd/../x",
+        "~/../x a",
+    ],
+)
+def test_a_line_that_leads_out_of_the_tree_is_refused_by_its_number(
+    line: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "train.txt"
+    path.write_text(f"2007_000001\n\n{line}\n2007_000002\n")
+    for names in (files.is_name, voc._is_line, segtrack._is_line):
+        said: list[ConfigError] = []
+        found = files.read_list(path, said.append, names=names)
+        assert found == ["2007_000001", "2007_000002"]
+        (fault,) = said
+        assert str(fault).startswith(f"{path}, line 3: must be the name of a file")
+        assert len(str(fault)) < 400
+        assert "\x1b" not in str(fault)
+
+
+def test_two_paths_a_line_are_what_ready_made_lists_of_voc_hold(tmp_path: Path) -> None:
+    path = tmp_path / "trainaug.txt"
+    path.write_text("/JPEGImages/a.jpg /SegmentationClassAug/a.png\nb\n")
+    assert len(files.read_list(path, names=voc._is_line)) == 2

@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from sqlalchemy.engine import URL, make_url
 
-from trainable.redaction import is_unclear, read_uri, redact, redact_command, redact_uri
+from trainable.redaction import is_unclear, printable, read_uri, redact, redact_command, redact_uri
 
 ROOT = Path(__file__).parents[1]
 # What people do have as passwords, as they are: not quoted for a URI.
@@ -226,3 +226,9 @@ def test_no_piece_of_a_secret_survives_any_frame() -> None:
         shown = redact(frame.format(whole), whole)
         assert secret not in shown
         assert not {"s3c", "r3t", "Zq", "x%2F"} & set(shown.replace("/", " ").split())
+
+
+def test_control_characters_are_shown_as_they_are_written() -> None:
+    assert printable("a\x1b[31mred\x07\r\nb\u202ec\x9b1mü") == (
+        r"a\x1b[31mred\x07\r" "\n" r"b\u202ec\x9b1mü"
+    )

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from analysis import make_figures
+from analysis._artifacts import render_csv
 from analysis._cells import text, value
 from analysis._class_table import table1
 from analysis._frames import METRICS, RecordError
@@ -554,3 +555,40 @@ def test_cells_sort_by_their_number_not_their_text() -> None:
         [0.2, 1.3, 0.5, 3.3, 4]
     )
     assert value(table3(None, PAPER).loc[2, "mIoU [%]"]) is None
+
+
+# Foreign texts
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-x", "'-x"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "' =1"),
+        ("-0.5", "-0.5"),
+        ("+3e-4", "+3e-4"),
+        ("a=1", "a=1"),
+        ("", ""),
+    ],
+)
+def test_no_cell_of_a_csv_is_a_formula(text: str, field: str) -> None:
+    frame = pd.DataFrame({"=cause": [text], "value": [-0.5]})
+    frame.attrs = {"measured": (), "title": "t", "caption": "c"}
+    for content in (render_csv(frame), to_csv(frame)):
+        head, row = csv.reader(io.StringIO(content.decode(), newline=""))
+        assert head == ["'=cause", "value"]
+        assert row == [field, "-0.5"]
+
+
+def test_no_cell_of_a_document_is_markup() -> None:
+    frame = pd.DataFrame({"cause": ["<b>a|b\\c`d`</b>\n\n\\end{tabular}"]})
+    frame.attrs = {"measured": (), "title": "<t>", "caption": "c\n\nd"}
+    markdown, latex = to_markdown(frame).decode(), to_latex(frame).decode()
+    assert r"| \<b>a\|b\\c\`d\`\</b> \\end{tabular} |" in markdown
+    assert r"**\<t>**" in markdown
+    assert latex.count(r"\end{tabular}") == 1
+    assert "\n\n" not in latex

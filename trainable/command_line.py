@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from trainable.config import EXECUTION_FIELDS, ConfigError, TrialConfig, shorten
 from trainable.config_files import load_config
-from trainable.redaction import HIDDEN, redact, redact_command
+from trainable.redaction import HIDDEN, printable, redact, redact_command
 
 MOST_WORD, MOST_MESSAGE = 400, 4000  # characters of a word, such as a path, and of all
 OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -35,7 +35,7 @@ def refuse(message: str) -> NoReturn:
 
     What gives access is not said: a word of the command line may hold it.
     """
-    words = " ".join(shorten(word, MOST_WORD) for word in redact(message).split())
+    words = " ".join(shorten(word, MOST_WORD) for word in printable(redact(message)).split())
     print(f"error: {shorten(words, MOST_MESSAGE)}", file=sys.stderr)
     raise SystemExit(BAD_INPUT)
 

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainable.bounded import MOST_LIST, read_bounded
-from trainable.config import ConfigError, TrialConfig
+from trainable.config import ConfigError, TrialConfig, shown
 from trainable.images import Pixels, read_content, read_rgb
 from trainable.losses import VOID
 
 Report = Callable[[ConfigError], None]
 
+MOST_NAME = 255  # bytes that file systems allow; a suffix comes on top
 RESTORE_LIST = "restore the list that the data set ships"
 
 
@@ -130,15 +131,45 @@ def _option(option: str, holds: Iterable[str]) -> str:
     return f"`{option} DIR`, where DIR is the folder that holds {', '.join(holds)}"
 
 
-def read_list(path: Path, report: Report = fail, *, way_out: str = RESTORE_LIST) -> list[str]:
+def read_list(
+    path: Path,
+    report: Report = fail,
+    *,
+    way_out: str = RESTORE_LIST,
+    names: Callable[[str], bool] | None = None,
+) -> list[str]:
     """Return the lines of a list that are not blank, each once, in their order.
+
+    A line names files of the tree: one that would lead elsewhere is left out.
 
     Args:
         path: The list.
-        report: Told if it cannot be read.
+        report: Told if it cannot be read, and of each line that is left out.
         way_out: What to do about that.
+        names: Whether a line is as it should be; None is `is_name`.
     """
-    return list(dict.fromkeys(filter(None, read_lines(path, report, way_out=way_out))))
+    lines = []
+    for number, line in enumerate(read_lines(path, report, way_out=way_out), start=1):
+        if not line or (names or is_name)(line):
+            lines.append(line)
+        else:
+            report(
+                ConfigError(
+                    f"{path}, line {number}: must be the name of a file in the data set, without "
+                    f"folders and control characters, but got {shown(line)}; {way_out}"
+                )
+            )
+    return list(dict.fromkeys(filter(None, lines)))
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text is the name of one file or folder, which leads nowhere else."""
+    return (
+        text not in ("", ".", "..")
+        and len(text) <= MOST_NAME
+        and text.isprintable()
+        and not {"/", "\\"} & set(text)
+    )
 
 
 def read_lines(path: Path, report: Report = fail, *, way_out: str = RESTORE_LIST) -> list[str]:

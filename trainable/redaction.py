@@ -105,6 +105,16 @@ def is_unclear(uri: str) -> bool:
     return uri[end : end + 1] != "@" or any(mark in uri[start:end] for mark in marks)
 
 
+def printable(text: str) -> str:
+    """Return a text that moves no cursor and sets no colour, in which line breaks stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
 def read_uri(text: str) -> str:
     """Return the URI that an option gives: `-` is the first line of standard input.
 

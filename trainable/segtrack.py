@@ -129,11 +129,16 @@ def merge(masks: Sequence[Pixels], classes: tuple[int, ...]) -> Pixels:
     return labels
 
 
+def _is_line(line: str) -> bool:
+    """Return whether a line is a frame, or a video with slashes round it as the lists have it."""
+    return files.is_name(line.strip("/"))
+
+
 def _videos(root: Path, report: files.Report) -> Iterator[tuple[Path, str, list[str]]]:
     """Yield list, folder and stems of each video on disk, in the order of the names."""
     present = {path.name for path in (root / "JPEGImages").iterdir() if path.is_dir()}
     for path in sorted((root / "ImageSets").glob("*.txt")):
-        folder, *stems = files.read_list(path, report) or [""]
+        folder, *stems = files.read_list(path, report, names=_is_line) or [""]
         folder = folder.strip("/")
         # `all.txt` lists the videos, not frames.
         if path.stem != "all" and folder in present and stems:

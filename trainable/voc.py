@@ -51,8 +51,10 @@ def index(config: TrialConfig, report: files.Report = files.fail) -> files.FileT
             report(ConfigError(f"{root / masks}: the folder must exist; {way_out}"))
     return files.FileTree(
         root=root,
-        train=_samples(root, masks, files.read_list(train, report, way_out=way_out)),
-        val=_samples(root, MASKS, files.read_list(val, report)),
+        train=_samples(
+            root, masks, files.read_list(train, report, way_out=way_out, names=_is_line)
+        ),
+        val=_samples(root, MASKS, files.read_list(val, report, names=_is_line)),
         lists=(train, val),
         classes=CLASSES,
         read_mask=read_mask,
@@ -105,6 +107,14 @@ def list_aug(root: Path) -> Path:
     """Return the list of `train_aug`, under the name that is there."""
     ours, ready_made = (root / LISTS / name for name in ("train_aug.txt", "trainaug.txt"))
     return ready_made if ready_made.exists() and not ours.exists() else ours
+
+
+def _is_line(line: str) -> bool:
+    """Return whether a line of a list is the name of an image, or two paths inside of the tree."""
+    paths = line.split(maxsplit=1)
+    if len(paths) < 2 or "/" not in line:
+        return files.is_name(line)
+    return all(files.is_name(part) for path in paths for part in path.lstrip("/").split("/"))
 
 
 def _samples(root: Path, masks: str, lines: Iterable[str]) -> tuple[files.Sample, ...]:
