@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -44,25 +46,44 @@ def read_artifact(
     key = f"{run_id}-{record_hash}"
     if not re.fullmatch(r"[0-9a-f]+-[0-9a-f]*", key):  # it names a file here
         raise RecordError(f"run id and record_hash are hexadecimal, but got {key!r}")
-    kept = cache_folder() / "artifacts" / f"{key}-{name}"
-    if record_hash and (content := _read(kept)) is not None:
+    place = cache_folder() / "artifacts" / f"{key}-{name}"
+    if record_hash and (content := kept(place)) is not None:
         return content
     content = _download(tracking_uri, f"{artifact_uri}/{name}", name)
     if content is not None and record_hash:
-        keep(kept, content)
+        keep(place, content)
     return content
 
 
+def kept(path: Path) -> bytes | None:
+    """Return what `keep` was given, None where nothing is kept, or what is no longer that."""
+    content = _read(path)
+    if content is None:
+        return None
+    checksum, _, rest = content.partition(b"\n")
+    if checksum != _checksum(rest):
+        sys.stderr.write(f"{path} was changed after it was kept; the record is read anew\n")
+        return None
+    return rest
+
+
 def keep(path: Path, content: bytes) -> None:
-    """Write a file of the cache whole or not at all; a cache that cannot be written is none."""
+    """Write a file of the cache whole or not at all; a cache that cannot be written is none.
+
+    Its first line is its checksum.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary.write_bytes(content)
+        temporary.write_bytes(_checksum(content) + b"\n" + content)
         os.replace(temporary, path)
     except OSError:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 def _local_folder(artifact_uri: str) -> Path | None:

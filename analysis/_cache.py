@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis._artifact_files import cache_folder, keep
+from analysis._artifact_files import cache_folder, keep, kept
 from analysis._mlflow_database import sqlite_file
 from analysis._record import COLUMNS, Sweep
 from trainable.redaction import redact_uri
@@ -39,11 +40,11 @@ def cached(uri: str, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFram
         return read()
     content = json.dumps([redact_uri(uri), str(Path.cwd()), name])
     path = cache_folder() / "frames" / f"{hashlib.sha256(content.encode()).hexdigest()}.parquet"
-    kept = _read(path, stamp)
-    if kept is None:
-        kept = read()
-        _write(path, kept, stamp)
-    return kept
+    frame = _read(path, stamp)
+    if frame is None:
+        frame = read()
+        _write(path, frame, stamp)
+    return frame
 
 
 def _stamp(uri: str) -> str | None:
@@ -74,11 +75,12 @@ def _beside(path: Path, suffix: str) -> list[str | int] | None:
 
 
 def _read(path: Path, stamp: str) -> pd.DataFrame | None:
-    if not path.exists():
+    content = kept(path)
+    if content is None:
         return None
     try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError, NotImplementedError):  # cut short, or of another version
+        frame = pd.read_parquet(io.BytesIO(content))
+    except (OSError, ValueError, NotImplementedError):  # of another version
         return None
     if frame.attrs.pop("stamp", None) != stamp:
         return None
@@ -90,6 +92,6 @@ def _read(path: Path, stamp: str) -> pd.DataFrame | None:
 
 
 def _write(path: Path, frame: pd.DataFrame, stamp: str) -> None:
-    kept = frame.copy(deep=False)
-    kept.attrs = frame.attrs | {"stamp": stamp}
-    keep(path, kept.to_parquet())
+    stamped = frame.copy(deep=False)
+    stamped.attrs = frame.attrs | {"stamp": stamp}
+    keep(path, stamped.to_parquet())

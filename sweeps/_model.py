@@ -86,6 +86,11 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
     import mlflow
 
     model = load_model(run_folder)
+    if model.training_key != trial.tags["training_key"]:
+        raise ConfigError(
+            f"{model.path}: must be of the trial's run {trial.tags['training_key']}, but is of "
+            f"{model.training_key}; restore the model of the run"
+        )
     module = segmenter(model, readout)
     example = torch.randint(0, 256, EXAMPLE, dtype=torch.uint8)
     module(example)  # what normalising keeps for later calls must be there before the export

@@ -17,6 +17,8 @@ from analysis._cache import cached
 from analysis._mlflow_database import sqlite_file
 from analysis._store import Store
 
+CHANGED = "was changed after it was kept; the record is read anew"
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
@@ -123,15 +125,32 @@ def test_what_is_written_while_the_record_is_read_makes_the_kept_frame_stale(
 
 
 def test_a_cache_that_is_broken_or_cannot_be_written_is_no_cache(
-    uri: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole = load_trials(uri)
     (kept,) = (cache_folder() / "frames").iterdir()
     kept.write_bytes(kept.read_bytes()[:-100])
     pd.testing.assert_frame_equal(load_trials(uri), whole)
+    assert capsys.readouterr().err == f"{kept} {CHANGED}\n"
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     pd.testing.assert_frame_equal(load_trials(uri), whole)
+
+
+def test_a_kept_frame_of_which_any_byte_changed_is_not_used(
+    uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = load_trials(uri)
+    (kept,) = (cache_folder() / "frames").iterdir()
+    content = kept.read_bytes()
+    for place in (3, 64, len(content) // 3, len(content) // 2, len(content) - 1):
+        kept.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        pd.testing.assert_frame_equal(load_trials(uri), whole)
+        assert capsys.readouterr().err == f"{kept} {CHANGED}\n"
+        assert kept.read_bytes() == content
 
 
 def test_without_a_cache_nothing_is_kept(uri: str) -> None:

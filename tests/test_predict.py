@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shlex
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -479,6 +480,45 @@ def test_a_file_that_is_not_a_model_is_refused_by_name_and_nothing_runs(
     assert [word for word in NOT_USABLE[spoil] if word not in said] == []
     assert not (folder / "executed").exists()
     assert not (folder / "masks").exists()
+
+
+def test_the_model_of_a_run_folder_must_have_its_checksum(
+    trained: Path, folder: Path, run: Run
+) -> None:
+    copy = Path(shutil.copytree(trained, folder / "copy"))
+    assert run("--run-folder copy --out masks photo.jpg")[0] == 0
+    (copy / "model.sha256").unlink()
+    for way in ("--run-folder copy", "--checkpoint copy/model.pt"):
+        code, _, err = run(f"{way} --out again photo.jpg")
+        assert code == 2
+        assert "model.pt: its SHA-256 must stand in model.sha256, but that is missing" in one_line(
+            err
+        )
+    shutil.copy(copy / "model.pt", folder / "alone.pt")  # which may come from anywhere
+    assert run("--checkpoint alone.pt --out again photo.jpg")[0] == 0
+
+
+def test_the_model_of_another_run_is_refused_though_its_checksum_holds(
+    trained: Path, folder: Path, run: Run
+) -> None:
+    copy = Path(shutil.copytree(trained, folder / "copy"))
+    write_model(copy / "model.pt")
+    digest = hashlib.sha256((copy / "model.pt").read_bytes()).hexdigest()
+    (copy / "model.sha256").write_text(digest)
+    code, _, err = run("--run-folder copy --out masks photo.jpg --weights raw")
+    assert code == 2
+    assert f"copy/model.pt: must be of run {trained.name}, as config.json beside it" in one_line(
+        err
+    )
+
+
+def test_a_changed_digit_beside_a_model_is_refused(trained: Path, folder: Path, run: Run) -> None:
+    copy = Path(shutil.copytree(trained, folder / "copy"))
+    path = copy / "config.json"
+    path.write_text(path.read_text().replace('"lambda_adv": 0.', '"lambda_adv": 1.'))
+    code, _, err = run("--run-folder copy --out masks photo.jpg")
+    assert code == 2
+    assert "copy/config.json must be what a training run wrote, but it was changed" in one_line(err)
 
 
 def test_a_network_takes_no_memory_before_the_tensors_of_a_file_fit_it() -> None:

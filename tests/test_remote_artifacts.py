@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 
 from analysis import RecordError, load_details
+from analysis._artifact_files import cache_folder
+from trainable.json_files import dumps
 
 RUN = "404" + "0" * 29  # which is no answer of a server
-CONTENT = b'{"classes": ["a"], "history": []}'
+KEY = "0" * 16
+CONTENT = dumps({"trial_key": KEY, "classes": ["a"], "history": []})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -57,7 +60,8 @@ def trials(server: Answering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     uri = f"http://127.0.0.1:{server.server_address[1]}"
     place = f"mlflow-artifacts:/1/{RUN}/artifacts"
-    frame = pd.DataFrame([{"run_id": RUN, "artifact_uri": place, "record_hash": "ab"}])
+    row = {"run_id": RUN, "trial_key": KEY, "artifact_uri": place, "record_hash": "ab"}
+    frame = pd.DataFrame([row])
     frame.attrs = {"tracking_uri": uri}
     return frame
 
@@ -68,6 +72,19 @@ def test_what_a_server_sends_is_asked_for_once(trials: pd.DataFrame, server: Ans
     asked = server.asked
     assert load_details(trials) == found
     assert server.asked == asked
+
+
+def test_what_was_changed_since_it_was_kept_is_asked_for_again(
+    trials: pd.DataFrame, server: Answering, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = load_details(trials)
+    asked = server.asked
+    (path,) = (cache_folder() / "artifacts").iterdir()
+    path.write_bytes(path.read_bytes().replace(b'["a"]', b'["b"]'))
+    assert load_details(trials) == found
+    assert server.asked > asked
+    said = f"{path} was changed after it was kept; the record is read anew\n"
+    assert said in capsys.readouterr().err
 
 
 def test_what_a_server_lacks_is_absent(trials: pd.DataFrame, server: Answering) -> None:

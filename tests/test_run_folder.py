@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,21 @@ def test_a_run_started_again_goes_on_from_its_last_checkpoint(tmp_path: Path) ->
     again = TrainingRun(spec, tmp_path)
     assert again.trainer.iteration == 8
     again.close()
+
+
+def test_the_checkpoint_of_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    spec, other = spec_of(small_config()), spec_of(small_config(lambda_adv=0.5))
+    for one in (spec, other):
+        run = TrainingRun(one, tmp_path)
+        run.advance()
+        run.advance()
+        run.close()
+    for path in (tmp_path / other.training_key).glob("checkpoint-*"):
+        shutil.copy(path, tmp_path / spec.training_key)
+    again = TrainingRun(spec, tmp_path)
+    assert again.trainer.iteration == 0
+    again.close()
+    assert train(spec, tmp_path) == train(spec, tmp_path / "straight")
 
 
 def _flip_a_bit(path: Path) -> None:

@@ -195,21 +195,36 @@ def load_tensors(path: Path) -> dict[str, Any]:
     Raises:
         DamagedFileError: The checksum is missing or does not hold, or the content is refused.
     """
-    checksum = path.with_suffix(".sha256")
-    expected = checksum.read_text(errors="replace").strip() if checksum.exists() else "none"
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != expected:
-        raise DamagedFileError(
-            f"{path}: its sha256 must be that of {checksum.name}, {expected[:16]}, but is "
-            f"{digest[:16]}; restore the two files"
-        )
+    check_tensors(path)
     try:
         state: dict[str, Any] = read_tensors(path)
     except BROKEN as error:
         reason = str(error).split("\n", maxsplit=1)[0]
         raise DamagedFileError(f"{path}: must hold tensors and primitives, but {reason}") from error
     return state
+
+
+def check_tensors(path: Path) -> None:
+    """Refuse a file of tensors that is not what `save_tensors` wrote.
+
+    Raises:
+        DamagedFileError: Its checksum is missing or does not hold.
+        OSError: The file cannot be read.
+    """
+    checksum = path.with_suffix(".sha256")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        expected = checksum.read_text(errors="replace").strip()
+    except FileNotFoundError:
+        raise DamagedFileError(
+            f"{path}: its SHA-256 must stand in {checksum.name}, but that is missing; restore it"
+        ) from None
+    if digest != expected:
+        raise DamagedFileError(
+            f"{path}: its SHA-256 must be the one in {checksum.name}, {expected[:16]}, but is "
+            f"{digest[:16]}: the file was changed or cut short; restore the two files"
+        )
 
 
 def read_tensors(file: Path | IO[bytes], *, mmap: bool = False) -> Any:

@@ -3,7 +3,7 @@
     model.pt              of a finished run: `config`, `classes`, `iteration`, `generator`,
                           `averages` {readout key: {"readout": fields, "state": {name: tensor}}}
     checkpoint-<n>.pt     of a run under way: the same, but its `averages` are not ready for use
-    <either>.sha256       its checksum, verified where it is there
+    <either>.sha256       its checksum, which must be there in a run folder, and is verified
 
 The file may come from anywhere: what it holds is checked, and no code in it is ever run.
 """
@@ -11,7 +11,6 @@ The file may come from anywhere: what it holds is checked, and no code in it is 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainable import json_files
 from trainable.config import ConfigError, Readout, TrialConfig
 from trainable.config_files import config_from
 from trainable.generators import build_generator
-from trainable.run_folder import BROKEN, read_tensors
+from trainable.run_folder import BROKEN, DamagedFileError, check_tensors, read_tensors
+
+DESCRIPTION = "config.json"  # which every run folder has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class SavedModel:
 
     Attributes:
         path: The file.
+        training_key: Of the run that wrote it, empty where the file does not say.
         config: What it was trained as.
         classes: Names of its C classes; the first is the background.
         iteration: Iterations that it was trained for.
@@ -40,6 +43,7 @@ class SavedModel:
     """
 
     path: Path
+    training_key: str
     config: TrialConfig
     classes: tuple[str, ...]
     iteration: int
@@ -65,12 +69,14 @@ def load_model(path: Path) -> SavedModel:
             checkpoint.
 
     Raises:
-        ConfigError: There is no such file, its checksum does not hold, or it is not a generator
-            that this version of the code can build.
+        ConfigError: There is no such file, its checksum does not hold or, in a run folder, is
+            missing, it is another run's, or not a generator that this version of the code can
+            build.
     """
+    is_of_folder = path.is_dir() or (path.parent / DESCRIPTION).exists()
     if path.is_dir():
         path = _newest(path)
-    _verify(path)
+    _verify(path, needs_checksum=is_of_folder)
     try:
         # Mapped, not read: of a checkpoint's tensors only the generator's are wanted.
         saved = read_tensors(path, mmap=True)
@@ -80,7 +86,9 @@ def load_model(path: Path) -> SavedModel:
         raise _refused(path, "it cannot be read, or holds code, which is not run") from error
     if not isinstance(saved, dict):
         raise _refused(path, f"it holds a {type(saved).__name__}")
-    return _checked(path, saved)
+    model = _checked(path, saved)
+    _check_run(model)
+    return model
 
 
 def _newest(folder: Path) -> Path:
@@ -96,20 +104,37 @@ def _newest(folder: Path) -> Path:
     return checkpoints[-1]
 
 
-def _verify(path: Path) -> None:
-    checksum = path.with_suffix(".sha256")
-    if not checksum.exists():
+def _verify(path: Path, *, needs_checksum: bool) -> None:
+    if not needs_checksum and not path.with_suffix(".sha256").exists():
         return
     try:
-        expected = checksum.read_text().strip()
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot check {path} against {checksum.name}: {error}") from error
-    if found != expected:
+        check_tensors(path)
+    except DamagedFileError as error:
+        raise ConfigError(f"{error}, or take another checkpoint") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _check_run(model: SavedModel) -> None:
+    """Refuse a model beside the description of another run.
+
+    Raises:
+        ConfigError: It is, or the description is not what was written.
+    """
+    description = model.path.with_name(DESCRIPTION)
+    if not description.exists():
+        return
+    try:
+        key = json_files.loads(description.read_bytes())["training_key"]
+    except (OSError, json_files.ChecksumError) as error:
         raise ConfigError(
-            f"{path}: its SHA-256 must be the one in {checksum.name}, {expected[:12]}..., but is "
-            f"{found[:12]}...; the file was changed or cut short, take another checkpoint"
+            f"{description} must be what a training run wrote, but {error}; restore it, or name a "
+            "copy of the model that lies elsewhere"
+        ) from error
+    if model.training_key != key:
+        raise ConfigError(
+            f"{model.path}: must be of run {key}, as {DESCRIPTION} beside it, but is of "
+            f"{model.training_key or 'none that is named'}; restore the model of the run"
         )
 
 
@@ -130,6 +155,7 @@ def _checked(path: Path, saved: dict[str, Any]) -> SavedModel:
             _compare(wanted, _forms(state))
         return SavedModel(
             path=path,
+            training_key=str(saved.get("training_key", "")),
             config=config,
             classes=classes,
             iteration=int(saved["iteration"]),

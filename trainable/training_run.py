@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -102,7 +102,7 @@ class TrainingRun:
         self._setting = setting(device)
         self.folder.write("config", self._describe(trainer))
         state = self.folder.load_checkpoint()
-        if state is not None and state["run"] == self._run_identity():
+        if state is not None and self._is_of_this_run(state):
             trainer.load_state_dict(state)
             self._setting = gone_on(state["setting"], self._setting)
             self._saved_at = trainer.iteration
@@ -116,6 +116,10 @@ class TrainingRun:
             "readouts": [readout_key(readout) for readout in self.spec.readouts],
             "attempt": self.spec.attempt,
         }
+
+    def _is_of_this_run(self, state: Mapping[str, Any]) -> bool:
+        is_alike = state["run"] == self._run_identity()
+        return is_alike and bool(state["training_key"] == self.spec.training_key)
 
     def _describe(self, trainer: Trainer) -> dict[str, Any]:
         return {
