@@ -6,13 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_sweep import DEADLINE_S, LONG, command, results, sweep
+from test_sweep import sweep
 
 from sweeps import _cluster
 from sweeps._cluster import ClusterError, _look, check_answers, room
@@ -91,28 +90,3 @@ def test_a_cluster_without_the_room_asked_for_is_refused_at_once(
     assert asked.returncode == 2
     assert "needs 1 CPUs and 1 GPUs" in asked.stderr
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.slow
-def test_a_node_that_is_lost_in_a_sweep_changes_no_number(cluster: Any, tmp_path: Path) -> None:
-    alone, two = tmp_path / "alone", tmp_path / "two"
-    for folder in (alone, two):
-        folder.mkdir()
-    assert sweep(alone, "--no-figures", settings=LONG).returncode == 0
-    driver = subprocess.Popen(
-        command("--no-figures", "--address", cluster.address, settings=LONG),
-        cwd=two,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    deadline = time.monotonic() + DEADLINE_S
-    while len({path.parent for path in two.glob("runs/*/checkpoint-*.pt")}) < 2:
-        assert driver.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
-    said, _ = driver.communicate(timeout=DEADLINE_S)
-    assert driver.returncode == 0, said
-    assert len(results(two)) == 4
-    assert results(two) == results(alone)

@@ -461,7 +461,7 @@ def test_a_worker_that_starts_after_an_edit_refuses_and_nothing_wrong_is_recorde
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As does one on a node that joins later with other code."""
-    from test_sweep import _descendants, _title
+    from faults.sweep import descendants, title
 
     straight, folder = tmp_path / "straight", tmp_path / "edited"
     for one in (straight, folder):
@@ -483,8 +483,8 @@ def test_a_worker_that_starts_after_an_edit_refuses_and_nothing_wrong_is_recorde
         assert time.monotonic() < deadline
         time.sleep(0.05)
     spoil(package)
-    for pid in _descendants(driver.pid):
-        if "Trainable" in _title(pid):
+    for pid in descendants(driver.pid):
+        if "Trainable" in title(pid):
             os.kill(pid, 9)
     said, _ = driver.communicate(timeout=DEADLINE_S)
     assert driver.returncode == 1, said

@@ -158,35 +158,6 @@ def long_uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
     return {"results": results(folder), "record": finished_trials(folder)}
 
 
-def test_after_kill_9_of_the_driver_the_same_command_ends_with_the_same_numbers(
-    tmp_path: Path, long_uninterrupted: dict[str, Any]
-) -> None:
-    driver = start_and_wait_for_a_checkpoint(tmp_path)
-    driver.kill()
-    driver.wait()
-    assert len(results(tmp_path)) < 4
-    again = sweep(tmp_path, "--no-figures", settings=LONG)
-    assert again.returncode == 0, again.stderr
-    assert results(tmp_path) == long_uninterrupted["results"]
-    record = finished_trials(tmp_path)
-    for key, metrics in long_uninterrupted["record"].items():
-        assert {k: v for k, v in metrics.items() if k != "images_per_s"} == {
-            k: v for k, v in record[key].items() if k != "images_per_s"
-        }
-    assert record.keys() == long_uninterrupted["record"].keys()
-
-
-def test_a_worker_that_is_killed_is_replaced_and_the_numbers_stay(
-    tmp_path: Path, long_uninterrupted: dict[str, Any]
-) -> None:
-    driver = start_and_wait_for_a_checkpoint(tmp_path)
-    workers = [pid for pid in _descendants(driver.pid) if "Trainable" in _title(pid)]
-    assert workers
-    os.kill(workers[0], signal.SIGKILL)
-    assert driver.wait(DEADLINE_S) == 0, (tmp_path / "stderr").read_text()
-    assert results(tmp_path) == long_uninterrupted["results"]
-
-
 def test_of_two_drivers_of_a_sweep_the_second_is_refused_by_the_first_ones_pid(
     tmp_path: Path, long_uninterrupted: dict[str, Any]
 ) -> None:
@@ -296,18 +267,3 @@ def test_the_voc_preset_reads_a_tree_in_its_layout(tmp_path: Path) -> None:
     trials = finished_trials(tmp_path)
     assert len(trials) == 2
     assert all(0 <= metrics["swa/miou"] <= 1 for metrics in trials.values())
-
-
-def _descendants(pid: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob(f"{pid}/task/*/children"):
-        for child in path.read_text().split():
-            found += [int(child), *_descendants(int(child))]
-    return found
-
-
-def _title(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""

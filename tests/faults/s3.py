@@ -109,6 +109,8 @@ def _keys(client: Any, name: str) -> list[str]:
 def _bring_home(client: Any, sweep: Sweep) -> None:
     """Copy what the store holds to where a verdict looks."""
     for key in _keys(client, ""):
+        if key.endswith("/"):  # pyarrow's mark of a folder
+            continue
         path = sweep.folder / key
         path.parent.mkdir(parents=True, exist_ok=True)
         client.download_file(BUCKET, key, str(path))

@@ -62,6 +62,18 @@ def out_of_memory(bench: Bench) -> Verdict:
     return _half_way(bench, "out of memory", _starve, times=1)
 
 
+def raylet_killed(bench: Bench) -> Verdict:
+    """Kill the raylet half-way, and with it all workers: the driver starts Ray anew."""
+    sweep, begun = bench.sweep(GRID), time.monotonic()
+    driver = sweep.start()
+    wait_for("two results", lambda: len(results(sweep)) >= 2, driver)
+    for pid in list(descendants(driver.pid)):
+        if "/raylet " in title(pid):
+            os.kill(pid, signal.SIGKILL)
+            sweep.kills += 1
+    return bench.ended("raylet killed", sweep, begun, sweep.wait(driver))
+
+
 def _half_way(
     bench: Bench, name: str, fault: Callable[[int], None], *options: str, times: int = 2
 ) -> Verdict:
