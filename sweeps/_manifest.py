@@ -43,6 +43,7 @@ FIELDS: dict[str, type] = {
     "tags": dict,
     "stopped": dict,
     "asked": dict,
+    "created": float,
     "started": float,
     "tracking_uri": str,
     "password": bool,

@@ -39,6 +39,7 @@ class Recorded:
 
     run_id: str
     status: str
+    start_time: int
     end_time: int | None = None
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
@@ -50,6 +51,7 @@ class Recorded:
         return cls(
             run_id=run.info.run_id,
             status=run.info.status,
+            start_time=run.info.start_time,
             end_time=run.info.end_time,
             tags=dict(run.data.tags),
             params=dict(run.data.params),
@@ -116,7 +118,9 @@ class Record:
         else:
             tags["cause"] = ended.content["cause"]
         self._log(child, points, params(trial.config), tags)
-        child.status, child.end_time = ended.status, ended.ended or round(time.time() * 1000)
+        child.status = ended.status
+        # Where the clock was set back, a run took no time, and not less.
+        child.end_time = max(ended.ended or round(time.time() * 1000), child.start_time)
         self.client.set_terminated(child.run_id, child.status, child.end_time)
         # Last: its presence says that all of the above is there.
         self._tag(child, {"record_hash": record_hash})
@@ -168,7 +172,8 @@ class Record:
                 self._untag(self.parent, name)
         self._tag(self.parent, words)
         status = "KILLED" if why_partial else "FINISHED"
-        self.client.set_terminated(self.parent.run_id, status, when)
+        end = None if when is None else max(when, self.parent.start_time)
+        self.client.set_terminated(self.parent.run_id, status, end)
 
     def best_trial(self, best: Mapping[str, Any]) -> tuple[Trial, Recorded] | None:
         """Return the trial of the best point whose average has the highest mIoU, and its run."""
@@ -229,7 +234,12 @@ class Record:
         else:
             tags |= {"kind": "sweep"} | UNDER_WAY
             parent = Recorded.of(
-                self.client.create_run(self.experiment_id, run_name=self.plan.name, tags=tags)
+                self.client.create_run(
+                    self.experiment_id,
+                    start_time=round(self.manifest["created"] * 1000),
+                    run_name=self.plan.name,
+                    tags=tags,
+                )
             )
         self._log(parent, [], fixed, {})
         return parent

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from record_helpers import finish, grid, plan_of
+from record_helpers import finish, grid, history_of, plan_of
 from search_helpers import begin, history, leave, miou, search_of
 from small import small_config, spec_of
-from test_mlflow import children_of
+from test_mlflow import children_of, runs_of
 from test_publisher import wait_until
 
 from sweeps import _publisher
@@ -186,3 +187,44 @@ def test_a_checkpoint_of_another_attempt_is_not_continued(tmp_path: Path) -> Non
     anew = TrainingRun(dataclasses.replace(spec, attempt="again"), tmp_path)
     assert anew.trainer.iteration == 0
     anew.close()
+
+
+# A clock that is set back
+
+
+@pytest.mark.trains
+def test_no_history_goes_back_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(small_config())
+    run = TrainingRun(spec, tmp_path)
+    now = time.time()
+    run.advance()
+    monkeypatch.setattr(time, "time", lambda: now - 3600)
+    run.save()
+    run.close()
+    again = TrainingRun(spec, tmp_path)
+    while not again.complete:
+        again.advance()
+    times = [row["time"] for row in again.history]
+    again.close()
+    assert len(times) > 2
+    assert times == sorted(times)
+    assert times[0] >= now
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+def test_no_record_ends_before_it_began(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(tmp_path / "runs", grid([0.01], seeds=(0, 1)))
+    done, broken = plan.runs
+    rows = [row | {"time": 1.7e9 - row["iteration"]} for row in history_of(done.spec.config)]
+    finish(plan, done, history=rows)  # by a version that let its clock be set back
+    with Publisher(plan, uri, pytest.fail, with_model=False) as publisher:
+        publisher.publish(done)
+        wait_until(lambda: children_of(uri))
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now - 3600)
+        publisher.publish(broken, "its worker died")
+    assert len(children_of(uri)) == 2
+    for run in runs_of(uri):
+        assert run.info.start_time <= run.info.end_time

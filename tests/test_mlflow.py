@@ -105,9 +105,9 @@ def content_of(run: Any, uri: str) -> dict[str, Any]:
     return {
         "name": name,
         "status": run.info.status,
-        # A sweep's begins when it is first published.
+        # A sweep's begins when it is first asked for, and ends then where all had been trained.
         "start": run.info.start_time if is_trial else None,
-        "end": run.info.end_time,
+        "end": None if run.info.end_time == run.info.start_time else run.info.end_time,
         "stage": run.info.lifecycle_stage,
         "params": run.data.params,
         "tags": {k: v for k, v in run.data.tags.items() if k != "mlflow.parentRunId"},

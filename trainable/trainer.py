@@ -191,7 +191,9 @@ class Trainer:
         self.train_s += time.perf_counter() - started
         if evaluates:
             row["val/miou"] = self.evaluate(self.generator)["miou"]
-        self.history.append(row | {"time": time.time()})
+        # A clock that is set back stands still until it is as late again.
+        before = self.history[-1]["time"] if self.history else 0.0
+        self.history.append(row | {"time": max(time.time(), before)})
 
     def _take_losses(self, *, leave: int) -> None:
         while len(self._pending) > leave:
