@@ -7,14 +7,16 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from trainable.redaction import redact_command
+from trainable.redaction import redact, redact_command
 
-MAX_DIFF_BYTES = 1_000_000
+MOST_DIFF = 1_000_000  # characters
+PACKAGES = ("trainable", "sweeps", "analysis")
 HERE = Path(__file__).parent
 
 
@@ -34,20 +36,55 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str:
-    """Return the commit of the code, `-dirty` after it if changed since; `unknown` outside git."""
-    described = _output(
-        "git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude", "*", folder=HERE
-    )
-    return described.decode().strip() or "unknown"
+    """Return the commit of the code, `-dirty` after it if changed since.
+
+    `unknown` where no repository tracks these files: what surrounds an installed package, such as
+    its user's own project, has another history.
+    """
+    if not _tracked():
+        return "unknown"
+    commit = _git("rev-parse", "HEAD").decode().strip()
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", *PACKAGES)
+    return f"{commit}-dirty" if changed else commit or "unknown"
 
 
 def git_diff() -> str:
-    """Return how the tracked files differ from the commit; cut, and said so, where it is long."""
-    diff = _output("git", "diff", "HEAD", folder=HERE.parent)
-    text = diff[:MAX_DIFF_BYTES].decode(errors="replace")
-    if len(diff) > MAX_DIFF_BYTES:
-        text += f"\n[cut: {MAX_DIFF_BYTES} of {len(diff)} bytes]\n"
+    """Return how this code differs from its commit, without secrets; cut where it is long.
+
+    Empty where no repository tracks it, and without what else is in the repository.
+    """
+    if not _tracked():
+        return ""
+    # Neither a program of the user's settings nor colours, but the text itself.
+    plain = ("--no-ext-diff", "--no-textconv", "--no-color")
+    text = redact(_git("diff", *plain, "HEAD", "--", *PACKAGES).decode(errors="replace"))
+    if len(text) > MOST_DIFF:
+        return f"{text[:MOST_DIFF]}\n[cut: {MOST_DIFF} of {len(text)} characters]\n"
     return text
+
+
+def _tracked() -> bool:
+    """Return whether a repository round the packages tracks them."""
+    return bool(
+        _git("ls-files", "--error-unmatch", "--", *(f"{one}/__init__.py" for one in PACKAGES))
+    )
+
+
+def _git(*words: str) -> bytes:
+    """Return what git says of the folder that the packages lie in, and of no other.
+
+    GIT_DIR and the like may name another repository; a monitor of files is a program, too.
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    quiet = (
+        "git",
+        "--no-optional-locks",
+        "-c",
+        "core.fsmonitor=false",
+        "-c",
+        "core.quotePath=true",
+    )
+    return _output(*quiet, *words, folder=HERE.parent, env=env)
 
 
 @cache
@@ -73,10 +110,12 @@ def gpus() -> list[tuple[str, str]]:
     return [(name.strip(), capability.strip()) for name, _, capability in parts]
 
 
-def _output(*command: str, folder: Path) -> bytes:
+def _output(*command: str, folder: Path, env: Mapping[str, str] | None = None) -> bytes:
     """Return what a command says, nothing where it is not there or fails."""
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=30)
+        done = subprocess.run(
+            command, cwd=folder, env=env, capture_output=True, check=True, timeout=30
+        )
     except (OSError, subprocess.SubprocessError):
         return b""
     return done.stdout

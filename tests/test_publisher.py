@@ -182,8 +182,8 @@ def test_the_parent_holds_what_the_sweep_ran_on(
 
 
 def test_a_diff_that_is_long_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_capture, "_output", lambda *_, folder: b"x" * 1_000_001)
-    assert _capture.git_diff().endswith("\n[cut: 1000000 of 1000001 bytes]\n")
+    monkeypatch.setattr(_capture, "_output", lambda *_, folder, env: b"x" * 1_000_001)
+    assert _capture.git_diff().endswith("\n[cut: 1000000 of 1000001 characters]\n")
     assert len(_capture.git_diff()) < 1_000_100
 
 
