@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainable import json_files
 from trainable.config import ConfigError
+from trainable.faults import naming
 from trainable.run_folder import sync_folder
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ class EventLog:
         assert self._file is not None, "open comes first"
         line = json_files.dumps(event, before=self._written) + b"\n"
         self._written.update(line)
-        while line:
-            line = line[os.write(self._file, line) :]
-        os.fsync(self._file)
+        with naming(self.path):
+            while line:
+                line = line[os.write(self._file, line) :]
+            os.fsync(self._file)
 
     def close(self) -> None:
         """Let another process write."""

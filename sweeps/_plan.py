@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps._threads import Threads
 from trainable.config import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig
 from trainable.datasets import DataFacts
 from trainable.identity import RunSpec, code_version, key_of, training_key, trial_key
@@ -92,6 +93,8 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     code_version: str = field(default_factory=code_version)
     _places: dict[str, int] = field(default_factory=dict)  # of each run, by its training key
+    threads: Threads = field(default_factory=Threads)  # of the driver
+    fault: str = ""  # what the machine refused first: that is mended before the sweep goes on
     # An outcome stays: no folder is read again for it.
     _outcomes: dict[RunSpec, tuple[str, dict[str, Any]]] = field(default_factory=dict)
 

@@ -21,6 +21,8 @@ from sweeps._plan import Plan
 from sweeps._search import VALUE, Ask
 from sweeps._space import Space
 from sweeps._study import COMPLETE
+from sweeps._threads import wait
+from trainable.faults import machine_fault
 from trainable.outcome import summary
 
 BUSY_S = 20  # to wait for another sweep that writes
@@ -47,13 +49,13 @@ class Projection:
 
     def add(self, asks: Iterable[Ask]) -> None:
         """Have ended asks written soon."""
-        self._jobs.append(self._thread.submit(self._write, list(asks)))
+        self._jobs.append(self._thread.submit(self.plan.threads.seen(self._write), list(asks)))
 
     def close(self) -> None:
         """Wait until all is written, or cannot be now."""
         self._thread.shutdown()
         for job in self._jobs:
-            job.result()
+            wait("study", job)
 
     def _write(self, asks: list[Ask]) -> None:
         self._waiting += asks
@@ -71,6 +73,7 @@ class Projection:
                 del self._waiting[0]
         except (StorageInternalError, SQLAlchemyError) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
+            self.plan.fault = self.plan.fault or machine_fault(error) or ""
             note = f"{self.name} in optuna.db is behind ({reason}); the same command makes it up"
             if note not in self.plan.notes:
                 self.plan.notes.append(note)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +19,8 @@ from sweeps._mlflow import Record, Recorded
 from sweeps._plan import Plan, PlannedRun, Trial
 from sweeps._store import first_line, store_errors
 from sweeps._store_check import lasting_fault
+from sweeps._threads import wait
+from trainable.faults import machine_fault
 from trainable.redaction import redact, redact_uri
 
 PAUSE_S = 20.0  # a store that failed is left alone for so long
@@ -60,6 +62,7 @@ class Publisher:
         self._left: dict[str, tuple[PlannedRun, str | None]] = {}
         self._record: Record | None = None
         self._retry_at = 0.0
+        self._fault = ""  # what the machine refused the store first
         self._done: Future[None] | None = None
 
     def publish(self, run: PlannedRun, cause: str | None = None) -> None:
@@ -67,9 +70,7 @@ class Publisher:
         self._queue.put((run, cause))
 
     def __enter__(self) -> Self:
-        executor = ThreadPoolExecutor(1, thread_name_prefix="publisher")
-        self._done = executor.submit(self._work)
-        executor.shutdown(wait=False)
+        self._done = self.plan.threads.start("publisher", self._work)
         return self
 
     def __exit__(
@@ -83,7 +84,7 @@ class Publisher:
             self.plan.why_partial = "interrupted"
         self._queue.put(None)
         if self._done is not None:
-            self._done.result()
+            wait("publisher", self._done)
 
     def _work(self) -> None:
         manifest = _manifest.begin(self.plan, self.tracking_uri)
@@ -119,11 +120,15 @@ class Publisher:
                     del self._left[key]
                 if ended:
                     conclude(self._record, self.tracking_uri, self.warn, with_model=self.with_model)
-            self.reachable = True
+            self.reachable, self._fault = True, ""
         except store_errors() as error:
             self._record = None  # what reached the store is looked up anew
             self._retry_at = time.monotonic() + PAUSE_S
             self._say(error, ended=ended)
+            # A server that is away is none of the machine's faults.
+            self._fault = self._fault or machine_fault(error) or ""
+            if ended:
+                self.plan.fault = self.plan.fault or self._fault
             self.reachable = False
 
     def _say(self, error: Exception, *, ended: bool) -> None:

@@ -19,6 +19,7 @@ from trainable.redaction import redact
 
 WAIT_SAID_AFTER_S = 5.0  # that a run waits for another process; a shorter wait is a killed one's
 WAIT_SAID_EVERY_S = 60.0
+FAULT = "machine's refusal"
 REFUSAL = "workers' refusal to train what other code has planned"
 
 
@@ -100,6 +101,10 @@ class Report(tune.Callback):
         if trial.last_result.get("out_of_memory"):
             self.traffic.crowd_out(key)
             return
+        if fault := trial.last_result.get("fault"):
+            self.plan.fault = self.plan.fault or fault
+            self._end_all(key, FAULT)
+            return
         if refused := trial.last_result.get("refused"):
             self._refuse(key, refused)
             return
@@ -116,16 +121,21 @@ class Report(tune.Callback):
         self.on_outcome(run, None)
 
     def _refuse(self, key: str, refused: str) -> None:
-        """End the execution: a node that refuses one run at once would be given all the others.
-
-        The run stays as it is, to be trained.
-        """
+        """End the execution over a run that was planned by other code."""
         if version_on_disk() != code_version():
             refused += (
                 "; the code on this machine changed while the sweep ran: put it back to go on, or "
                 "start again to train all with what is there now"
             )
-        self.execution.refused, self.execution.spent = refused, REFUSAL
+        self.execution.refused = refused
+        self._end_all(key, REFUSAL)
+
+    def _end_all(self, key: str, why: str) -> None:
+        """End the execution: a node that refuses one run at once would be given all the others.
+
+        The run stays as it is, to be trained.
+        """
+        self.execution.spent = why
         del self.screen.running[key]
         self.on_outcome(self.traffic.end(key, None), None)
 
@@ -156,7 +166,12 @@ class Report(tune.Callback):
         self.on_outcome(self.traffic.end(key, cause), cause)
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """Kill the workers that hang: Tune sees that they died, and tries their runs again."""
+        """Kill the workers that hang: Tune sees that they died, and tries their runs again.
+
+        Where a thread of the driver ended, all ends.
+        """
+        if self.plan.threads.error is not None:
+            self.execution.spent = FAULT  # of what it met its thread tells when it is waited for
         now = time.monotonic()
         for key, (trial, heard) in list(self._heard.items()):
             actor = trial.temporary_state.ray_actor

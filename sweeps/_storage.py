@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sweeps._store import first_line
+from sweeps._threads import Threads, wait
 from trainable import json_files
 from trainable.config import ConfigError
 from trainable.redaction import HIDDEN, UNQUOTED, is_unclear, redact_uri
@@ -80,8 +81,15 @@ class Mirror:
         self._fetch(training_key, MODEL)
 
     @contextmanager
-    def kept_in_step(self, warn: Callable[[str], None]) -> Iterator[None]:
-        """Send what the driver writes, every PUSH_S seconds and at the end."""
+    def kept_in_step(
+        self, warn: Callable[[str], None], threads: Threads | None = None
+    ) -> Iterator[None]:
+        """Send what the driver writes, every PUSH_S seconds and at the end.
+
+        Args:
+            warn: Is told where that does not go.
+            threads: Of the driver, if it has others.
+        """
         ended = threading.Event()
 
         def work() -> None:
@@ -89,13 +97,12 @@ class Mirror:
                 with suppress(OSError):  # the next time, or the last, tells
                     self.push()
 
-        thread = threading.Thread(target=work, name="mirror")
-        thread.start()
+        done = (threads or Threads()).start("mirror", work)
         try:
             yield
         finally:
             ended.set()
-            thread.join()
+            wait("mirror", done)
             try:
                 self.push()
             except OSError as error:

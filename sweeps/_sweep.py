@@ -32,6 +32,7 @@ from sweeps._source import Fetched, Limited, Listed, Source
 from sweeps._storage import open_storage
 from sweeps._store import check_store
 from sweeps._store_check import check_usable
+from sweeps._threads import ThreadEndedError
 from trainable import datasets, weights
 from trainable.command_line import (
     INTERRUPTED,
@@ -41,10 +42,12 @@ from trainable.command_line import (
     check_writable,
     config_of,
     ended_by_signals,
+    give_up,
     going_on,
     refuse,
 )
 from trainable.config import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
+from trainable.faults import machine_fault
 from trainable.numerics import auto_precision, check_precision, with_precision
 from trainable.redaction import printable
 from trainable.training_run import pick_device
@@ -101,6 +104,18 @@ def answer(question: Question, options: argparse.Namespace) -> int:
         command = going_on(options, sys.argv[0])
         _say(console, f"interrupted; what was trained is kept, go on with: {command}")
         return INTERRUPTED
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None and isinstance(error, ThreadEndedError):
+            fault = str(error)
+        if fault is None:
+            raise
+        return _give_up(fault, options)
+
+
+def _give_up(fault: str, options: argparse.Namespace) -> int:
+    command = going_on(options, sys.argv[0])
+    return give_up(fault, f"what was trained is kept; mend that and go on with: {command}")
 
 
 def _answer(question: Question, options: argparse.Namespace, console: Console) -> int:
@@ -246,7 +261,7 @@ def _train(plan: Plan, source: Source, options: argparse.Namespace, console: Con
             _make(plan.storage)
             stack.enter_context(only_driver(plan.storage, plan.name, plan.sweep_key))
             if plan.mirror is not None:
-                stack.enter_context(plan.mirror.kept_in_step(partial(_say, console)))
+                stack.enter_context(plan.mirror.kept_in_step(partial(_say, console), plan.threads))
             if isinstance(source, AbstractContextManager):
                 stack.enter_context(source)  # first: it may refuse, and nothing is recorded then
             stack.enter_context(publisher)
@@ -320,6 +335,8 @@ def _conclude(
         _say(console, words)
     if options.json:
         print(json.dumps(conclusion.as_primitives() | {"figure": figure}))
+    if conclusion.plan.fault:
+        return _give_up(conclusion.plan.fault, options)
     return SOME_FAILED if conclusion.failures or conclusion.refused else OK
 
 

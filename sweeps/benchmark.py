@@ -34,7 +34,7 @@ from sweeps._screen import Screen
 from sweeps._source import Listed
 from sweeps._swa_cost import add_swa
 from trainable import datasets
-from trainable.command_line import OK, Parser, ended_by_signals, whole
+from trainable.command_line import OK, Parser, command, ended_by_signals, whole
 from trainable.config_files import load_config
 
 SLOTS = 2
@@ -43,6 +43,7 @@ RSS_EVERY = 100  # trials between two looks at the driver's memory
 
 
 @ended_by_signals()
+@command
 def main() -> int:
     """Run the benchmark that the command line names, and return the exit code."""
     options = _parser().parse_args()

@@ -17,12 +17,13 @@ from sweeps._model import log_model
 from sweeps._recorded import read_trial
 from sweeps._storage import open_storage
 from sweeps._store import first_line, store_errors
-from trainable.command_line import OK, Parser, ended_by_signals, refuse
+from trainable.command_line import OK, Parser, command, ended_by_signals, refuse
 from trainable.config import ConfigError
 from trainable.redaction import redact_uri
 
 
 @ended_by_signals()
+@command
 def main() -> int:
     """Log the model that the command line asks for, and return the exit code."""
     options = _parser().parse_args()

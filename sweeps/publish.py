@@ -27,12 +27,21 @@ from sweeps._publisher import conclude
 from sweeps._storage import open_storage
 from sweeps._store import check_store, first_line, store_errors
 from sweeps._store_check import check_usable
-from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, ended_by_signals, refuse
+from trainable.command_line import (
+    INTERRUPTED,
+    OK,
+    SOME_FAILED,
+    Parser,
+    command,
+    ended_by_signals,
+    refuse,
+)
 from trainable.config import ConfigError, suggest
 from trainable.redaction import printable, redact_uri
 
 
 @ended_by_signals()
+@command
 def main() -> int:
     """Publish the sweeps that the command line names, and return the exit code."""
     options = _parser().parse_args()

@@ -33,6 +33,7 @@ from trainable.command_line import (
     SOME_FAILED,
     Parser,
     add_set,
+    command,
     ended_by_signals,
     execution_of,
     refuse,
@@ -49,6 +50,7 @@ CLOCKS = ("images_per_s",)
 
 
 @ended_by_signals()
+@command
 def main() -> int:
     """Repeat the trial that the command line names, and return the exit code."""
     options = _parser().parse_args()

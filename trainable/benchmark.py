@@ -31,6 +31,7 @@ from trainable.command_line import (
     OK,
     Parser,
     add_config_options,
+    command,
     config_of,
     ended_by_signals,
     refuse,
@@ -263,6 +264,7 @@ def ratio(theirs: Array, ours: Array) -> dict[str, Any]:
 
 
 @ended_by_signals()
+@command
 def main() -> int:
     """Run the command."""
     options = _parser().parse_args()

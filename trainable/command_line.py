@@ -10,13 +10,15 @@ import shlex
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
 from trainable.config import EXECUTION_FIELDS, ConfigError, TrialConfig, shorten
 from trainable.config_files import load_config
+from trainable.faults import machine_fault
 from trainable.redaction import HIDDEN, printable, redact, redact_command
 
 MOST_WORD, MOST_MESSAGE = 400, 4000  # characters of a word, such as a path, and of all
@@ -38,6 +40,46 @@ def refuse(message: str) -> NoReturn:
     words = " ".join(shorten(word, MOST_WORD) for word in printable(redact(message)).split())
     print(f"error: {shorten(words, MOST_MESSAGE)}", file=sys.stderr)
     raise SystemExit(BAD_INPUT)
+
+
+def give_up(fault: str, way_on: str) -> int:
+    """Say in one line what the machine refused, and return the exit code.
+
+    Args:
+        fault: What `machine_fault` says.
+        way_on: The command that goes on, or what else is to be done.
+    """
+    said = " ".join(printable(redact(fault)).split())
+    print(f"error: {said}; {way_on}", file=sys.stderr)
+    return SOME_FAILED
+
+
+def command(main: Callable[[], int]) -> Callable[[], int]:
+    """Let what the machine refuses end a command in one line, with exit code 1."""
+
+    @wraps(main)
+    def run() -> int:
+        try:
+            return main()
+        except Exception as error:
+            fault = machine_fault(error)
+            if fault is None:
+                raise
+            return give_up(fault, f"mend that and run again: {_shown(_program() + sys.argv[1:])}")
+
+    return run
+
+
+def _program() -> list[str]:
+    """Return the words that started this program, without its options."""
+    spec = sys.modules["__main__"].__spec__
+    return [sys.argv[0]] if spec is None else ["-m", spec.name]
+
+
+def _shown(words: Sequence[str]) -> str:
+    """Return a command line of Python's with secrets hidden."""
+    shown = shlex.join(redact_command([Path(sys.executable).name, *words]))
+    return f"{shown} (with the secret for {HIDDEN})" if HIDDEN in shown else shown
 
 
 def add_config_options(parser: argparse.ArgumentParser, *, preset: str = "demo") -> None:
@@ -122,9 +164,7 @@ def attempt_of(options: argparse.Namespace) -> str:
 def going_on(options: argparse.Namespace, *command: str) -> str:
     """Return the command line that goes on with what `command` began, with secrets hidden."""
     attempt = [f"--no-reuse={options.no_reuse}"] if options.no_reuse else []
-    words = [Path(sys.executable).name, *command, *sys.argv[1:], *attempt]
-    shown = shlex.join(redact_command(words))
-    return f"{shown} (with the secret for {HIDDEN})" if HIDDEN in shown else shown
+    return _shown([*command, *sys.argv[1:], *attempt])
 
 
 def whole(most: int = 1_000_000) -> Callable[[str], int]:

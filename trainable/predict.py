@@ -12,6 +12,7 @@ below it.
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from trainable.command_line import (
@@ -28,14 +30,17 @@ from trainable.command_line import (
     SOME_FAILED,
     Parser,
     check_writable,
+    command,
     ended_by_signals,
     refuse,
 )
 from trainable.config import ConfigError, Readout, TrialConfig
+from trainable.faults import machine_fault
 from trainable.images import read_image
 from trainable.inference import probabilities
 from trainable.numerics import Numerics
 from trainable.palette import lay_over, mask_image
+from trainable.run_folder import write_atomically
 from trainable.saved_model import SavedModel, load_model
 from trainable.training_run import pick_device
 
@@ -43,6 +48,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 @ended_by_signals()
+@command
 def main() -> int:
     """Write the masks that the command line asks for, and return the exit code."""
     options = _parser().parse_args()
@@ -65,6 +71,8 @@ def main() -> int:
                 _predict(network, model.config, image, paths, options.scales, flip=options.flip)
                 done += 1
             except (ConfigError, OSError, torch.OutOfMemoryError) as error:
+                if machine_fault(error) is not None:  # the other masks would fail as this one
+                    raise
                 failed += 1
                 named = str(error) if isinstance(error, ConfigError) else f"{image}: {error}"
                 print(f"error: {' '.join(named.split())}", file=sys.stderr)
@@ -123,9 +131,16 @@ def _predict(
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(device)
     maps = probabilities(network, pixels, config=config, scales=scales, flip=flip)
     mask = mask_image(maps.argmax(dim=0).to("cpu", torch.uint8).numpy())
-    mask.save(targets[0])
+    _save(mask, targets[0])
     for target in targets[1:]:
-        lay_over(image, mask).save(target)
+        _save(lay_over(image, mask), target)
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    write_atomically(path, content.getvalue())
 
 
 def _images(inputs: Iterable[str]) -> list[Path]:

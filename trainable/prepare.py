@@ -19,7 +19,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trainable import files, sbd, voc
-from trainable.command_line import INTERRUPTED, OK, SOME_FAILED, Parser, ended_by_signals, refuse
+from trainable.command_line import (
+    INTERRUPTED,
+    OK,
+    SOME_FAILED,
+    Parser,
+    command,
+    ended_by_signals,
+    refuse,
+)
 from trainable.config import ConfigError, TrialConfig
 from trainable.decoded import cache_folder, check_cache
 from trainable.images import read_content
@@ -32,6 +40,7 @@ TRAIN_AUG_IMAGES = 10_582
 
 
 @ended_by_signals()
+@command
 def main() -> int:
     """Run the command that is named and return its exit code."""
     options = _parser().parse_args()

@@ -7,6 +7,7 @@ every random number follows from seed and iteration and all state lives in the t
 from __future__ import annotations
 
 import json
+import platform
 import resource
 import time
 import traceback
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from ray import tune
 
+from trainable.faults import machine_fault
 from trainable.identity import OtherCodeError, RunSpec
 from trainable.object_store import ObjectStore
 from trainable.redaction import redact
@@ -65,14 +67,35 @@ class SegmentationTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train and validate for about a second, or to the end of the training run.
+        """Train and validate for about a second, or to the end of the training run; see `_step`.
+
+        What the machine refuses no further try gets: a run that a full disk ends is left as it is,
+        to go on from its last checkpoint, and the driver says so.
+        """
+        started = time.perf_counter()
+        try:
+            report = self._step(started)
+        except Exception as error:
+            self._whole = False
+            fault = machine_fault(error)
+            if fault is None:
+                self._log_crash()
+                if (safe := redact(str(error), self._uri or "")) != str(error):
+                    # Ray writes what is raised to files of its own.
+                    raise RuntimeError(f"{type(error).__name__}: {safe}") from None
+                raise
+            self._let_go()
+            report = self._progress() | {"done": True, "fault": f"{fault} ({platform.node()})"}
+        return {"busy_s": time.perf_counter() - started, "rss_gb": _peak_rss_gb()} | report
+
+    def _step(self, started: float) -> dict[str, Any]:
+        """Return a step's report.
 
         A diverged run is an outcome, not a fault: it is recorded and not tried again. One that
         CUDA has no memory for is left as it is: the driver tries it again with more room. One that
         other code has planned is left as it is, too: the driver says so. One that another process
         trains is waited for, a second at a time, so that the driver hears of it.
         """
-        started = time.perf_counter()
         ended: dict[str, Any] = {}
         try:
             run = self._opened()
@@ -87,31 +110,27 @@ class SegmentationTrainable(tune.Trainable):
             self._run.fail(str(error))
             self._whole, ended["done"] = False, True
         except RunFolderLockedError as error:
-            return self._progress() | {"waits": str(error), "busy_s": 0.0, "rss_gb": _peak_rss_gb()}
+            return self._progress() | {"waits": str(error), "busy_s": 0.0}
         except torch.OutOfMemoryError as error:
             self._whole = False
             ended |= {"done": True, "out_of_memory": str(error)}
         except OtherCodeError as error:
             self._whole = False
             ended |= {"done": True, "refused": str(error)}
-        except Exception as error:
-            self._whole = False
-            said = redact(traceback.format_exc(), self._uri or "")
-            folder = self._run_storage / self._spec.training_key
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / CRASH_LOG, said.encode())
-            if self._remote is not None:
-                with suppress(OSError):  # the store may be what failed
-                    self._remote.push_only(CRASH_LOG)
-            if (safe := redact(str(error), self._uri or "")) != str(error):
-                # Ray writes what is raised to files of its own.
-                raise RuntimeError(f"{type(error).__name__}: {safe}") from None
-            raise
         report = self._progress() | ended
         self._push()
         if ended["done"]:
             self.cleanup()
-        return report | {"busy_s": time.perf_counter() - started, "rss_gb": _peak_rss_gb()}
+        return report
+
+    def _log_crash(self) -> None:
+        folder = self._run_storage / self._spec.training_key
+        folder.mkdir(parents=True, exist_ok=True)
+        said = redact(traceback.format_exc(), self._uri or "")
+        write_atomically(folder / CRASH_LOG, said.encode())
+        if self._remote is not None:
+            with suppress(OSError):  # the store may be what failed
+                self._remote.push_only(CRASH_LOG)
 
     def _opened(self) -> TrainingRun:
         if self._run is None:
@@ -154,10 +173,12 @@ class SegmentationTrainable(tune.Trainable):
 
     def cleanup(self) -> None:
         """Give the run folder and the device's memory back; a run stopped half-way is saved."""
-        if self._run is not None and self._whole:
-            self._run.save()
-            self._push()
-        self._let_go()
+        try:
+            if self._run is not None and self._whole:
+                self._run.save()
+                self._push()
+        finally:
+            self._let_go()
 
     def _let_go(self) -> None:
         if self._run is not None:

@@ -25,7 +25,8 @@ import os
 import pickle
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
@@ -33,6 +34,7 @@ from typing import IO, Any, Self, cast
 import torch
 
 from trainable import json_files
+from trainable.faults import machine_fault, naming
 from trainable.locks import FileLock, LockHeldError
 
 CRASH_LOG = "error.txt"
@@ -179,14 +181,13 @@ class _HashedFile:
 
 def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors and primitives to `path`, atomically, with a checksum `.sha256` beside it."""
-    temporary = _temporary(path)
-    with temporary.open("wb") as file:
-        hashed = _HashedFile(file)
-        torch.save(dict(state), cast(IO[bytes], hashed))
-        _sync(file)
-    # The checksum goes first: a file that is there always has one.
-    write_atomically(path.with_suffix(".sha256"), hashed.digest.hexdigest().encode())
-    _publish(temporary, path)
+    with _aside(path) as temporary:
+        with temporary.open("wb") as file:
+            hashed = _HashedFile(file)
+            torch.save(dict(state), cast(IO[bytes], hashed))
+            _sync(file)
+        # The checksum goes first: a file that is there always has one.
+        write_atomically(path.with_suffix(".sha256"), hashed.digest.hexdigest().encode())
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
@@ -199,6 +200,8 @@ def load_tensors(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = read_tensors(path)
     except BROKEN as error:
+        if machine_fault(error) is not None:  # too few open files damage none
+            raise
         reason = str(error).split("\n", maxsplit=1)[0]
         raise DamagedFileError(f"{path}: must hold tensors and primitives, but {reason}") from error
     return state
@@ -244,11 +247,9 @@ def read_tensors(file: Path | IO[bytes], *, mmap: bool = False) -> Any:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, also after a power cut."""
-    temporary = _temporary(path)
-    with temporary.open("wb") as file:
+    with _aside(path) as temporary, temporary.open("wb") as file:
         file.write(content)
         _sync(file)
-    _publish(temporary, path)
 
 
 def sync_folder(path: Path) -> None:
@@ -271,15 +272,21 @@ def drop_temporaries(folder: Path, name: str = "*") -> None:
         path.unlink(missing_ok=True)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """Give a name to write a file under, that then becomes `path`; what fails leaves nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with naming(path):
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):  # a full disk gets its room back
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
 
 
 def _sync(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _publish(temporary: Path, path: Path) -> None:
-    os.replace(temporary, path)
-    sync_folder(path.parent)

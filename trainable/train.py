@@ -34,15 +34,18 @@ from trainable.command_line import (
     add_no_reuse,
     attempt_of,
     check_writable,
+    command,
     config_of,
     ended_by_signals,
     execution_of,
+    give_up,
     going_on,
     refuse,
     whole,
 )
 from trainable.config import ConfigError, Readout
 from trainable.datasets import DataFacts
+from trainable.faults import machine_fault
 from trainable.identity import RunSpec, readout_key, trial_key
 from trainable.metrics import METRICS
 from trainable.numerics import auto_precision, check_precision, with_precision
@@ -55,6 +58,7 @@ from trainable.training_run import TrainingRun, pick_device
 
 
 @ended_by_signals()
+@command
 def main() -> int:
     """Do what the command line asks for, and return the exit code."""
     options = _parser().parse_args()
@@ -69,6 +73,12 @@ def main() -> int:
             ends = f"go on from the last checkpoint with: {command}"
         print(f"interrupted; {ends}", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None or options.run_folder is not None:
+            raise
+        command = going_on(options, "-m", "trainable.train")
+        return give_up(fault, f"mend that and go on from the last checkpoint with: {command}")
 
 
 def _train(options: argparse.Namespace) -> int:
