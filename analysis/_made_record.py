@@ -129,7 +129,7 @@ def _searched(
     """Yield suggestions with all their readouts, then the first ones again with fresh seeds."""
     searched = max(1, trials - CONFIRMED * FRESH_SEEDS)
     asks = max(LEAST_ASKS, searched // len(READOUTS))
-    rates = 10 ** random.uniform((-3, -2.3, -4), (0, -1.1, -2.7), (asks, 3))
+    rates = 10 ** random.uniform((-3, -2.3, -4), (0, -1.1, -2.7), (asks, 3))  # nosec B311  # no secret
     names = ("lambda_adv", "lr_generator", "lr_discriminator")
     for i in range(trials):
         phase, (readout, ask), seed = "search", divmod(i, asks), 0
@@ -247,7 +247,7 @@ def _point(run: str, name: str, value: float, step: int) -> dict[str, Any]:
 
 def _history(random: np.random.Generator) -> list[dict[str, float]]:
     names = (*CURVES, "train/d_real", "train/d_fake")
-    values = random.uniform(0.1, 0.9, (len(ITERATIONS), len(names))).tolist()
+    values = random.uniform(0.1, 0.9, (len(ITERATIONS), len(names))).tolist()  # nosec B311  # no secret
     return [
         {
             "iteration": iteration,

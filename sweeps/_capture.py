@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import subprocess
+import subprocess  # nosec B404  # words, no shell
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -113,7 +113,7 @@ def gpus() -> list[tuple[str, str]]:
 def _output(*command: str, folder: Path, env: Mapping[str, str] | None = None) -> bytes:
     """Return what a command says, nothing where it is not there or fails."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603  # words, no shell
             command, cwd=folder, env=env, capture_output=True, check=True, timeout=30
         )
     except (OSError, subprocess.SubprocessError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
+import subprocess  # nosec B404  # words, no shell
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -43,7 +43,7 @@ def check_answers(address: str) -> None:
         raise _silent(address, getattr(error, "strerror", None) or str(error)) from error
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
-        asked = subprocess.run(
+        asked = subprocess.run(  # nosec B603  # words, no shell
             command, capture_output=True, text=True, timeout=ANSWER_S, check=False
         )
     except subprocess.TimeoutExpired as error:

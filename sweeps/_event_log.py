@@ -59,7 +59,7 @@ class EventLog:
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write an event so that not even a power cut loses it."""
-        assert self._file is not None, "open comes first"
+        assert self._file is not None, "open comes first"  # nosec B101  # cannot happen
         line = json_files.dumps(event, before=self._written) + b"\n"
         self._written.update(line)
         with naming(self.path):

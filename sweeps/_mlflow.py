@@ -300,7 +300,7 @@ class Record:
                 },
             )
             child = self._find_trial(trial)
-            assert child is not None
+            assert child is not None  # nosec B101  # cannot happen
         self.children[trial.trial_key] = child
         return child
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sweeps._capture import git_commit
 from sweeps._recorded import RecordedTrial
 from trainable.augmentation import normalise
 from trainable.config import GENERATORS, ConfigError, Readout
@@ -105,6 +106,13 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
         signature=_signature(len(model.classes)),
         pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
         metadata=_metadata(model),
+        # In place of what MLflow would note of whatever repository lies round this package, such
+        # as the address of its origin, which may hold a token.
+        tags={
+            "mlflow.source.git.commit": git_commit(),
+            "mlflow.source.git.branch": "",
+            "mlflow.source.git.repoURL": "",
+        },
     )
     return str(logged.model_uri)
 

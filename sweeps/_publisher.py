@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
-import subprocess
+import subprocess  # nosec B404  # words, no shell
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -188,7 +188,7 @@ def _log_model(
     command = [sys.executable, "-m", "sweeps.log_model", child.run_id]
     command += ["--tracking-uri", "-", "--storage", str(storage)]
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603  # words, no shell
             command,
             input=tracking_uri,  # not in the list of processes, where anyone could read it
             env=os.environ | {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{MODEL_S:g}"},

@@ -137,7 +137,7 @@ class WorkingStudy:
             value: Of a complete one.
         """
         if state == COMPLETE:
-            assert value is not None
+            assert value is not None  # nosec B101  # cannot happen
             self._worst = value if self._worst is None else min(value, self._worst)
         elif state == PRUNED and self.method.sampler in BLIND_TO_PRUNED and self._worst is not None:
             state, value = COMPLETE, self._worst

@@ -146,8 +146,8 @@ def _repeat(trial: RecordedTrial, config: TrialConfig, recorded: Mapping[str, fl
 
 def _ended(folder: RunFolder) -> Ended:
     result, metrics = folder.read("result"), folder.read("metrics")
-    assert result is not None
-    assert metrics is not None
+    assert result is not None  # nosec B101  # cannot happen
+    assert metrics is not None  # nosec B101  # cannot happen
     return Ended(
         kind="result", content=result, history=metrics["history"], setting={}, samples=None
     )

@@ -18,6 +18,7 @@ from small import small_config
 from test_mlflow import children_of, parent_of, publish
 
 from sweeps import log_model, repeat
+from sweeps._capture import git_commit
 from sweeps._model import EXAMPLE, Segmenter
 from sweeps._plan import Plan, Trial, make_plan
 from sweeps._publisher import Publisher
@@ -222,12 +223,17 @@ def test_every_generator_is_exported_for_any_size(generator: str) -> None:
 def test_a_complete_sweep_logs_its_best_model_once_and_it_loads_without_our_code(
     trained: Plan, uri: str, tmp_path: Path
 ) -> None:
+    from mlflow import MlflowClient
+
     assert publish(trained, uri) == []
     tags = parent_of(uri).data.tags
     best = {one.info.run_id: one.data.metrics["swa/miou"] for one in children_of(uri)}
     assert best[tags["best_run"]] == max(best.values())
     assert publish(trained, uri) == []
     assert parent_of(uri).data.tags["best_model"] == tags["best_model"]
+    model = MlflowClient(uri).get_logged_model(tags["best_model"].rpartition("/")[2])
+    assert model.tags["mlflow.source.git.commit"] == git_commit()
+    assert model.tags["mlflow.source.git.repoURL"] == ""
     program = f"""
 import sys, mlflow, numpy, torch
 mlflow.set_tracking_uri({uri!r})

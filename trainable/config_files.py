@@ -67,7 +67,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} must be UTF-8, but byte {error.start} is not") from error
     try:
-        values = yaml.load(text, Loader=_Loader)
+        values = yaml.load(text, Loader=_Loader)  # nosec B506  # a SafeLoader
     except _NOT_YAML as error:
         raise ConfigError(f"{path} is not usable YAML: {' '.join(str(error).split())}") from error
     if values is None:
@@ -105,7 +105,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
 
 def _parse_scalar(key: str, text: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader)  # nosec B506  # a SafeLoader
     except _NOT_YAML as error:
         raise ConfigError(
             f"{shown(key)[1:-1]}={shown(text)} is not a value that YAML can read"

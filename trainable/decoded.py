@@ -217,7 +217,7 @@ def _add(folder: Path, signature: str, tree: FileTree, config: TrialConfig) -> E
     content = json_files.dumps({**record, "signature": signature})
     write_atomically(_record(folder, signature), content)
     entry, fault = _look_up(folder, signature, SAMPLED)
-    assert entry is not None, fault
+    assert entry is not None, fault  # nosec B101  # cannot happen
     return entry
 
 

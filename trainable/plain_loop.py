@@ -87,7 +87,7 @@ class PlainLoop:
         return losses
 
     def _train_discriminator(self, images: Tensor, labels: Tensor) -> dict[str, float]:
-        assert self.discriminator is not None
+        assert self.discriminator is not None  # nosec B101  # cannot happen
         mask = counted(labels)
         self.discriminator.requires_grad_(True)
         with torch.no_grad():

@@ -201,7 +201,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _write_mask(decoded: files.Decoded | None, target: Path) -> None:
-    assert decoded is not None
+    assert decoded is not None  # nosec B101  # cannot happen
     mask_image(decoded.labels).save(target)
 
 

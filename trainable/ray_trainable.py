@@ -106,7 +106,7 @@ class SegmentationTrainable(tune.Trainable):
                     break
             ended["done"] = run.complete
         except NonFiniteLossError as error:
-            assert self._run is not None
+            assert self._run is not None  # nosec B101  # cannot happen
             self._run.fail(str(error))
             self._whole, ended["done"] = False, True
         except RunFolderLockedError as error:

