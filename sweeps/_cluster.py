@@ -19,7 +19,11 @@ CONNECT_S = 4.0
 ANSWER_S = 12.0  # a process that imports Ray and asks; Ray itself would ask for ever
 NODES_S = 30.0
 
+# How HTTP/2, which gRPC speaks, begins: a preface and empty settings. A server answers at once.
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+
 Answer = TypeVar("Answer")
+Door = tuple[str, int]
 
 
 class ClusterError(RuntimeError):
@@ -51,6 +55,41 @@ def check_answers(address: str) -> None:
     if asked.returncode:
         lines = (asked.stderr + asked.stdout).strip().splitlines() or ["it is not healthy"]
         raise _silent(address, lines[-1])
+
+
+def answers(door: Door, within_s: float) -> bool:
+    """Return whether a gRPC server at host and port answers a greeting in time.
+
+    A process that is stopped still takes connections: the kernel does, for it.
+
+    Raises:
+        ConnectionRefusedError: Nothing listens there.
+    """
+    try:
+        with socket.create_connection(door, within_s) as connection:
+            connection.sendall(HELLO)
+            connection.recv(1)
+    except ConnectionRefusedError:
+        raise
+    except (OSError, OverflowError) as error:
+        return isinstance(error, ConnectionResetError)
+    return True
+
+
+def doors_of_ray() -> dict[str, Door]:
+    """Return where what this process cannot do without listens, by the program's name.
+
+    Those are the raylet of this machine and the GCS of the Ray that it is connected to.
+    """
+    import ray
+
+    context = ray.get_runtime_context()
+    own = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    host, _, port = context.gcs_address.rpartition(":")
+    return {
+        "raylet": (own["NodeManagerAddress"], own["NodeManagerPort"]),
+        "gcs_server": (host.strip("[]"), int(port)),
+    }
 
 
 def _silent(address: str, reason: str) -> ClusterError:

@@ -15,6 +15,7 @@ from typing import Any, Self
 from sweeps import _manifest
 from sweeps._best import best_point
 from sweeps._driver_lock import only_writer
+from sweeps._lifeline import RayGoneError
 from sweeps._mlflow import Record, Recorded
 from sweeps._plan import Plan, PlannedRun, Trial
 from sweeps._store import first_line, store_errors
@@ -82,6 +83,8 @@ class Publisher:
         """Publish what is left and bring the parent run up to date."""
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self.plan.why_partial = "interrupted"
+        if kind is not None and issubclass(kind, RayGoneError):
+            self.plan.why_partial = "Ray died"
         self._queue.put(None)
         if self._done is not None:
             wait("publisher", self._done)

@@ -71,10 +71,15 @@ def ray_folder() -> Iterator[Path]:
         os.close(lock)
 
 
-def end_processes(folder: Path) -> None:
-    """Kill this user's processes, but this one, that have files below a folder open."""
+def end_processes(folder: Path, program: str | None = None) -> None:
+    """Kill this user's processes, but this one, that have files below a folder open.
+
+    Args:
+        folder: The folder.
+        program: Only those of this name, if one is given.
+    """
     deadline = time.monotonic() + ENDING_S
-    while (running := list(_holders(folder))) and time.monotonic() < deadline:
+    while (running := list(_holders(folder, program))) and time.monotonic() < deadline:
         for pid in running:
             with suppress(OSError):  # it has just ended
                 os.kill(pid, signal.SIGKILL)
@@ -163,13 +168,15 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _holders(folder: Path) -> Iterator[int]:
-    """Yield the other processes of this user that have files below a folder open."""
+def _holders(folder: Path, program: str | None = None) -> Iterator[int]:
+    """Yield the other processes of this user, or a program's, that have files of a folder open."""
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) == os.getpid():
             continue
         with suppress(OSError):  # it has ended, or is not to be looked into
             if process.stat().st_uid != os.getuid():
+                continue
+            if program is not None and (process / "comm").read_text().strip() != program:
                 continue
             for file in (process / "fd").iterdir():
                 if os.readlink(file).startswith(f"{folder}/"):

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from sweeps._lifeline import Watch
 from sweeps._plan import Plan, PlannedRun
 from sweeps._screen import Execution, Screen
 from sweeps._searcher import Traffic
@@ -58,6 +59,7 @@ class Report(tune.Callback):
         self._hung: set[str] = set()
         self._busy_s: dict[str, float] = {}
         self._wait_said_at: dict[str, float] = {}
+        self.watch = Watch({})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles its callbacks for a restore that is never asked for."""
@@ -169,7 +171,11 @@ class Report(tune.Callback):
         """Kill the workers that hang: Tune sees that they died, and tries their runs again.
 
         Where a thread of the driver ended, all ends.
+
+        Raises:
+            RayLost: Ray is gone.
         """
+        self.watch.check()
         if self.plan.threads.error is not None:
             self.execution.spent = FAULT  # of what it met its thread tells when it is waited for
         now = time.monotonic()
@@ -179,6 +185,12 @@ class Report(tune.Callback):
                 self._hung.add(key)
                 del self._heard[key]
                 ray.kill(actor)
+
+    def watched_by(self, watch: Watch) -> None:
+        """Begin anew with a watch over Ray: no worker was heard of yet."""
+        self.watch = watch
+        self._heard.clear()
+        self._hung.clear()
 
     def _forget(self, key: str) -> float:
         """Drop what is kept of a run under way and return the seconds that it was busy."""

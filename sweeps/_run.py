@@ -16,13 +16,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from sweeps._cluster import ClusterError, check_answers, check_storage, room, training_nodes
+from sweeps._cluster import (
+    ClusterError,
+    Door,
+    check_answers,
+    check_storage,
+    doors_of_ray,
+    room,
+    training_nodes,
+)
+from sweeps._lifeline import Lifeline, RayLost
 from sweeps._nodes import NodeFacts, ask_what_they_train_with
 from sweeps._plan import Plan, PlannedRun
 from sweeps._ray_folder import RayFolderError, end_processes, ray_folder
@@ -94,6 +104,7 @@ class Slots:
         gpu_hours: Of all, in whole GPUs; None is without end.
         hang_timeout_s: A worker that sends no report for so long is killed, and its run retried.
         nodes: What those of a cluster train with; none for this machine alone.
+        lifeline: The Ray that they are slots of.
     """
 
     count: int
@@ -103,6 +114,7 @@ class Slots:
     gpu_hours: float | None = None
     hang_timeout_s: float = HANG_TIMEOUT_S
     nodes: tuple[NodeFacts, ...] = ()
+    lifeline: Lifeline = field(default_factory=lambda: Lifeline({}))
 
 
 def check_resources(resources: Resources) -> None:
@@ -139,21 +151,32 @@ def ray_slots(
     """
     os.environ.update(RAY_SETTINGS)
     try:
-        with _started(resources.address, say):
-            nodes = [node["Resources"] for node in training_nodes()]
-            slots = _slots(nodes, resources, wanted)
-            asked = () if resources.address is None else ask_what_they_train_with()
-            if resources.address is not None and storage is not None:
-                check_storage(storage)
-            if resources.gpus_per_trial == "auto" and largest is not None:
-                slots = _slots(nodes, _packed(nodes, resources, largest), wanted)
-            yield dataclasses.replace(slots, nodes=asked)
+        with _started(resources.address, say) as lifeline:
+            with lifeline.watch():
+                slots = _asked_for(resources, wanted, storage, largest)
+            yield dataclasses.replace(slots, lifeline=lifeline)
     except (ClusterError, RayFolderError) as error:
         raise ExecutorError(str(error)) from error
+    except RayLost as lost:
+        raise ExecutorError(f"Ray died while it was asked for its resources: {lost}") from lost
+
+
+def _asked_for(
+    resources: Resources, wanted: int, storage: str | None, largest: RunSpec | None
+) -> Slots:
+    """Return the slots of the Ray that runs; see `ray_slots`."""
+    nodes = [node["Resources"] for node in training_nodes()]
+    slots = _slots(nodes, resources, wanted)
+    asked = () if resources.address is None else ask_what_they_train_with()
+    if resources.address is not None and storage is not None:
+        check_storage(storage)
+    if resources.gpus_per_trial == "auto" and largest is not None:
+        slots = _slots(nodes, _packed(nodes, resources, largest), wanted)
+    return dataclasses.replace(slots, nodes=asked)
 
 
 @contextmanager
-def _started(address: str | None, say: Callable[[str], None]) -> Iterator[None]:
+def _started(address: str | None, say: Callable[[str], None]) -> Iterator[Lifeline]:
     """Start Ray with a folder of its own, or join a cluster; shut it down at the end."""
     import ray
 
@@ -162,14 +185,25 @@ def _started(address: str | None, say: Callable[[str], None]) -> Iterator[None]:
         if address is None:
             folder = stack.enter_context(ray_folder())
             stack.callback(ray.shutdown)
+
+            def start_anew() -> dict[str, Door]:
+                ray.shutdown()
+                end_processes(folder)  # a worker that lives on would hold its run's lock
+                start_ray(folder, say)
+                return doors_of_ray()
+
             start_ray(folder, say)
+            lifeline = Lifeline(doors_of_ray(), start_anew, partial(end_processes, folder), say)
         else:
             check_answers(address)
             stack.callback(ray.shutdown)
             _join(address)
+            lifeline = Lifeline(doors_of_ray())
         # Of a worker that dies Tune would print a traceback, though the run is tried again.
         logging.getLogger("ray").setLevel(logging.CRITICAL)
-        yield
+        # Of a raylet that died Ray prints pages on standard output; the driver says it in a line.
+        ray._private.worker.print_worker_logs = lambda *_: None
+        yield lifeline
 
 
 def start_ray(folder: Path, say: Callable[[str], None]) -> None:
@@ -338,7 +372,13 @@ def _fit(
         ),
     )
     try:
-        tuner.fit()
+        with slots.lifeline.watch() as watch:
+            report.watched_by(watch)
+            tuner.fit()
+    except RayLost as lost:
+        slots.lifeline.restart(lost)
+        traffic.put_back()
+        return True
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         with suppress(OSError):  # another sweep's is in it

@@ -40,10 +40,13 @@ class Traffic:
     ending: set[str] = field(default_factory=set)
     _told: dict[str, int] = field(default_factory=dict)  # iteration of the last validation
     _held: PlannedRun | None = None
+    _returned: deque[PlannedRun] = field(default_factory=deque)
 
     def draw(self) -> PlannedRun | None:
         """Return the next run to train; None while there is none."""
-        if self.again is not None:
+        if self._returned:
+            run: PlannedRun | None = self._returned.popleft()
+        elif self.again is not None:
             run = self.again.popleft() if self.again else None
         else:
             run, self._held = self._held or self.source.next(), None
@@ -74,12 +77,12 @@ class Traffic:
     @property
     def empty(self) -> bool:
         """Whether no run is left to draw, whatever becomes of those under way."""
-        return self.drained if self.again is None else not self.again
+        return not self._returned and (self.drained if self.again is None else not self.again)
 
     @property
     def drained(self) -> bool:
         """Whether the source gives no further run and none of its runs is held back."""
-        return self._held is None and self.source.exhausted
+        return not self._returned and self._held is None and self.source.exhausted
 
     def tell(self, key: str, validations: Iterable[tuple[int, float]]) -> bool:
         """Pass validations on, each once; return whether the run is to be stopped.
@@ -94,6 +97,14 @@ class Traffic:
                 if self.source.report(self.under_way[key], iteration, miou):
                     self.ending.add(key)
         return key in self.ending
+
+    def put_back(self) -> None:
+        """Let the runs under way be drawn again, first: those who train them are gone.
+
+        The source is told nothing, and not again what it was told.
+        """
+        self._returned.extend(self.under_way.values())
+        self.under_way.clear()
 
     def crowd_out(self, key: str) -> None:
         """Let a run wait for more room."""

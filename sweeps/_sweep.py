@@ -19,6 +19,7 @@ from sweeps._conclusion import Conclusion, draw, look_at
 from sweeps._driver_lock import check_no_driver, only_driver
 from sweeps._ended import check_ended
 from sweeps._estimate import describe
+from sweeps._lifeline import RayGoneError
 from sweeps._manifest import changes
 from sweeps._nodes import differences
 from sweeps._packing import largest
@@ -100,6 +101,11 @@ def answer(question: Question, options: argparse.Namespace) -> int:
         console.width = FILE_WIDTH
     try:
         return _answer(question, options, console)
+    except RayGoneError as error:
+        command = going_on(options, sys.argv[0])
+        kept = "what was trained is kept, go on with"
+        print(f"error: {error}; {kept}: {command}", file=sys.stderr)
+        return SOME_FAILED
     except KeyboardInterrupt:
         command = going_on(options, sys.argv[0])
         _say(console, f"interrupted; what was trained is kept, go on with: {command}")
@@ -362,3 +368,4 @@ def _say(console: Console, text: str | RenderableType) -> None:
         console.print(printable(text), soft_wrap=True)
     else:
         console.print(text)
+    console.file.flush()  # what is waited for is read while it is

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.sweep import descendants, title
 from small import SMALL
 from test_race import state_of
 from test_run_folder import CLOCKS
 from trees import write_voc_tree
 
+from sweeps._lifeline import RESTARTS
 from sweeps._manifest import FOLDER
 from trainable import json_files
 
@@ -179,6 +181,37 @@ def test_an_interrupt_exits_with_130_and_the_command_that_goes_on(tmp_path: Path
     assert "go on with: python" in (tmp_path / "stdout").read_text().splitlines()[-1]
     assert (tmp_path / "stderr").read_text() == ""
     assert state_of(tmp_path) == ("partial", "interrupted")
+
+
+def test_a_dead_raylet_is_started_anew_twice_and_the_third_time_the_command_goes_on(
+    tmp_path: Path, long_uninterrupted: dict[str, Any]
+) -> None:
+    driver = start_and_wait_for_a_checkpoint(tmp_path)
+    killed: set[int] = set()
+    for _ in range(1 + RESTARTS):
+        titles: dict[int, str] = {}
+        while not any("Trainable" in one for one in titles.values()):
+            time.sleep(0.2)
+            assert driver.poll() is None, (tmp_path / "stderr").read_text()
+            titles = {pid: title(pid) for pid in descendants(driver.pid) if pid not in killed}
+            raylets = [pid for pid, one in titles.items() if "raylet/raylet" in one]
+        os.kill(raylets[0], signal.SIGKILL)
+        killed |= set(titles)
+    assert driver.wait(DEADLINE_S) == 1
+    said = (tmp_path / "stdout").read_text().splitlines()
+    anew = "Ray's local node died (its raylet is gone); starting it anew, {} of 2"
+    assert [line for line in said if "anew" in line] == [anew.format(1), anew.format(2)]
+    assert not any("(raylet)" in line for line in said)
+    errors = [
+        line for line in (tmp_path / "stderr").read_text().splitlines() if line.startswith("error")
+    ]
+    assert len(errors) == 1
+    assert "started anew 2 times; what was trained is kept, go on with: python" in errors[0]
+    assert state_of(tmp_path) == ("partial", "Ray died")
+    again = sweep(tmp_path, "--no-figures", settings=LONG)
+    assert again.returncode == 0, again.stderr
+    assert results(tmp_path) == long_uninterrupted["results"]
+    assert finished_trials(tmp_path).keys() == long_uninterrupted["record"].keys()
 
 
 def test_where_ray_has_no_room_of_its_own_a_lost_terminal_and_a_kill_lose_and_leave_nothing(
