@@ -7,7 +7,7 @@ the product has no hooks. The environment says what happens:
     FAULTS_START   the number of this start of the sweep's command
     FAULTS_POINT   MODULE:FUNCTION:before|after:N, the N-th call at which a process is killed
     FAULTS_VICTIM  which: `driver` (default), or `self`, the one that makes the call
-    FAULTS_CLOCK   MONOTONIC:SECONDS, when the wall clock is set forward (back, if below 0)
+    FAULTS_CLOCK   seconds by which the wall clock is set back when the folder has a file `clock`
 """
 
 from __future__ import annotations
@@ -78,15 +78,15 @@ def struck(name: str, when: str, number: int) -> Wrap:
     return wrap
 
 
-def set_clock(at: float, by: float) -> None:
-    """Have this process's wall clock jump when the machine's monotonic one shows `at`."""
-    right, right_ns = time.time, time.time_ns
+def set_clock_back(by: float) -> None:
+    """Have this process's wall clock jump back when the fault program says so."""
+    right, right_ns, said = time.time, time.time_ns, FOLDER / "clock"
 
     def shift() -> float:
-        return by if time.monotonic() >= at else 0.0
+        return by if said.exists() else 0.0
 
-    time.time = lambda: right() + shift()
-    time.time_ns = lambda: right_ns() + round(shift() * 1e9)
+    time.time = lambda: right() - shift()
+    time.time_ns = lambda: right_ns() - round(shift() * 1e9)
 
 
 class Wrapper(importlib.abc.MetaPathFinder):
@@ -122,6 +122,5 @@ if os.environ.get("FAULTS_POINT"):
     wrap = struck(os.environ["FAULTS_POINT"], when, int(number))
     wraps.setdefault(module, []).append((function, wrap))
 if os.environ.get("FAULTS_CLOCK"):
-    at, by = os.environ["FAULTS_CLOCK"].split(":")
-    set_clock(float(at), float(by))
+    set_clock_back(float(os.environ["FAULTS_CLOCK"]))
 sys.meta_path.insert(0, Wrapper(wraps))
