@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from itertools import count
@@ -53,8 +54,10 @@ class Bench:
         return self._took_s[question.script]
 
     def judge(self, name: str, sweep: Sweep, begun: float, *wrong: str) -> Verdict:
-        """Return what became of a sweep that ended."""
-        return self._judge.judge(name, sweep, begun, wrong)
+        """Return what became of a sweep that ended, and say it to whoever waits."""
+        verdict = self._judge.judge(name, sweep, begun, wrong)
+        print(f"  {sweep.folder.name}: {verdict.in_words()}", file=sys.stderr, flush=True)
+        return verdict
 
     def end(self, name: str, sweep: Sweep, begun: float, *wrong: str) -> Verdict:
         """Run a sweep's command to its end, and return what became of it."""
