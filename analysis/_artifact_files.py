@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from analysis._mlflow_calls import set_up_mlflow
+from analysis._mlflow_calls import ARTIFACT_S, StoreError, ask, bound_answers
 from analysis._record import RecordError
 from analysis._store import one_line_errors
 
@@ -106,16 +106,18 @@ def _read(path: Path) -> bytes | None:
 
 
 def _download(tracking_uri: str, uri: str, name: str) -> bytes | None:
-    set_up_mlflow()
     with one_line_errors(tracking_uri), tempfile.TemporaryDirectory() as folder:
-        from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
-        from requests.exceptions import HTTPError
-
         try:
-            download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
-        except (HTTPError, MlflowException) as error:
+            ask(ARTIFACT_S, _fetch, tracking_uri, uri, folder)
+        except StoreError as error:
             if NOT_FOUND.search(str(error)):
                 return None
             raise
         return _read(Path(folder) / name)
+
+
+def _fetch(tracking_uri: str, uri: str, folder: str) -> None:
+    bound_answers()
+    from mlflow.artifacts import download_artifacts
+
+    download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)

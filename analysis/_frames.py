@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,7 @@ def load_trials(
 
 
 _SWEEPS = "tags.kind = 'sweep'"
+COUNT = re.compile("[0-9]{1,9}")
 
 
 def _newest(sweeps: list[Run], wanted: str) -> Run:
@@ -97,8 +99,8 @@ def _newest(sweeps: list[Run], wanted: str) -> Run:
 def _sweep(run: Run) -> Sweep:
     _check_schema(run)
     total = _tag(run, "trials_total")
-    if not total.isdecimal():
-        raise RecordError(f"trials_total is a count, but run {run.info.run_id} has {total!r}")
+    if not COUNT.fullmatch(total):
+        raise RecordError(f"trials_total is a count, but run {run.info.run_id} has {total[:50]!r}")
     tags, costs = run.data.tags, (run.data.metrics.get(name, math.nan) for name in COSTS)
     runs, naive, seconds = costs
     return Sweep(
@@ -123,7 +125,7 @@ def _sweep(run: Run) -> Sweep:
 
 def _check_schema(run: Run) -> None:
     found = _tag(run, "schema")
-    if not found.isdecimal() or int(found) > SCHEMA:
+    if not COUNT.fullmatch(found) or int(found) > SCHEMA:
         raise RecordError(
             f"run {run.info.run_id} has schema {found}, but this version reads up to {SCHEMA}; "
             "update the program"
@@ -134,6 +136,14 @@ def _tag(run: Run, name: str) -> str:
     if name not in run.data.tags:
         raise RecordError(f"run {run.info.run_id} has no tag {name!r}: no sweep's driver wrote it")
     return str(run.data.tags[name])
+
+
+def _whole(run: Run, name: str) -> int | None:
+    """Return a tag that is a whole number, where the run has it."""
+    text = run.data.tags.get(name)
+    if text is not None and not COUNT.fullmatch(text):
+        raise RecordError(f"{name} is a count, but run {run.info.run_id} has {text[:50]!r}")
+    return None if text is None else int(text)
 
 
 def _seconds(milliseconds: int | None) -> float:
@@ -151,7 +161,7 @@ def _row(run: Run) -> dict[str, Any]:
         | {
             "run_id": run.info.run_id,
             "status": run.info.status,
-            "ask": tags.get("ask"),
+            "ask": _whole(run, "ask"),
             # `sweeps` writes the kind of CPU whatever was trained on.
             "processor": tags.get("cpu" if tags.get("device") == "cpu" else "device", ""),
             "start_time_s": _seconds(run.info.start_time),

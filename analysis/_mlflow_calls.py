@@ -6,12 +6,21 @@ Light to import, since `sweeps` passes it, too: mlflow is imported when somethin
 from __future__ import annotations
 
 import contextvars
+import math
 import os
+import re
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from typing import ParamSpec, TypeVar
+from contextlib import suppress
+from functools import cache
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,6 +29,17 @@ T = TypeVar("T")
 SMALL_S = 30.0
 SEARCH_S = 120.0
 ARTIFACT_S = 300.0
+MODEL_S = 600.0  # to export and send a model: far more than it takes
+LIMITS = {
+    "search_runs": SEARCH_S,
+    "get_metric_history": SEARCH_S,
+    **dict.fromkeys(("download_artifacts", "log_artifact", "log_dict", "log_text"), ARTIFACT_S),
+}
+LOOK_S = 1.0  # between two looks at whether patience has ended meanwhile
+MOST_BYTES = 256 * 2**20  # of one answer; real ones, masks among them, take a few MB
+MOST_RUNS = 1_000_000  # of one search
+ID = re.compile(r"[\w-]{1,256}")
+STATES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 # Read by mlflow when it is imported or asked: a server that is gone must not hold up anyone. A
 # request is not sent twice: what a slow server did after all would stand there twice.
 SETTINGS = {
@@ -59,10 +79,94 @@ class StoreError(Exception):
         self.code = code
 
 
+class Patience:
+    """How long a store is waited for in all its calls together: for ever, until it is told.
+
+    Attributes:
+        until: When it ends, by the monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self.until = math.inf
+
+    def end_in(self, seconds: float) -> None:
+        """Let it end so many seconds from now, also for a call that is under way."""
+        self.until = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left, none or more."""
+        return max(0.0, self.until - time.monotonic())
+
+
 def set_up_mlflow() -> None:
     """Set what mlflow reads at its import, where the user has not."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+def open_client(tracking_uri: str, patience: Patience | None = None) -> MlflowClient:
+    """Return a client whose every call has a limit and whose answers are looked at.
+
+    Args:
+        tracking_uri: Of a store, which is not asked yet.
+        patience: With all of its calls together.
+
+    Raises:
+        StoreError: mlflow cannot be imported, or does not know such a store.
+    """
+    set_up_mlflow()
+
+    def make() -> MlflowClient:
+        from mlflow import MlflowClient
+
+        bound_answers()
+        return MlflowClient(tracking_uri)
+
+    client = ask(SEARCH_S, make)  # the import takes its time
+    return cast("MlflowClient", _Asking(client, patience or Patience()))
+
+
+class _Asking:
+    """A client of MLflow each of whose calls goes through `ask`."""
+
+    def __init__(self, client: MlflowClient, patience: Patience) -> None:
+        self._client = client
+        self._patience = patience
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if not callable(found):
+            return found
+
+        def asking(*args: Any, **kwargs: Any) -> Any:
+            answer = _ask(self._patience, LIMITS.get(name, SMALL_S), found, *args, **kwargs)
+            for one in answer if isinstance(answer, list) else [answer]:
+                _check(one)
+            return answer
+
+        return asking
+
+
+def pages(
+    client: MlflowClient, experiment_id: str, condition: str, *, order: str, size: int
+) -> Iterator[list[Run]]:
+    """Yield the runs that fulfil a condition, page by page.
+
+    Raises:
+        StoreError: The store fails, or has no last page.
+    """
+    token, before, count = None, set(), 0
+    while True:
+        page = client.search_runs(
+            [experiment_id], condition, max_results=size, order_by=[order], page_token=token
+        )
+        yield list(page)
+        token, count = page.token, count + len(page)
+        if not token:
+            return
+        if token in before or count > MOST_RUNS:
+            raise StoreError("its search has no last page")
+        before.add(token)
 
 
 def ask(limit_s: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -74,6 +178,14 @@ def ask(limit_s: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
     Raises:
         StoreError: It failed, its answer makes no sense, or it took longer than the limit.
     """
+    return _ask(Patience(), limit_s, call, *args, **kwargs)
+
+
+def _ask(
+    patience: Patience, limit_s: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
+    if not patience.left():
+        raise StoreError("it was waited for long enough")
     done: Future[T] = Future()
 
     def work() -> None:
@@ -84,12 +196,15 @@ def ask(limit_s: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
 
     context = contextvars.copy_context()
     threading.Thread(target=context.run, args=(work,), name="mlflow", daemon=True).start()
+    end = time.monotonic() + limit_s
+    while not done.done():
+        left = min(end - time.monotonic(), patience.left())
+        if left <= 0:
+            raise StoreError(f"no whole answer within {limit_s:g} s")
+        with suppress(NotYet):
+            done.exception(min(left, LOOK_S))
     try:
-        return done.result(limit_s)
-    except NotYet as error:
-        if not done.done():
-            raise StoreError(f"no whole answer within {limit_s:g} s") from None
-        raise _told(error) from error
+        return done.result()
     except StoreError:
         raise
     except Exception as error:
@@ -119,3 +234,56 @@ def _told(error: Exception) -> StoreError:
         return StoreError(text)
     # What an answer without a field, or with one of another type, makes mlflow stumble over.
     return StoreError(f"mlflow cannot read its answer ({type(error).__name__}: {text})")
+
+
+def _check(answer: object) -> None:
+    """Refuse an entity without what every one of its kind has.
+
+    Raises:
+        StoreError: It lacks its id, or has a state that there is not.
+    """
+    kind = type(answer).__name__
+    info: Any = getattr(answer, "info", None) if kind == "Run" else answer
+    names = {"Run": ("run_id", "experiment_id"), "Experiment": ("experiment_id",)}.get(kind, ())
+    for name in names:
+        found = getattr(info, name, None)
+        if not isinstance(found, str) or not ID.fullmatch(found):
+            raise StoreError(f"it gives a {kind.lower()} whose {name} is {str(found)[:50]!r}")
+    if kind == "Run" and info.status not in STATES:
+        raise StoreError(f"it gives a run whose status is {info.status!r}")
+
+
+@cache
+def bound_answers() -> None:
+    """Let no answer of a server take more memory, or disk, than there is.
+
+    mlflow has no place for this of its own; a test tells when it no longer asks so.
+    """
+    set_up_mlflow()
+    from mlflow.utils import request_utils
+
+    unbounded: Any = request_utils._get_request_session
+
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        session = unbounded(*args, **kwargs)
+        if _bound not in session.hooks["response"]:
+            session.hooks["response"].append(_bound)
+        return session
+
+    vars(request_utils)["_get_request_session"] = bounded
+
+
+def _bound(response: Any, *_: Any, **__: Any) -> None:
+    """Have an answer end with an error where it is longer than any of ours."""
+    read = response.iter_content
+
+    def iter_content(*args: Any, **kwargs: Any) -> Iterator[bytes]:
+        size = 0
+        for chunk in read(*args, **kwargs):
+            size += len(chunk)
+            if size > MOST_BYTES:
+                response.close()
+                raise OSError(f"an answer of more than {MOST_BYTES} bytes")
+            yield chunk
+
+    response.iter_content = iter_content

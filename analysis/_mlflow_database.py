@@ -89,6 +89,21 @@ def database_fault(uri: str, *, writing: bool) -> str | None:
         return _of_driver(error.__cause__, path, uri)
 
 
+def reach(uri: str) -> None:
+    """Connect to a database that is a server: MLflow tries for two minutes, and says less.
+
+    Raises:
+        StoreError: It does not answer, or refuses.
+    """
+    if sqlite_file(uri) is None and not uri.startswith(("http://", "https://")):
+        ask(SMALL_S, _connect, uri)
+
+
+def _connect(uri: str) -> None:
+    with _engine(uri).connect():
+        pass
+
+
 def _file_fault(path: Path, *, writing: bool) -> str | None:
     if not path.is_file():
         return f"{path} must be a file of SQLite, but is none; name another"

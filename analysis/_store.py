@@ -9,15 +9,13 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from analysis._mlflow_calls import set_up_mlflow
-from analysis._mlflow_database import database_fault, deleted, sqlite_file
+from analysis._mlflow_calls import StoreError, open_client, pages
+from analysis._mlflow_database import database_fault, deleted, reach, sqlite_file
 from analysis._record import EXPERIMENT, RecordError
 from trainable.redaction import UNQUOTED, is_unclear, redact, redact_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
-    from mlflow.store.entities import PagedList
-    from mlflow.tracking import MlflowClient
 
 PAGE_SIZE = 1000
 
@@ -35,15 +33,13 @@ class Store:
     def __init__(self, tracking_uri: str) -> None:
         check_uri(tracking_uri)
         self.tracking_uri, shown = tracking_uri, redact_uri(tracking_uri)
-        set_up_mlflow()
         if not tracking_uri.startswith(("http://", "https://")):
             fault = database_fault(tracking_uri, writing=False)
             if fault is not None:
                 raise RecordError(fault)
         with one_line_errors(tracking_uri):
-            from mlflow.tracking import MlflowClient
-
-            self.client: MlflowClient = MlflowClient(tracking_uri)
+            reach(tracking_uri)
+            self.client = open_client(tracking_uri)
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             raise RecordError(f"no experiment {EXPERIMENT!r} in {shown}; run a sweep first")
@@ -53,23 +49,14 @@ class Store:
 
     def search(self, condition: str) -> Iterator[Run]:
         """Yield the runs that meet a condition, the newest first."""
-        token: str | None = None
+        order = "attributes.start_time DESC"
+        found = pages(self.client, self.experiment_id, condition, order=order, size=PAGE_SIZE)
         while True:
-            page = self._page(condition, token)
-            yield from page
-            token = page.token
-            if not token:
+            with one_line_errors(self.tracking_uri), _no_collector():
+                page = next(found, None)
+            if page is None:
                 return
-
-    def _page(self, condition: str, token: str | None) -> PagedList[Run]:
-        with one_line_errors(self.tracking_uri), _no_collector():
-            return self.client.search_runs(
-                [self.experiment_id],
-                condition,
-                max_results=PAGE_SIZE,
-                order_by=["attributes.start_time DESC"],
-                page_token=token,
-            )
+            yield from page
 
     def run(self, run_id: str) -> Run:
         """Return one run."""
@@ -124,18 +111,11 @@ def check_uri(uri: str) -> None:
 
 @contextmanager
 def one_line_errors(uri: str) -> Iterator[None]:
-    """Turn what mlflow and its database raise into a `RecordError`."""
+    """Turn what a store fails at into a `RecordError`."""
     shown = redact_uri(uri)
     try:
-        from mlflow.exceptions import MlflowException
-        from requests.exceptions import RequestException
-        from sqlalchemy.exc import SQLAlchemyError
-    except ImportError as error:
-        raise RecordError(f"cannot import mlflow, which reads the record: {error}") from error
-    try:
         yield
-    # A server's refusal of an artifact comes through as requests raised it.
-    except (MlflowException, RequestException, SQLAlchemyError, ImportError) as error:
+    except StoreError as error:
         reason = (redact(str(error), uri).splitlines() or [type(error).__name__])[0]
         if "failed with exception" in reason:  # mlflow's words for: no answer at all
             reason = "no server answers"

@@ -62,23 +62,31 @@ def only_driver(storage: Path, name: str, sweep_key: str) -> Iterator[None]:
 
 
 @contextmanager
-def only_writer(tracking_uri: str, sweep_key: str) -> Iterator[None]:
+def only_writer(
+    tracking_uri: str, sweep_key: str, patience_s: float = RECORD_WAIT_S
+) -> Iterator[None]:
     """Write to the record of a sweep while no other process of this machine and user does.
 
     Drivers of one sweep whose storages differ share the record: without turns, two that finish a
     trial at once would both create it, and the record would lose one again. Where no lock can be
     kept, it has to.
 
+    Args:
+        tracking_uri: Of the store.
+        sweep_key: Of the sweep.
+        patience_s: How long another process is waited for, at most.
+
     Raises:
         TimeoutError: Another process still writes.
     """
+    wait_s = min(patience_s, RECORD_WAIT_S)
     with ExitStack() as stack:
         try:
             folder = local_folder(absolute(redact_uri(tracking_uri)), "record")
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(FileLock(folder / f"{sweep_key}.lock", RECORD_WAIT_S))
+            stack.enter_context(FileLock(folder / f"{sweep_key}.lock", wait_s))
         except LockHeldError as error:
-            raise TimeoutError(f"{error} has been writing for {RECORD_WAIT_S:g} s") from error
+            raise TimeoutError(f"{error} has been writing for {wait_s:g} s") from error
         except (OSError, RuntimeError):  # no home, or one that cannot be written
             pass
         yield

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
+from analysis._mlflow_calls import Patience, StoreError
 from sweeps._ended import Ended, params, point
 from sweeps._manifest import diff_path
 from sweeps._mixed import mixtures
@@ -30,6 +31,8 @@ SCHEMA = "1"
 UNDER_WAY = {"state": "partial", "why_partial": "under way"}
 DETAIL_FILE = "result.json"
 MOST_OF_A_TAG = 5000  # characters, of what MLflow takes
+COUNTS = ("iterations", "batch_size")  # params of every trial
+NUMBERS = ("images_per_s",)  # metrics of a finished one, above 0
 BATCH = 900  # MLflow's limit is 1000 of metrics, params and tags in one call
 
 
@@ -74,15 +77,23 @@ class Record:
         plan: The sweep.
         tracking_uri: Of the store; a SQLite file is created when there is none.
         manifest: What the sweep runs on and with: see `_manifest`.
+        patience: With all that the store is asked.
 
     Raises:
-        MlflowException: The store cannot be reached.
+        StoreError: The store cannot be reached, or holds what no driver of ours wrote.
     """
 
-    def __init__(self, plan: Plan, tracking_uri: str, manifest: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        tracking_uri: str,
+        manifest: Mapping[str, Any],
+        patience: Patience | None = None,
+    ) -> None:
         self.plan = plan
         self.manifest = manifest
-        self.client = open_store(tracking_uri)
+        self.patience = patience or Patience()
+        self.client = open_store(tracking_uri, patience=self.patience)
         self.experiment_id = self._experiment()
         self.parent = self._parent()
         self.children = self._children()
@@ -225,7 +236,7 @@ class Record:
         }
         tags = self._common_tags() | {name: text for name, text in asked.items() if text}
         fixed = params(self.plan.base, without=(*self.plan.axes, "seed"))
-        found = self._search(f"tags.sweep_key = '{self.plan.sweep_key}' and tags.kind = 'sweep'")
+        found = [Recorded.of(run) for run in self._search("tags.kind = 'sweep'")]
         if found:
             parent = self._only(found)
             self.client.update_run(parent.run_id, "RUNNING")
@@ -247,9 +258,7 @@ class Record:
     def _children(self) -> dict[str, Recorded]:
         """Return the runs of the sweep's trials by trial key, each once and under this parent."""
         found: dict[str, list[Recorded]] = {}
-        for run in self._search(
-            f"tags.sweep_key = '{self.plan.sweep_key}' and tags.kind = 'trial'"
-        ):
+        for run in self._trials("tags.kind = 'trial'"):
             found.setdefault(run.tags["trial_key"], []).append(run)
         children = {key: self._only(runs) for key, runs in found.items()}
         for child in children.values():
@@ -300,14 +309,13 @@ class Record:
                 },
             )
             child = self._find_trial(trial)
-            assert child is not None  # nosec B101  # cannot happen
+            if child is None:
+                raise StoreError("it took a run and does not give it back")
         self.children[trial.trial_key] = child
         return child
 
     def _find_trial(self, trial: Trial) -> Recorded | None:
-        found = self._search(
-            f"tags.sweep_key = '{self.plan.sweep_key}' and tags.trial_key = '{trial.trial_key}'"
-        )
+        found = self._trials(f"tags.trial_key = '{trial.trial_key}'")
         return self._only(found) if found else None
 
     def _common_tags(self) -> dict[str, str]:
@@ -347,5 +355,32 @@ class Record:
         if run.tags.pop(name, None) is not None:
             self.client.delete_tag(run.run_id, name)
 
-    def _search(self, condition: str) -> list[Recorded]:
-        return [Recorded.of(run) for run in search(self.client, self.experiment_id, condition)]
+    def _trials(self, condition: str) -> list[Recorded]:
+        found = self._search(condition)
+        for run in found:
+            _check_trial(run)
+        return [Recorded.of(run) for run in found]
+
+    def _search(self, condition: str) -> list[Run]:
+        """Return the runs of the sweep that fulfil a condition, too, the oldest first."""
+        of_sweep = f"tags.sweep_key = '{self.plan.sweep_key}'"
+        return search(self.client, self.experiment_id, f"{of_sweep} and {condition}")
+
+
+def _check_trial(run: Run) -> None:
+    """Refuse a trial that lacks what all that follows from it is made of.
+
+    Raises:
+        StoreError: It does.
+    """
+    tags, metrics, whole = run.data.tags, run.data.metrics, run.data.params
+    missing = [name for name in ("trial_key", "training_key") if not tags.get(name)]
+    if run.info.status == "FINISHED" and "record_hash" in tags:
+        counts = [name for name in COUNTS if not whole.get(name, "").isdecimal()]
+        missing += [*counts, *(name for name in NUMBERS if not metrics.get(name, 0) > 0)]
+    if missing:
+        raise StoreError(
+            f"its run {run.info.run_id} lacks {', '.join(missing)}, which a driver of ours wrote; "
+            f"`mlflow runs delete --run-id {run.info.run_id}` lets it be made anew",
+            lasting=True,
+        )

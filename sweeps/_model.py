@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from analysis._mlflow_calls import MODEL_S, SMALL_S, ask
 from sweeps._capture import git_commit
 from sweeps._recorded import RecordedTrial
 from trainable.augmentation import normalise
@@ -82,7 +83,7 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
 
     Raises:
         ConfigError: The folder holds no such generator.
-        MlflowException: The store does not answer.
+        StoreError: The store does not take it.
     """
     import mlflow
 
@@ -96,8 +97,11 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
     example = torch.randint(0, 256, EXAMPLE, dtype=torch.uint8)
     module(example)  # what normalising keeps for later calls must be there before the export
     mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_experiment(experiment_id=trial.run.info.experiment_id)
-    logged = mlflow.pytorch.log_model(
+    experiment_id = trial.run.info.experiment_id
+    ask(SMALL_S, mlflow.set_experiment, experiment_id=experiment_id)
+    logged = ask(
+        MODEL_S,
+        mlflow.pytorch.log_model,
         module,
         name=NAME,
         run_id=trial.run.info.run_id,

@@ -12,13 +12,14 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
+from analysis._mlflow_calls import MODEL_S, Patience
 from sweeps import _manifest
 from sweeps._best import best_point
 from sweeps._driver_lock import only_writer
 from sweeps._lifeline import RayGoneError
 from sweeps._mlflow import Record, Recorded
 from sweeps._plan import Plan, PlannedRun, Trial
-from sweeps._store import first_line, store_errors
+from sweeps._store import STORE_ERRORS, first_line
 from sweeps._store_check import lasting_fault
 from sweeps._threads import wait
 from trainable.faults import machine_fault
@@ -28,7 +29,7 @@ PAUSE_S = 20.0  # a store that failed is left alone for so long
 POLL_S = 1.0
 MANIFEST_S = 10.0  # between two writings of a manifest whose plan grows
 MODEL_FILE = "model.pt"
-MODEL_S = 600.0  # to export and send the best model: far more than it takes
+LAST_S = 300.0  # that a sweep which has ended waits for its record
 
 Warn = Callable[[str], None]
 
@@ -64,6 +65,7 @@ class Publisher:
         self._record: Record | None = None
         self._retry_at = 0.0
         self._fault = ""  # what the machine refused the store first
+        self._patience = Patience()
         self._done: Future[None] | None = None
 
     def publish(self, run: PlannedRun, cause: str | None = None) -> None:
@@ -85,6 +87,7 @@ class Publisher:
             self.plan.why_partial = "interrupted"
         if kind is not None and issubclass(kind, RayGoneError):
             self.plan.why_partial = "Ray died"
+        self._patience.end_in(LAST_S)
         self._queue.put(None)
         if self._done is not None:
             wait("publisher", self._done)
@@ -115,16 +118,16 @@ class Publisher:
 
     def _try(self, manifest: Mapping[str, Any], *, ended: bool) -> None:
         try:
-            with only_writer(self.tracking_uri, self.plan.sweep_key):
+            with only_writer(self.tracking_uri, self.plan.sweep_key, self._patience.left()):
                 if self._record is None:
-                    self._record = Record(self.plan, self.tracking_uri, manifest)
+                    self._record = Record(self.plan, self.tracking_uri, manifest, self._patience)
                 for key in list(self._left):
                     self._record.publish(*self._left[key])
                     del self._left[key]
                 if ended:
                     conclude(self._record, self.tracking_uri, self.warn, with_model=self.with_model)
             self.reachable, self._fault = True, ""
-        except store_errors() as error:
+        except STORE_ERRORS as error:
             self._record = None  # what reached the store is looked up anew
             self._retry_at = time.monotonic() + PAUSE_S
             self._say(error, ended=ended)
@@ -139,7 +142,8 @@ class Publisher:
         if not ended and self._warned:
             return
         store = redact_uri(self.tracking_uri)
-        cause = lasting_fault(self.tracking_uri) or first_line(error, self.tracking_uri)
+        cause = lasting_fault(self.tracking_uri) if self._patience.left() else None
+        cause = cause or first_line(error, self.tracking_uri)
         if ended:
             self.warn(
                 f"warning: the record in the MLflow store {store} lags behind the run folders "
@@ -194,11 +198,11 @@ def _log_model(
         done = subprocess.run(  # nosec B603  # words, no shell
             command,
             input=tracking_uri,  # not in the list of processes, where anyone could read it
-            env=os.environ | {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{MODEL_S:g}"},
+            env=os.environ | {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{LAST_S:g}"},
             capture_output=True,
             text=True,
             check=False,
-            timeout=MODEL_S,
+            timeout=min(MODEL_S, record.patience.left()),
         )
         said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
         failed, last = done.returncode != 0, said[-1] if said else "it said nothing"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from analysis._mlflow_calls import StoreError
 from sweeps._mlflow import SCHEMA
-from sweeps._store import first_line, open_store, store_errors
+from sweeps._store import STORE_ERRORS, first_line, open_store
 from sweeps._store_check import lasting_fault
 from trainable.config import DEFAULTS, ConfigError, TrialConfig
 from trainable.config_files import config_from
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # of a run that is not there
+ORIGIN = ("training_key", "code_version", "data_fingerprint", "git_commit")  # tags
 FLAGS = {"True": True, "False": False}
 
 
@@ -75,9 +77,9 @@ def read_trial(tracking_uri: str, run_id: str) -> RecordedTrial:
     try:
         client = open_store(tracking_uri, create=False)
         run = client.get_run(run_id)
-    except store_errors() as error:
+    except STORE_ERRORS as error:
         cause = first_line(error, tracking_uri)
-        unknown = getattr(error, "error_code", None) in UNKNOWN
+        unknown = isinstance(error, StoreError) and error.code in UNKNOWN
         rule = "RUN_ID must be one of MLflow's" if unknown else "the MLflow store must answer"
         raise ConfigError(
             f"{rule}, but got {run_id!r} and {where}: {cause}; look it up with "
@@ -97,6 +99,12 @@ def _check(run: Run) -> None:
     if tags.get("kind") != "trial":
         raise ConfigError(
             f"RUN_ID must name a trial, but {run_id} is a whole sweep; name one of its children"
+        )
+    missing = [name for name in ORIGIN if name not in tags]
+    if missing:
+        raise ConfigError(
+            f"RUN_ID must name a trial with all that its driver wrote, but {run_id} lacks "
+            f"{', '.join(missing)}; name another"
         )
     if run.info.status != "FINISHED":
         cause = f" ({tags['cause']})" if "cause" in tags else ""

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from analysis._mlflow_calls import set_up_mlflow
+from analysis._mlflow_calls import (
+    ARTIFACT_S,
+    Patience,
+    StoreError,
+    ask,
+    open_client,
+    pages,
+    set_up_mlflow,
+)
+from analysis._mlflow_database import reach
 from trainable.command_line import check_writable
 from trainable.config import ConfigError
 from trainable.redaction import UNQUOTED, is_unclear, redact, redact_uri
@@ -18,6 +27,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+# What a store that is gone, or none, and files of our own let their callers see.
+STORE_ERRORS = (StoreError, OSError)
 EXPERIMENT = "pixelwise-adversarial"
 PAGE = 500
 
@@ -80,54 +91,37 @@ def _check_file(database: str | None) -> None:
     check_writable("--tracking-uri", path.parent)
 
 
-def open_store(tracking_uri: str, *, create: bool = True) -> MlflowClient:
+def open_store(
+    tracking_uri: str, *, create: bool = True, patience: Patience | None = None
+) -> MlflowClient:
     """Return a client of the store; a server is not asked yet.
 
     Args:
         tracking_uri: Of the store.
         create: Whether a SQLite file is made when there is none.
+        patience: With all calls of the client together.
 
     Raises:
-        Exception: One of `store_errors()`, where a file is not there or cannot be made.
+        StoreError: The store cannot be opened.
+        OSError: A file is not there.
     """
     set_up_mlflow()
-    from mlflow import MlflowClient
-
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # it raises what it logs
     path = _missing_file(tracking_uri)
     if path is not None and not create:
         raise FileNotFoundError(f"there is no file {path}")
     if path is not None:
-        create_database(path)
-    return MlflowClient(tracking_uri)
-
-
-def store_errors() -> tuple[type[Exception], ...]:
-    """Return what a store that is gone, or none, lets its client raise."""
-    set_up_mlflow()
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    return MlflowException, SQLAlchemyError, ImportError, OSError
+        ask(ARTIFACT_S, create_database, path)
+    reach(tracking_uri)
+    return open_client(tracking_uri, patience)
 
 
 def search(client: MlflowClient, experiment_id: str, condition: str) -> list[Run]:
     """Return all runs that fulfil a condition, the oldest first."""
-    found: list[Run] = []
-    token: str | None = None
-    while True:
-        page = client.search_runs(
-            [experiment_id],
-            condition,
-            max_results=PAGE,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        found += page
-        token = page.token
-        if not token:
-            return found
+    order = "attributes.start_time ASC"
+    found = pages(client, experiment_id, condition, order=order, size=PAGE)
+    return [run for page in found for run in page]
 
 
 def absolute(tracking_uri: str) -> str:

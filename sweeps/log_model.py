@@ -16,7 +16,7 @@ from sweeps._cli import add_store_options
 from sweeps._model import log_model
 from sweeps._recorded import read_trial
 from sweeps._storage import open_storage
-from sweeps._store import first_line, store_errors
+from sweeps._store import STORE_ERRORS, first_line
 from trainable.command_line import OK, Parser, command, ended_by_signals, refuse
 from trainable.config import ConfigError
 from trainable.redaction import redact_uri
@@ -44,9 +44,10 @@ def main() -> int:
         uri = log_model(trial, options.tracking_uri, folder, readout)
     except ConfigError as error:
         refuse(str(error))
-    except store_errors() as error:
+    except STORE_ERRORS as error:
         store = redact_uri(options.tracking_uri)
-        refuse(f"the MLflow store {store} must take the model, but {first_line(error)}; try again")
+        cause = first_line(error, options.tracking_uri)
+        refuse(f"the MLflow store {store} must take the model, but {cause}; try again")
     print(uri)
     return OK
 

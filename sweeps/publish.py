@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from analysis._mlflow_calls import StoreError
 from sweeps._cli import tracking_uri
 from sweeps._driver_lock import only_driver, only_writer
 from sweeps._ended import check_ended
@@ -25,7 +26,7 @@ from sweeps._mlflow import Record
 from sweeps._plan import Plan
 from sweeps._publisher import conclude
 from sweeps._storage import open_storage
-from sweeps._store import check_store, first_line, store_errors
+from sweeps._store import STORE_ERRORS, check_store, first_line
 from sweeps._store_check import check_usable
 from trainable.command_line import (
     INTERRUPTED,
@@ -131,8 +132,10 @@ def _publish(manifest: Mapping[str, Any], plan: Plan, uri: str) -> bool:
             for run in plan.runs:
                 record.publish(run)
             conclude(record, uri, _warn)
-    except store_errors() as error:
-        _warn(f"error: {named} is not in {redact_uri(uri)}: {first_line(error, uri)}; try again")
+    except STORE_ERRORS as error:
+        lasting = isinstance(error, StoreError) and error.lasting
+        cause = first_line(error, uri) + ("" if lasting else "; try again")
+        _warn(f"error: {named} is not in {redact_uri(uri)}: {cause}")
         return False
     after = record.hashes()
     changed = sum(before.get(key) != text for key, text in after.items())

@@ -25,7 +25,7 @@ from sweeps._ended import Ended
 from sweeps._mlflow import DETAIL_FILE
 from sweeps._plan import Trial
 from sweeps._recorded import RecordedTrial, read_trial
-from sweeps._store import first_line, store_errors
+from sweeps._store import STORE_ERRORS, first_line
 from trainable import datasets, json_files, weights
 from trainable.command_line import (
     INTERRUPTED,
@@ -108,7 +108,7 @@ def _recorded(trial: RecordedTrial) -> dict[str, float]:
         ConfigError: The store stopped answering, or does not give its artifacts.
     """
     run_id = trial.run.info.run_id
-    faults: tuple[type[Exception], ...] = (*store_errors(), json_files.ChecksumError)
+    faults: tuple[type[Exception], ...] = (*STORE_ERRORS, json_files.ChecksumError)
     try:
         points = [
             point

@@ -6,8 +6,9 @@ import json
 import logging
 import shutil
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -57,7 +58,8 @@ def tracking(
     folder: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Tracking]:
     """Run a server on loopback whose database and artifacts lie in a folder."""
-    from mlflow.server import app, handlers
+    with warnings.catch_warnings(action="ignore"):  # what mlflow imports is deprecated
+        from mlflow.server import app, fastapi_app, handlers  # noqa: F401
     from werkzeug.serving import make_server
 
     database = f"sqlite:///{shutil.copy(empty_store, folder / 'server.db')}"
@@ -80,7 +82,8 @@ def tracking(
             return app.wsgi_app(environ, start_response)
         told: list[Any] = []
         parts = app.wsgi_app(environ, cast(Any, lambda *given: told.append(given)))
-        status, content = state.answer(told[0][0], b"".join(parts))
+        with closing(cast(Any, parts)):
+            status, content = state.answer(told[0][0], b"".join(parts))
         headers = [one for one in told[0][1] if one[0].lower() != "content-length"]
         length = [] if "Transfer-Encoding" in state.headers else [str(len(content))]
         headers += [("Content-Length", one) for one in length]

@@ -375,7 +375,7 @@ def with_deleted_experiment(path: Path) -> str:
         (empty, "is not an MLflow record"),
         (junk, "cannot read the record"),
         (without_experiment, "no experiment 'pixelwise-adversarial'"),
-        (with_deleted_experiment, "no experiment 'pixelwise-adversarial'"),
+        (with_deleted_experiment, "mlflow experiments restore -x 1"),
         (str, "a tracking URI looks like sqlite:///mlflow.db"),
         (lambda path: "http://[half", "a tracking URI looks like"),
         (lambda path: "http://me:secret@127.0.0.1:1", "127.0.0.1:1: no server answers"),
