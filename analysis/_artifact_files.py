@@ -9,8 +9,8 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from analysis._artifact_place import local_place
 from analysis._mlflow_calls import ARTIFACT_S, StoreError, ask, bound_answers
 from analysis._record import RecordError
 from analysis._store import one_line_errors
@@ -40,7 +40,7 @@ def read_artifact(
     Raises:
         RecordError: The store does not answer, or the file is too large.
     """
-    local = _local_folder(artifact_uri)
+    local = local_place(tracking_uri, artifact_uri)
     if local is not None:
         return _read(local / name)
     key = f"{run_id}-{record_hash}"
@@ -84,13 +84,6 @@ def keep(path: Path, content: bytes) -> None:
 
 def _checksum(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
-
-
-def _local_folder(artifact_uri: str) -> Path | None:
-    parts = urlsplit(artifact_uri)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
-    return None if parts.scheme else Path(artifact_uri)
 
 
 def _read(path: Path) -> bytes | None:

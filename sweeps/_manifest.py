@@ -71,6 +71,7 @@ def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
             write_atomically(path, diff.encode())
     uri = redact_uri(tracking_uri)
     content |= {"tracking_uri": absolute(uri), "password": uri != tracking_uri, "started": now}
+    content["storage"] = str(plan.storage)  # in which the store may lie, too
     content["asked"] = {axis: _values(plan, axis) for axis in plan.axes}
     written = write(plan, content)
     if not written["diff"]:

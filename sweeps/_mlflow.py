@@ -18,6 +18,7 @@ from analysis._mlflow_calls import Patience, StoreError
 from sweeps._ended import Ended, params, point
 from sweeps._manifest import diff_path
 from sweeps._mixed import mixtures
+from sweeps._moved import artifact_location, bring_home
 from sweeps._plan import Plan, PlannedRun, Trial, in_words
 from sweeps._store import EXPERIMENT, open_store, search
 from trainable import json_files
@@ -79,6 +80,9 @@ class Record:
         manifest: What the sweep runs on and with: see `_manifest`.
         patience: With all that the store is asked.
 
+    Attributes:
+        moved_from: Folder of a SQLite file before it was moved or copied here, empty if it was not.
+
     Raises:
         StoreError: The store cannot be reached, or holds what no driver of ours wrote.
     """
@@ -93,6 +97,8 @@ class Record:
         self.plan = plan
         self.manifest = manifest
         self.patience = patience or Patience()
+        self.tracking_uri = tracking_uri
+        self.moved_from = bring_home(tracking_uri)
         self.client = open_store(tracking_uri, patience=self.patience)
         self.experiment_id = self._experiment()
         self.parent = self._parent()
@@ -226,7 +232,10 @@ class Record:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is not None:
             return str(found.experiment_id)
-        return str(self.client.create_experiment(EXPERIMENT))
+        place = artifact_location(self.tracking_uri)
+        created = str(self.client.create_experiment(EXPERIMENT, artifact_location=place))
+        bring_home(self.tracking_uri)  # it is tagged with where it is
+        return created
 
     def _parent(self) -> Recorded:
         asked = {

@@ -121,6 +121,7 @@ class Publisher:
             with only_writer(self.tracking_uri, self.plan.sweep_key, self._patience.left()):
                 if self._record is None:
                     self._record = Record(self.plan, self.tracking_uri, manifest, self._patience)
+                    say_moved(self._record, self.warn)
                 for key in list(self._left):
                     self._record.publish(*self._left[key])
                     del self._left[key]
@@ -156,6 +157,12 @@ class Publisher:
                 f"and the store is tried again every {PAUSE_S:g} s"
             )
             self._warned = True
+
+
+def say_moved(record: Record, warn: Warn) -> None:
+    """Tell that a record was moved or copied, and where its artifacts go now."""
+    if record.moved_from:
+        warn(f"the record was in {record.moved_from} before; its artifacts now go where it is")
 
 
 def conclude(record: Record, tracking_uri: str, warn: Warn, *, with_model: bool = True) -> None:

@@ -14,6 +14,7 @@ import sys
 
 from sweeps._cli import add_store_options
 from sweeps._model import log_model
+from sweeps._moved import bring_home
 from sweeps._recorded import read_trial
 from sweeps._storage import open_storage
 from sweeps._store import STORE_ERRORS, first_line
@@ -28,6 +29,8 @@ def main() -> int:
     """Log the model that the command line asks for, and return the exit code."""
     options = _parser().parse_args()
     try:
+        read_trial(options.tracking_uri, options.run_id)  # refuses, and changes nothing
+        bring_home(options.tracking_uri)
         trial = read_trial(options.tracking_uri, options.run_id)
         key = trial.tags["training_key"]
         storage, mirror = open_storage(options.storage, with_samples=False)

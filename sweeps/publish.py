@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from analysis._mlflow_calls import StoreError
+from analysis._mlflow_database import sqlite_file
 from sweeps._cli import tracking_uri
 from sweeps._driver_lock import only_driver, only_writer
 from sweeps._ended import check_ended
 from sweeps._manifest import FOLDER, manifests, plan_of
 from sweeps._mlflow import Record
 from sweeps._plan import Plan
-from sweeps._publisher import conclude
+from sweeps._publisher import conclude, say_moved
 from sweeps._storage import open_storage
 from sweeps._store import STORE_ERRORS, check_store, first_line
 from sweeps._store_check import check_usable
@@ -55,7 +56,9 @@ def main() -> int:
                 plan = plan_of(manifest, storage)
                 plan.mirror = mirror
                 check_ended(plan)
-                sweeps.append((manifest, plan, options.tracking_uri or _store_of(manifest)))
+                sweeps.append(
+                    (manifest, plan, options.tracking_uri or _store_of(manifest, storage))
+                )
             for uri in dict.fromkeys(uri for _, _, uri in sweeps):
                 check_store(uri)
                 check_usable(uri)
@@ -107,8 +110,8 @@ def _chosen(
     return [one for one in found if not asked or one["name"] in asked or one["sweep_key"] in asked]
 
 
-def _store_of(manifest: Mapping[str, Any]) -> str:
-    """Return the store that a sweep was started with.
+def _store_of(manifest: Mapping[str, Any], storage: Path) -> str:
+    """Return the store that a sweep was started with, also where both were moved or copied.
 
     Raises:
         ConfigError: It had a password, which is written nowhere.
@@ -119,6 +122,9 @@ def _store_of(manifest: Mapping[str, Any]) -> str:
             f"--tracking-uri must be given for {manifest['name']}, whose store {uri} had a "
             "password, which is written nowhere"
         )
+    path, before = sqlite_file(uri), Path(manifest.get("storage", storage))
+    if path is not None and path.is_relative_to(before.parent):
+        return f"sqlite:///{storage.parent / path.relative_to(before.parent)}"
     return uri
 
 
@@ -128,6 +134,7 @@ def _publish(manifest: Mapping[str, Any], plan: Plan, uri: str) -> bool:
     try:
         with only_writer(uri, plan.sweep_key):
             record = Record(plan, uri, manifest)
+            say_moved(record, _warn)
             before = record.hashes()
             for run in plan.runs:
                 record.publish(run)

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from analysis._artifact_place import local_place
 from sweeps._cli import add_tracking_uri
 from sweeps._ended import Ended
 from sweeps._mlflow import DETAIL_FILE
@@ -57,7 +58,7 @@ def main() -> int:
     try:
         trial = read_trial(options.tracking_uri, options.run_id)
         config = _config(trial, options)
-        recorded = _recorded(trial)
+        recorded = _recorded(trial, options.tracking_uri)
         repeated = _repeat(trial, config, recorded)
     except ConfigError as error:
         refuse(str(error))
@@ -101,7 +102,7 @@ def _config(trial: RecordedTrial, options: argparse.Namespace) -> TrialConfig:
     return config
 
 
-def _recorded(trial: RecordedTrial) -> dict[str, float]:
+def _recorded(trial: RecordedTrial, tracking_uri: str) -> dict[str, float]:
     """Return all numbers that the record holds of a trial, by name.
 
     Raises:
@@ -116,8 +117,10 @@ def _recorded(trial: RecordedTrial) -> dict[str, float]:
             for point in trial.client.get_metric_history(run_id, name)
         ]
         with TemporaryDirectory() as folder:
-            path = trial.client.download_artifacts(run_id, DETAIL_FILE, folder)
-            detail = json_files.loads(Path(path).read_bytes(), name=DETAIL_FILE)
+            place = local_place(tracking_uri, trial.run.info.artifact_uri)
+            if place is None:
+                place = Path(trial.client.download_artifacts(run_id, DETAIL_FILE, folder)).parent
+            detail = json_files.loads((place / DETAIL_FILE).read_bytes(), name=DETAIL_FILE)
     except faults as error:
         raise ConfigError(
             f"the record must give all that it holds of {run_id}, but {first_line(error)}; "

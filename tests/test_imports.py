@@ -23,7 +23,7 @@ FORBIDDEN = {
 COMMON = ("trainable.json_files.", "trainable.redaction.")
 ALLOWED = {"trainable/ray_trainable.py": {"ray"}, "trainable/object_store.py": {"pyarrow"}}
 # The border to MLflow, which both who writes the record and who reads it pass.
-SHARED = ("analysis._mlflow_calls.", "analysis._mlflow_database.")
+SHARED = ("analysis._mlflow_calls.", "analysis._mlflow_database.", "analysis._artifact_place.")
 
 
 def files_of(package: str) -> list[Path]:
