@@ -397,7 +397,7 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, v in DEFAULTS.items() if type(v) in (int, float)])
-@pytest.mark.parametrize("value", ["1e12", "99999999999999", "-1e12", "-7", ".inf", ".nan"])
+@pytest.mark.parametrize("value", ["1e31", "9" * 31, "-1e12", "-7", ".inf", ".nan"])
 def test_every_number_has_bounds(name: str, value: str) -> None:
     message = refusal(f"{name}={value}")
     assert name in message

@@ -313,8 +313,8 @@ MOST: dict[str, float] = {
     "loss_disc_weight": 1e6,
     "iterations": 100_000_000,
     "batch_size": 65_536,
-    "lr_generator": 1e3,
-    "lr_discriminator": 1e3,
+    "lr_generator": 1e30,  # fills nothing, and at what rate training diverges may be asked
+    "lr_discriminator": 1e30,
     "lr_trunk_multiplier": 1e6,
     "lr_head_multiplier": 1e6,
     "weight_decay": 1e3,
