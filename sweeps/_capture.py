@@ -17,6 +17,7 @@ from trainable.redaction import redact, redact_command
 
 MOST_DIFF = 1_000_000  # characters
 PACKAGES = ("trainable", "sweeps", "analysis")
+OUTPUT_S = 120.0  # of git or nvidia-smi, on a machine that is busy or whose disk is slow
 HERE = Path(__file__).parent
 
 
@@ -114,7 +115,7 @@ def _output(*command: str, folder: Path, env: Mapping[str, str] | None = None) -
     """Return what a command says, nothing where it is not there or fails."""
     try:
         done = subprocess.run(  # nosec B603  # words, no shell
-            command, cwd=folder, env=env, capture_output=True, check=True, timeout=30
+            command, cwd=folder, env=env, capture_output=True, check=True, timeout=OUTPUT_S
         )
     except (OSError, subprocess.SubprocessError):
         return b""

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess  # nosec B404  # words, no shell
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,8 +17,10 @@ from trainable.redaction import redact_uri
 from trainable.remote_folder import is_uri
 
 CONNECT_S = 4.0
-ANSWER_S = 12.0  # a process that imports Ray and asks; Ray itself would ask for ever
-NODES_S = 30.0
+GREETING_S = 14.0  # what listens is a server that lives if it answers by then
+HEALTH_S = 120.0  # a process that imports Ray and asks; Ray itself would ask for ever
+NODES_S = 300.0  # a node that is alive may be busy: it imports torch before it answers
+SAY_EVERY_S = 15.0
 
 # How HTTP/2, which gRPC speaks, begins: a preface and empty settings. A server answers at once.
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
@@ -30,8 +33,14 @@ class ClusterError(RuntimeError):
     """A cluster cannot do what was asked of it."""
 
 
-def check_answers(address: str) -> None:
+def check_answers(address: str, say: Callable[[str], None]) -> None:
     """Ask a cluster for a sign of life; within 20 s it is clear whether there is one.
+
+    One that lives and is slow is waited for.
+
+    Args:
+        address: Of the cluster.
+        say: Is told that it is waited for.
 
     Raises:
         ClusterError: There is none.
@@ -45,16 +54,31 @@ def check_answers(address: str) -> None:
         socket.create_connection((host, int(port)), CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise _silent(address, getattr(error, "strerror", None) or str(error)) from error
+    if not answers((host, int(port)), GREETING_S):
+        raise _silent(address, f"what listens there says nothing for {GREETING_S:g} s")
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
-    try:
-        asked = subprocess.run(  # nosec B603  # words, no shell
-            command, capture_output=True, text=True, timeout=ANSWER_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _silent(address, f"what listens there says nothing for {ANSWER_S:g} s") from error
+    started = time.monotonic()
+    with subprocess.Popen(  # nosec B603  # words, no shell
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as asked:
+        while True:
+            try:
+                said, _ = asked.communicate(timeout=SAY_EVERY_S)
+                break
+            except subprocess.TimeoutExpired:
+                waited = time.monotonic() - started
+                if waited >= HEALTH_S:
+                    asked.kill()
+                    raise ClusterError(
+                        f"the cluster at {address} answers too slowly: its health is not known "
+                        f"after {waited:.0f} s; try again when it is less busy"
+                    ) from None
+                say(f"waiting for the cluster at {address} ({waited:.0f} s): it answers, slowly")
+            except BaseException:  # an interrupt
+                asked.kill()
+                raise
     if asked.returncode:
-        lines = (asked.stderr + asked.stdout).strip().splitlines() or ["it is not healthy"]
-        raise _silent(address, lines[-1])
+        raise _silent(address, (said.strip().splitlines() or ["it is not healthy"])[-1])
 
 
 def answers(door: Door, within_s: float) -> bool:
@@ -116,16 +140,20 @@ def room(nodes: Iterable[Mapping[str, float]], cpus: float, gpus: float) -> int:
     )
 
 
-def check_storage(storage: str) -> None:
+def check_storage(storage: str, say: Callable[[str], None]) -> None:
     """Let every node that may train look for a file that was just written, and write one.
 
     Of an object store it is enough that each node may write.
+
+    Args:
+        storage: The folder or store.
+        say: Is told of nodes that are waited for.
 
     Raises:
         ClusterError: A node does not see it, or may not write.
     """
     if is_uri(storage):
-        if faults := _faults(_try_out, storage):
+        if faults := _faults(_try_out, storage, say):
             raise ClusterError(
                 "--storage must be an object store that every node may write, but of "
                 f"{redact_uri(storage)} {faults}; give the nodes access, or name another"
@@ -136,7 +164,7 @@ def check_storage(storage: str) -> None:
     token = folder / f".seen-{uuid.uuid4().hex}"
     token.write_text(token.name)
     try:
-        faults = _faults(_look, str(token))
+        faults = _faults(_look, str(token), say)
     finally:
         token.unlink()
     if faults:
@@ -146,20 +174,21 @@ def check_storage(storage: str) -> None:
         )
 
 
-def _faults(look: Callable[[str], str | None], what: str) -> str:
+def _faults(look: Callable[[str], str | None], what: str, say: Callable[[str], None]) -> str:
     """Return in words what the nodes find wrong, empty if nothing."""
-    answers, faults = ask_nodes(look, what)
+    answers, faults = ask_nodes(look, what, say)
     return "; ".join(sorted(faults + [f"{name} {fault}" for name, fault in answers if fault]))
 
 
 def ask_nodes(
-    question: Callable[[str], Answer], what: str
+    question: Callable[[str], Answer], what: str, say: Callable[[str], None]
 ) -> tuple[list[tuple[str, Answer]], list[str]]:
     """Put a question to every node that may train.
 
     Args:
         question: Runs there.
         what: Its argument.
+        say: Is told of nodes that are waited for, as they are while they live.
 
     Returns:
         The answers by the node's name, and in words why nodes gave none.
@@ -171,16 +200,28 @@ def ask_nodes(
     asked = {
         task.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        ).remote(what): _name(node)
+        ).remote(what): node
         for node in training_nodes()
     }
-    answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=NODES_S)
-    answers, faults = [], [f"{asked[one]} says nothing for {NODES_S:g} s" for one in silent]
-    for one in answered:
+    started, silent = time.monotonic(), list(asked)
+    while True:
+        _, silent = ray.wait(silent, num_returns=len(silent), timeout=SAY_EVERY_S)
+        waited = time.monotonic() - started
+        alive = {node["NodeID"] for node in training_nodes()}
+        waiting = [_name(asked[one]) for one in silent if asked[one]["NodeID"] in alive]
+        if not waiting or waited >= NODES_S:
+            break
+        say(f"waiting for {', '.join(waiting)} ({waited:.0f} s): alive, and has not answered")
+    answers, faults = [], []
+    for one, node in asked.items():
+        name = _name(node)
+        if one in silent:
+            faults.append(f"{name} says nothing for {waited:.0f} s")
+            continue
         try:
-            answers.append((asked[one], ray.get(one)))
+            answers.append((name, ray.get(one)))
         except ray.exceptions.RayError as error:  # the package is not there, or the node is gone
-            faults.append(f"{asked[one]} fails with {str(error).strip().splitlines()[-1]}")
+            faults.append(f"{name} fails with {str(error).strip().splitlines()[-1]}")
     return answers, faults
 
 

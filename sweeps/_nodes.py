@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -58,14 +58,17 @@ def facts_here(name: str) -> NodeFacts:
     )
 
 
-def ask_what_they_train_with() -> tuple[NodeFacts, ...]:
+def ask_what_they_train_with(say: Callable[[str], None]) -> tuple[NodeFacts, ...]:
     """Ask every node that may train.
+
+    Args:
+        say: Is told of nodes that are waited for.
 
     Raises:
         ClusterError: A node lacks the package, has it with other code, or says nothing.
     """
     package = package_version()
-    answers, faults = ask_nodes(facts_here, "")
+    answers, faults = ask_nodes(facts_here, "", say)
     nodes = tuple(dataclasses.replace(facts, name=name) for name, facts in answers)
     faults += [
         f"{facts.name} has version {facts.code_version}"

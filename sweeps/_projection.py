@@ -25,7 +25,7 @@ from sweeps._threads import wait
 from trainable.faults import machine_fault
 from trainable.outcome import summary
 
-BUSY_S = 20  # to wait for another sweep that writes
+BUSY_S = 120  # to wait for another sweep that writes
 
 
 class Projection:

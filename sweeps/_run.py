@@ -153,7 +153,7 @@ def ray_slots(
     try:
         with _started(resources.address, say) as lifeline:
             with lifeline.watch():
-                slots = _asked_for(resources, wanted, storage, largest)
+                slots = _asked_for(resources, wanted, storage, largest, say)
             yield dataclasses.replace(slots, lifeline=lifeline)
     except (ClusterError, RayFolderError) as error:
         raise ExecutorError(str(error)) from error
@@ -162,14 +162,18 @@ def ray_slots(
 
 
 def _asked_for(
-    resources: Resources, wanted: int, storage: str | None, largest: RunSpec | None
+    resources: Resources,
+    wanted: int,
+    storage: str | None,
+    largest: RunSpec | None,
+    say: Callable[[str], None],
 ) -> Slots:
     """Return the slots of the Ray that runs; see `ray_slots`."""
     nodes = [node["Resources"] for node in training_nodes()]
     slots = _slots(nodes, resources, wanted)
-    asked = () if resources.address is None else ask_what_they_train_with()
+    asked = () if resources.address is None else ask_what_they_train_with(say)
     if resources.address is not None and storage is not None:
-        check_storage(storage)
+        check_storage(storage, say)
     if resources.gpus_per_trial == "auto" and largest is not None:
         slots = _slots(nodes, _packed(nodes, resources, largest), wanted)
     return dataclasses.replace(slots, nodes=asked)
@@ -195,7 +199,7 @@ def _started(address: str | None, say: Callable[[str], None]) -> Iterator[Lifeli
             start_ray(folder, say)
             lifeline = Lifeline(doors_of_ray(), start_anew, partial(end_processes, folder), say)
         else:
-            check_answers(address)
+            check_answers(address, say)
             stack.callback(ray.shutdown)
             _join(address)
             lifeline = Lifeline(doors_of_ray())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_lifeline import greeter
 from test_sweep import sweep
 
 from sweeps import _cluster
@@ -21,7 +22,7 @@ from sweeps._run import RAY_SETTINGS
 @pytest.mark.parametrize("address", ["nowhere", "ray://head:10001", "head:", "head:http"])
 def test_an_address_of_another_form_is_refused(address: str) -> None:
     with pytest.raises(ClusterError, match="must be HOST:PORT or auto"):
-        check_answers(address)
+        check_answers(address, print)
 
 
 def test_an_address_where_nothing_listens_is_refused_in_one_line() -> None:
@@ -29,23 +30,78 @@ def test_an_address_where_nothing_listens_is_refused_in_one_line() -> None:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
     with pytest.raises(ClusterError, match=r"does not answer: .*refused; start one") as refused:
-        check_answers(address)
+        check_answers(address, print)
     assert "\n" not in str(refused.value)
 
 
 def test_an_address_where_something_else_listens_is_refused_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_cluster, "ANSWER_S", 0.5)
+    monkeypatch.setattr(_cluster, "GREETING_S", 0.5)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
         with pytest.raises(ClusterError, match="says nothing for"):
-            check_answers(f"127.0.0.1:{mute.getsockname()[1]}")
+            check_answers(f"127.0.0.1:{mute.getsockname()[1]}", print)
 
 
 def test_what_two_waits_take_in_all_is_below_20_seconds() -> None:
-    assert _cluster.CONNECT_S + _cluster.ANSWER_S < 20
+    assert _cluster.CONNECT_S + _cluster.GREETING_S < 20
+
+
+def health_check(folder: Path, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let the check of health take its time, as on a busy machine."""
+    program = folder / "python"
+    program.write_text(f"#!/bin/sh\nexec sleep {seconds}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setattr(_cluster, "SAY_EVERY_S", 0.2)
+
+
+def test_a_cluster_that_answers_slowly_is_waited_for_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    with greeter() as (host, port):
+        address = f"{host}:{port}"
+        health_check(tmp_path, monkeypatch, 0.5)
+        check_answers(address, said.append)
+        assert len(said) == 2
+        assert said[0] == f"waiting for the cluster at {address} (0 s): it answers, slowly"
+        health_check(tmp_path, monkeypatch, 60)
+        monkeypatch.setattr(_cluster, "HEALTH_S", 0.3)
+        with pytest.raises(ClusterError, match="answers too slowly"):
+            check_answers(address, said.append)
+
+
+def test_nodes_are_waited_for_while_they_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    class Task:
+        def options(self, scheduling_strategy: Any) -> Task:
+            self.node = names[scheduling_strategy.node_id]
+            return self
+
+        def remote(self, what: str) -> str:
+            return f"{self.node}'s answer"
+
+    names = {56 * "a": "fast", 56 * "b": "slow", 56 * "c": "lost"}
+    nodes = [
+        {"NodeID": node, "NodeManagerHostname": "host", "NodeName": name}
+        for node, name in names.items()
+    ]
+    looks = iter([nodes, nodes, nodes, nodes[:2]])
+    waits = iter([["slow's answer", "lost's answer"]] * 2 + [["lost's answer"]])
+    monkeypatch.setattr(_cluster, "training_nodes", lambda: next(looks))
+    monkeypatch.setattr(ray, "remote", lambda **_: lambda question: Task())
+    monkeypatch.setattr(ray, "wait", lambda *_, **__: ([], next(waits)))
+    monkeypatch.setattr(ray, "get", str)
+    said: list[str] = []
+    told, faults = _cluster.ask_nodes(str, "?", said.append)
+    assert told == [("host (fast)", "fast's answer"), ("host (slow)", "slow's answer")]
+    assert faults == ["host (lost) says nothing for 0 s"]
+    waiting = "waiting for host (slow), host (lost) (0 s): alive, and has not answered"
+    assert said == [waiting, waiting]
 
 
 def test_room_is_counted_by_node_and_shares_lose_nothing_to_rounding() -> None:

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,9 +27,9 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_lifeline, "MOST_SILENT", 3)
 
 
-@pytest.fixture
-def grpc() -> Iterator[Door]:
-    """Where a server greets those that greet it as HTTP/2 does."""
+@contextmanager
+def greeter() -> Iterator[Door]:
+    """Open a door where a server greets those that greet it as HTTP/2 does."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -44,6 +44,12 @@ def grpc() -> Iterator[Door]:
         threading.Thread(target=serve, daemon=True).start()
         yield server.getsockname()
         server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def grpc() -> Iterator[Door]:
+    with greeter() as door:
+        yield door
 
 
 @pytest.fixture

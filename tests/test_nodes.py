@@ -303,7 +303,7 @@ def answering(
 def test_nodes_with_this_code_are_taken_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = [dataclasses.replace(HERE, name=name) for name in ("one", "two")]
     answering(monkeypatch, nodes)
-    assert ask_what_they_train_with() == tuple(nodes)
+    assert ask_what_they_train_with(print) == tuple(nodes)
     assert list(differences(nodes)) == []
 
 
@@ -315,7 +315,7 @@ def test_nodes_with_other_code_or_none_are_all_refused_by_name(
     fault = "four fails with ModuleNotFoundError: No module named 'trainable'"
     answering(monkeypatch, [HERE, other, beside], (fault,))
     with pytest.raises(ClusterError) as refused:
-        ask_what_they_train_with()
+        ask_what_they_train_with(print)
     said = str(refused.value)
     assert f"version {code_version()}, but {fault}; three has other code beside it; " in said
     assert f"; two has version {OTHER}; install the same package there" in said
