@@ -19,11 +19,14 @@ from sweeps._store import EXPERIMENT
 
 HOME = "pixelwise.folder"  # tag of the experiment
 ARTIFACTS = "mlruns"  # folder beside the database
-# Tables and columns that hold places of artifacts.
-PLACES = (
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
+# Of all tables that hold places of artifacts: what stands before one, and how long that is.
+UPDATES = (
+    "UPDATE experiments SET artifact_location = ? || substr(artifact_location, ?) "
+    "WHERE substr(artifact_location, 1, ?) = ?",
+    "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
+    "WHERE substr(artifact_uri, 1, ?) = ?",
+    "UPDATE logged_models SET artifact_location = ? || substr(artifact_location, ?) "
+    "WHERE substr(artifact_location, 1, ?) = ?",
 )
 
 
@@ -79,12 +82,8 @@ def _change(database: sqlite3.Connection, here: Path) -> str:
     if before == here:
         return ""
     for old, new in ((f"{before}/", f"{here}/"), (f"{before.as_uri()}/", f"{here.as_uri()}/")):
-        for table, column in PLACES:
-            database.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                f"WHERE substr({column}, 1, ?) = ?",
-                [new, len(old) + 1, len(old), old],
-            )
+        for update in UPDATES:
+            database.execute(update, [new, len(old) + 1, len(old), old])
     return str(before)
 
 

@@ -501,6 +501,8 @@ def test_a_slow_store_does_not_hold_up_the_sweep(
     answers, published = threading.Event(), []
 
     class Slow:
+        moved_from = ""
+
         def __init__(self, *_: object) -> None:
             assert answers.wait(30)
 
