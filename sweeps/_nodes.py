@@ -14,6 +14,8 @@ from sweeps._cluster import ClusterError, ask_nodes
 from trainable.identity import code_version, package_version, version_on_disk
 from trainable.machine import cpu_kind, torchvision_version
 
+AMPERE = 8  # its major CUDA compute capability
+
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFacts:
@@ -83,6 +85,23 @@ def ask_what_they_train_with(say: Callable[[str], None]) -> tuple[NodeFacts, ...
             f"{code_version()}, but {'; '.join(sorted(faults))}; install the same package there"
         )
     return nodes
+
+
+def precisions(nodes: Iterable[NodeFacts]) -> dict[str, str]:
+    """Return what `precision=auto` means on each GPU of nodes, by the node's name and its own.
+
+    It is what `auto_precision` says there: GPUs have bf16 of their own since Ampere.
+    """
+    return {
+        f"{gpu} of {node.name}": "bf16" if _major(capability) >= AMPERE else "fp16"
+        for node in nodes
+        for gpu, capability in zip(node.gpus, node.capabilities, strict=True)
+    }
+
+
+def _major(capability: str) -> int:
+    major = capability.partition(".")[0]
+    return int(major) if major.isdecimal() else 0
 
 
 def differences(nodes: Iterable[NodeFacts]) -> Iterator[str]:

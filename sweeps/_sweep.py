@@ -21,13 +21,13 @@ from sweeps._ended import check_ended
 from sweeps._estimate import describe
 from sweeps._lifeline import RayGoneError
 from sweeps._manifest import changes
-from sweeps._nodes import differences
+from sweeps._nodes import differences, precisions
 from sweeps._packing import largest
 from sweeps._plan import Plan, make_plan
 from sweeps._probe import probe
 from sweeps._publisher import Publisher
 from sweeps._race import Race
-from sweeps._run import ExecutorError, Resources, check_resources, execute, ray_slots
+from sweeps._run import ExecutorError, Resources, Slots, check_resources, execute, ray_slots
 from sweeps._screen import Execution, Screen
 from sweeps._source import Fetched, Limited, Listed, Source
 from sweeps._storage import open_storage
@@ -49,7 +49,12 @@ from trainable.command_line import (
 )
 from trainable.config import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
 from trainable.faults import machine_fault
-from trainable.numerics import auto_precision, check_precision, with_precision
+from trainable.numerics import (
+    auto_precision,
+    check_precision,
+    common_precision,
+    with_precision,
+)
 from trainable.redaction import printable
 from trainable.training_run import pick_device
 
@@ -124,9 +129,23 @@ def _give_up(fault: str, options: argparse.Namespace) -> int:
     return give_up(fault, f"what was trained is kept; mend that and go on with: {command}")
 
 
-def _answer(question: Question, options: argparse.Namespace, console: Console) -> int:
+class OtherPrecisionError(Exception):
+    """`precision=auto` means another on the nodes that train than it was planned with."""
+
+    def __init__(self, precision: str) -> None:
+        super().__init__(f"precision=auto is {precision} on the nodes that train; planning anew")
+        self.precision = precision
+
+
+def _answer(
+    question: Question,
+    options: argparse.Namespace,
+    console: Console,
+    precision: str | None = None,
+) -> int:
+    """Answer a question; a precision is what `auto` was found to mean on a cluster's nodes."""
     try:
-        plan = _plan(question, options)
+        plan = _plan(question, options, precision)
         source = _source(question, plan, options)
         check_ended(plan)
         changed = changes(plan, plan.storage)
@@ -143,22 +162,26 @@ def _answer(question: Question, options: argparse.Namespace, console: Console) -
         return OK
     if changed:
         _say(console, "\n  ".join([f"changed since the last {plan.name} here:", *changed]))
-    return _train(plan, source, options, console)
+    try:
+        return _train(plan, source, options, console)
+    except OtherPrecisionError as other:
+        _say(console, str(other))
+        return _answer(question, options, console, other.precision)
 
 
-def _plan(question: Question, options: argparse.Namespace) -> Plan:
+def _plan(question: Question, options: argparse.Namespace, precision: str | None = None) -> Plan:
     if options.config is None:
         options.overrides = [*question.settings, *options.overrides]
     given = weights.pin(config_of(options))
     device = _device(options, given)
-    auto = auto_precision(device)
+    auto = precision or auto_precision(device)
     base = with_precision(given, auto)
     seeds = range(base.seed, base.seed + options.seeds)
     trials = [with_precision(one, auto) for one in question.trials(base, seeds, options)]
     _check_trials(question, trials, base)
     if options.address is None:
-        for precision in {base.precision, *(trial.precision for trial in trials)}:
-            check_precision(precision, device)
+        for one in {base.precision, *(trial.precision for trial in trials)}:
+            check_precision(one, device)
     storage, mirror = open_storage(options.storage, with_samples=question.with_samples)
     if mirror is None:
         check_writable("--storage", storage)
@@ -180,12 +203,36 @@ def _plan(question: Question, options: argparse.Namespace) -> Plan:
     )
     plan.question, plan.with_samples = question.question, question.with_samples
     plan.mirror, plan.auto_precision = mirror, auto
-    if options.address is not None and given.precision == "auto":
-        plan.notes.append(
-            f"precision=auto was taken as {auto}, by the device of this machine and not of the "
-            "cluster's; say another with --set precision=VALUE"
-        )
+    if options.address is not None and given.precision == "auto" and precision is None:
+        plan.notes.append(_assumed(auto))
     return plan
+
+
+def _assumed(precision: str) -> str:
+    return (
+        f"precision=auto was taken as {precision}, by the device of this machine and not of the "
+        "cluster's; say another with --set precision=VALUE"
+    )
+
+
+def _check_precision_of_nodes(plan: Plan, slots: Slots) -> None:
+    """Hold what `precision=auto` was taken as against the nodes that train.
+
+    Raises:
+        OtherPrecisionError: It means another there.
+        ConfigError: It means one thing on one and another on another.
+    """
+    note = _assumed(plan.auto_precision)
+    if note not in plan.notes:
+        return
+    on_cpus = not slots.gpus or plan.base.device == "cpu"
+    found = {"the nodes": "fp32"} if on_cpus else precisions(slots.nodes)
+    if not found:
+        return  # the nodes' GPUs do not say what they are
+    precision = common_precision(found)
+    if precision != plan.auto_precision:
+        raise OtherPrecisionError(precision)
+    plan.notes.remove(note)
 
 
 def _device(options: argparse.Namespace, base: TrialConfig) -> torch.device:
@@ -263,6 +310,7 @@ def _train(plan: Plan, source: Source, options: argparse.Namespace, console: Con
                     resources, wanted, plan.workers_storage, measured, partial(_say, console)
                 )
                 slots = stack.enter_context(ready)
+                _check_precision_of_nodes(plan, slots)
                 _say_all(console, differences(slots.nodes))
             _make(plan.storage)
             stack.enter_context(only_driver(plan.storage, plan.name, plan.sweep_key))

@@ -17,7 +17,9 @@ from small import SMALL, small_config
 
 from sweeps import _sweep
 from sweeps._cli import sweep_parser
+from sweeps._nodes import NodeFacts, facts_here
 from sweeps._run import Slots
+from sweeps._screen import Execution
 from sweeps._source import Listed
 from sweeps._sweep import Question, answer
 from trainable import datasets
@@ -118,3 +120,61 @@ def test_an_interruption_at_any_step_names_the_command_that_goes_on(
     monkeypatch.setattr("sys.argv", ["mine.py", "--seeds", "2"])
     assert answer(question([{}]), options(tmp_path)) == 130
     assert capsys.readouterr().out.rstrip().endswith("mine.py --seeds 2")
+
+
+GPU_NODE = dataclasses.replace(facts_here("one"), gpus=("NVIDIA T4",), capabilities=("7.5",))
+
+
+def answered_by(
+    nodes: tuple[NodeFacts, ...], gpus: float, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[Any]:
+    """Answer with a cluster of these nodes; return the plans that were to be executed."""
+    slots = Slots(count=1, cpus=1.0, gpus=gpus, time_budget_s=None, nodes=nodes)
+    monkeypatch.setattr(_sweep, "ray_slots", lambda *_: nullcontext(slots))
+    plans: list[Any] = []
+
+    def execute(plan: Any, *_: Any) -> Execution:
+        plans.append(plan)
+        return Execution()
+
+    monkeypatch.setattr(_sweep, "execute", execute)
+    asked = options(folder)
+    asked.address, asked.no_figures = "head:6379", True
+    answer(question([{}]), asked)
+    return plans
+
+
+@pytest.mark.parametrize(("gpus", "precision"), [(1.0, "fp16"), (0.0, "fp32")])
+def test_precision_auto_is_what_it_means_on_the_nodes_that_train(
+    gpus: float,
+    precision: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(_sweep, "auto_precision", lambda device: "bf16")
+    (plan,) = answered_by((GPU_NODE,), gpus, tmp_path, monkeypatch)
+    assert {run.spec.config.precision for run in plan.runs} == {precision}
+    assert plan.base.precision == plan.auto_precision == precision
+    assert not any("precision=auto was taken" in note for note in plan.notes)
+    assert f"precision=auto is {precision} on the nodes that train" in capsys.readouterr().out
+
+
+def test_precision_auto_that_means_the_same_here_and_there_is_not_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (plan,) = answered_by((GPU_NODE,), 0.0, tmp_path, monkeypatch)
+    assert plan.notes == []
+    assert "precision=auto" not in capsys.readouterr().out
+
+
+def test_precision_auto_that_means_two_things_is_refused_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newer = dataclasses.replace(GPU_NODE, name="two", gpus=("NVIDIA A10",), capabilities=("8.6",))
+    with pytest.raises(SystemExit) as ended:
+        answered_by((GPU_NODE, newer), 1.0, tmp_path, monkeypatch)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "bf16 on NVIDIA A10 of two, fp16 on NVIDIA T4 of one" in said
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
