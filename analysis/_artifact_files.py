@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import sys
 import tempfile
 from contextlib import suppress
@@ -88,8 +89,11 @@ def _checksum(content: bytes) -> bytes:
 
 def _read(path: Path) -> bytes | None:
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise RecordError(f"{path} must be a file, but is a folder, a device or a pipe")
+        if state.st_size > MOST_BYTES:
+            size = state.st_size
             raise RecordError(f"{path} has {size} bytes, but at most {MOST_BYTES} are read")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

@@ -17,14 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PLACES = (
-    "RAY_TMPDIR",
-    "TMPDIR",
-    "/tmp",  # nosec B108  # made private
-    "XDG_RUNTIME_DIR",
-    "/var/tmp",  # nosec B108  # made private
-    "/dev/shm",  # nosec B108  # made private
-)
+# A folder of mode 0700 is made in one of them.
+TMP, VAR_TMP, SHM = "/tmp", "/var/tmp", "/dev/shm"  # nosec B108
+PLACES = ("RAY_TMPDIR", "TMPDIR", TMP, "XDG_RUNTIME_DIR", VAR_TMP, SHM)
 # The path of a socket has at most 107 bytes, and Ray puts a name of this length below the folder.
 MOST_BYTES = 107 - len("/session_2026-11-29_20-06-13_123456_4194304/sockets/plasma_store")
 PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # Ray passes paths on in command lines that it splits

@@ -6,17 +6,21 @@ import ast
 import dataclasses
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import trainable
+from analysis._artifact_files import read_artifact
+from analysis._record import RecordError
 from trainable import config as schema
-from trainable import identity
+from trainable import identity, weights
 from trainable.config import DEFAULTS, ConfigError, TrialConfig
 from trainable.config_files import load_config, presets, read_yaml
 from trainable.identity import training_key, trial_key
+from trainable.images import read_content
 
 FIELDS = {field.name: str(field.type) for field in dataclasses.fields(TrialConfig)}
 NUMBERS = [name for name, kind in FIELDS.items() if kind in ("int", "float")]
@@ -433,3 +437,19 @@ def test_many_keys_are_read_in_a_moment(tmp_path: Path) -> None:
         return time.process_time() - begun
 
     assert seconds(4000) < 10 * seconds(1000)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/full", "pipe", "."])
+def test_weights_and_images_are_files(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / name
+    config = TrialConfig(dataset="shapes", weights=str(path))
+    for read in (partial(weights.pin, config), partial(read_content, path)):
+        with pytest.raises(ConfigError, match=r"it is a device or a pipe|directory"):
+            read()
+
+
+def test_an_artifact_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "result.json").symlink_to("/dev/zero")
+    with pytest.raises(RecordError, match="must be a file"):
+        read_artifact("sqlite:///x.db", "result.json", str(tmp_path), "0", "1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
 
 MB = 2**20
@@ -12,22 +13,31 @@ MOST_IMAGE = 256 * MB  # bytes of an image or a mask; a PNG of 8,000 x 8,000 pix
 MOST_LIST = 64 * MB  # bytes of a list of images: a million lines
 
 
+def open_file(path: Path) -> BufferedReader:
+    """Open a file to be read; a device that never ends or a pipe without a writer is none.
+
+    Raises:
+        OSError: It cannot be read or is no file; `strerror` says so.
+    """
+    # Without O_NONBLOCK opening a pipe waits for a writer.
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    mode = os.fstat(file).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(file, "rb")
+    os.close(file)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, "it is a device or a pipe, no file")
+
+
 def read_bounded(path: Path, most: int) -> bytes:
     """Return the content of a file of at most `most` bytes.
 
-    A device that never ends and a pipe that no one writes to are refused without being read.
-
     Raises:
-        OSError: It cannot be read, is no file or is larger; `strerror` says so.
+        OSError: As `open_file`, or it is larger.
     """
-    # Without O_NONBLOCK opening a pipe waits for a writer.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        state = os.fstat(file.fileno())
-        if stat.S_ISDIR(state.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(state.st_mode):
-            raise OSError(errno.EINVAL, "it is a device or a pipe, no file")
-        expected = state.st_size or most  # some of /proc say 0
+    with open_file(path) as file:
+        expected = os.fstat(file.fileno()).st_size or most  # some of /proc say 0
         content = file.read(expected + 1) if expected <= most else b""
     if expected > most or len(content) > most:
         raise OSError(errno.EFBIG, f"it has more than {most} bytes")

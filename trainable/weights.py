@@ -21,6 +21,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
+from trainable.bounded import open_file
 from trainable.config import ConfigError, TrialConfig
 from trainable.generators import RESNETS, DeepLab, build_generator
 from trainable.run_folder import BROKEN, read_tensors
@@ -211,7 +212,7 @@ def _opened(config: TrialConfig) -> Iterator[tuple[BinaryIO, Path, str]]:
     """Open the file that `config` names, checked against its sha256, which comes with it."""
     path, way_out = _locate(config)
     try:
-        file = path.open("rb")
+        file = open_file(path)
     except OSError as error:
         raise ConfigError(
             f"{path}: must be the file of the pretrained weights, but got {error.strerror!r}; "
