@@ -63,26 +63,34 @@ def earlier_trials(plan: Plan, space: Space, storages: Iterable[str]) -> list[Ea
 
     Taken is what this code trained on this data, alike in all that the space does not vary, the
     seed too, so that each setting stands once. A run that carried few of the readouts is valued
-    by the best of those.
+    by the best of those. The plan notes which run folders cannot be read.
     """
     found: dict[str, Earlier] = {}
+    damaged: list[str] = []
     for storage in storages:
-        for key, config, result in _finished(Path(storage)):
+        for key, config, result in _finished(Path(storage), damaged):
             if training_key(config, plan.data.fingerprint) == key:
                 earlier = _as_earlier(key, config, result, plan, space)
                 if earlier is not None:
                     found.setdefault(key, earlier)
+    if damaged:
+        plan.notes.append(f"the warm start left out run folders ({len(damaged)}): {damaged[0]}")
     return list(found.values())
 
 
-def _finished(storage: Path) -> Iterator[tuple[str, TrialConfig, dict[str, Any]]]:
+def _finished(
+    storage: Path, damaged: list[str]
+) -> Iterator[tuple[str, TrialConfig, dict[str, Any]]]:
     for path in sorted(storage.glob("*/result.json")):
         folder = RunFolder(storage, path.parent.name)
         try:
             config = TrialConfig(**read_description(folder)["config"])
             result = read_result(folder)
-        except (TypeError, ValueError, KeyError):
-            continue  # of another version, or damaged: it has nothing to say here
+        except (TypeError, ValueError, KeyError) as error:
+            # Of another version, or damaged: it has nothing to say here.
+            if isinstance(error, ConfigError):
+                damaged.append(str(error))
+            continue
         if result is not None:
             yield path.parent.name, config, result
 

@@ -366,6 +366,29 @@ def test_a_start_checks_a_sample_and_prepare_check_all(
     assert lines[-2:] == [line, "1 finding"]
 
 
+def test_damage_that_one_sample_meets_and_the_next_one_misses_is_decoded_again(
+    config: TrialConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_checksums, "BLOCK_BYTES", 512)
+    datasets.inspect(config)
+    (entry,) = entries(config)
+    path = entry / "train.images"
+    whole = path.read_bytes()
+    flip_a_bit(path)
+    starts = [len(whole) // 2 // 512, 0]
+
+    class Drawn(random.SystemRandom):
+        """The first draw meets the block that was changed, and no later one does."""
+
+        def sample(self, population: Any, k: int, **_: Any) -> list[Any]:
+            start = starts.pop(0) if len(starts) > 1 else starts[0]
+            return list(population)[start : start + k]
+
+    monkeypatch.setattr(random, "SystemRandom", Drawn)
+    datasets.inspect(config)
+    assert path.read_bytes() == whole
+
+
 def test_what_a_check_draws_changes_no_draw_of_a_seed(config: TrialConfig) -> None:
     datasets.inspect(config)
     state = random.getstate(), torch.get_rng_state()

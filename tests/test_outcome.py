@@ -107,3 +107,6 @@ def test_runs_of_another_question_that_are_damaged_hold_nothing_up(plan: Plan) -
     assert "not known" in describe(other)
     space = Space(axes={"lambda_adv": Choice((0.01, 0.5)), "swa_n": Choice((BASE.swa_n,))})
     assert not earlier_trials(other, space, [str(plan.storage)])
+    path = folder_of(plan).path / "result.json"
+    (note,) = other.notes
+    assert note.startswith(f"the warm start left out run folders (1): {path} must be what a")

@@ -20,7 +20,7 @@ from test_sweep import DEADLINE_S, LONG, command, finished_trials, results, swee
 from sweeps._cluster import _try_out
 from sweeps._plan import PlannedRun
 from sweeps._source import Fetched, Listed
-from sweeps._storage import Mirror, open_storage
+from sweeps._storage import INDEX, Mirror, open_storage
 from trainable.config import ConfigError
 from trainable.identity import RunSpec
 from trainable.object_store import ObjectStore
@@ -280,6 +280,17 @@ def test_a_mirror_has_the_small_files_and_asks_for_each_once(
     assert watched.asked == []
     mirror_of(store, tmp_path / "mirror", with_samples=True).fetch_model("k")
     assert files_in(tmp_path / "mirror") == small | {"k/samples.npz", "k/model.pt"}
+
+
+def test_a_mirror_whose_index_was_changed_is_refused_by_its_name(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    send(store, tmp_path, "k/config.json")
+    mirror_of(store, tmp_path / "mirror")
+    path = tmp_path / "mirror" / INDEX
+    path.write_text(path.read_text().replace("[", "[1", 1))
+    with pytest.raises(ConfigError, match=f"{path} must be what a sweep wrote, but it was changed"):
+        mirror_of(store, tmp_path / "mirror")
 
 
 # Who deletes a run from a bucket wants it trained again.
