@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from trainable.redaction import redact
 
 WAIT_SAID_AFTER_S = 5.0  # that a run waits for another process; a shorter wait is a killed one's
 WAIT_SAID_EVERY_S = 60.0
+TRIES = 3  # of a run whose worker dies before it begins
 FAULT = "machine's refusal"
 REFUSAL = "workers' refusal to train what other code has planned"
 
@@ -58,6 +60,7 @@ class Report(tune.Callback):
         self._heard: dict[str, tuple[Any, float]] = {}  # trial and time of its last sign of life
         self._hung: set[str] = set()
         self._busy_s: dict[str, float] = {}
+        self._unbegun: Counter[str] = Counter()  # tries of a run that did not begin
         self._wait_said_at: dict[str, float] = {}
         self.watch = Watch({})
 
@@ -68,11 +71,14 @@ class Report(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Show the run."""
         key = str(trial)
-        run = self.traffic.under_way[key]
-        self.screen.total = len(self.plan.runs)
-        self.screen.started(key, run.label(self.plan.axes), run.spec.config.iterations)
+        self._show(self.traffic.under_way[key])
         self._heard[key] = trial, time.monotonic()
         self._hung.discard(key)
+
+    def _show(self, run: PlannedRun) -> None:
+        self.screen.total = len(self.plan.runs)
+        key, config = run.spec.training_key, run.spec.config
+        self.screen.started(key, run.label(self.plan.axes), config.iterations)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
@@ -142,8 +148,18 @@ class Report(tune.Callback):
         self.on_outcome(self.traffic.end(key, None), None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Show a run whose worker failed more often than it is retried."""
+        """Show a run whose worker failed more often than it is retried.
+
+        Tune itself does not try a run again whose worker, kept warm by the run before, died while
+        it was told what comes next.
+        """
         key = str(trial)
+        if key not in self.screen.running:
+            self._unbegun[key] += trial.num_failures
+            if self._unbegun[key] < TRIES:
+                self.traffic.take_back(key)
+                return
+            self._show(self.traffic.under_way[key])
         cause = _last_line(trial.error_file)
         if key in self._hung:
             cause = (

@@ -106,6 +106,15 @@ class Traffic:
         self._returned.extend(self.under_way.values())
         self.under_way.clear()
 
+    def take_back(self, key: str) -> None:
+        """Have a run drawn again that did not begin."""
+        self._returned.append(self.under_way.pop(key))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether runs that were under way are to be drawn again."""
+        return bool(self._returned)
+
     def crowd_out(self, key: str) -> None:
         """Let a run wait for more room."""
         self.crowded_out[key] = self.under_way.pop(key)
@@ -138,8 +147,8 @@ class SourceSearcher(Searcher):
 
     @property
     def more(self) -> bool:
-        """Whether it ended with its fill, and runs are left for another."""
-        return self._left == 0 and not self.traffic.empty
+        """Whether it ended with its fill, or before a run came back, and some are left."""
+        return self.traffic.waiting or (self._left == 0 and not self.traffic.empty)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing; see the module."""

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,10 @@ from sweeps import _run
 from sweeps._cluster import room
 from sweeps._packing import largest, measure, share
 from sweeps._plan import Plan, PlannedRun, make_plan
-from sweeps._run import RAY_SETTINGS, ExecutorError, Resources, Slots, _slots, execute
+from sweeps._report import Report
+from sweeps._run import MAX_RETRIES, RAY_SETTINGS, ExecutorError, Resources, Slots, _slots, execute
 from sweeps._screen import Execution, Screen
+from sweeps._searcher import Traffic
 from trainable import datasets
 from trainable.run_folder import RunFolder
 
@@ -324,3 +327,60 @@ def test_a_worker_that_fails_is_retried_and_then_its_cause_is_passed_on(tmp_path
     assert "the disk is on fire" in str(source.ends[0][1])
     assert (tmp_path / "tried").read_text() == "xxx"
     assert RunFolder(tmp_path, plan.runs[0].spec.training_key).read("failure") is None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_ray")
+@pytest.mark.parametrize("seed", [0, 1])  # the first has a new worker, the second its worker
+def test_a_run_whose_worker_dies_before_it_begins_is_tried_again(seed: int, tmp_path: Path) -> None:
+    usual = trainable_of(lambda config, steps: {})
+
+    class DiesOnce(usual):  # type: ignore[misc, valid-type]
+        def setup(self, config: dict[str, Any]) -> None:
+            super().setup(config)
+            died = Path(config["storage"]) / "died"
+            if self.given["spec"]["config"]["seed"] == seed and not died.exists():
+                died.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    source = Scripted(seeds(tmp_path, 2).runs)
+    executed(seeds(tmp_path, 2), source, DiesOnce, count=1)
+    assert (tmp_path / "died").exists()
+    assert sorted(source.ends) == [(0, None), (1, None)]
+
+
+@dataclasses.dataclass
+class Unbegun:
+    """A Tune trial whose worker died before it began."""
+
+    key: str
+    num_failures: int
+    error_file: str | None = None
+
+    def __str__(self) -> str:
+        return self.key
+
+
+def test_a_run_that_never_begins_fails_after_as_many_tries_as_others(tmp_path: Path) -> None:
+    plan = seeds(tmp_path, 1)
+    key = plan.runs[0].spec.training_key
+    lines = io.StringIO()
+    screen = Screen(console=Console(file=lines, width=400), title="", total=1, done=0)
+    source = Scripted(plan.runs)
+    traffic = Traffic(source=source)
+    execution = Execution()
+    report = Report(
+        plan, traffic, screen, execution, lambda run, cause: None, gpus=0, hang_timeout_s=9
+    )
+    for failures in (1, 1):  # of a warm worker, which Tune does not replace
+        assert traffic.draw() is plan.runs[0]
+        report.on_trial_error(1, [], Unbegun(key, failures))
+        assert traffic.waiting
+        assert not traffic.empty
+        assert source.ends == []
+    assert traffic.draw() is plan.runs[0]
+    report.on_trial_error(1, [], Unbegun(key, MAX_RETRIES + 1))
+    assert (traffic.waiting, traffic.empty) == (False, True)
+    assert source.ends == [(0, "its worker died")]
+    assert execution.causes == {key: "its worker died"}
+    assert "FAILED: its worker died" in lines.getvalue()

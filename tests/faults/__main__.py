@@ -23,6 +23,7 @@ SCENARIOS: dict[str, Callable[[Bench], Verdict]] = {
     "worker-killed": workers.killed,
     "worker-stopped": workers.stopped,
     "worker-out-of-memory": workers.out_of_memory,
+    "raylet-killed": workers.raylet_killed,
     "node-lost": workers.node_lost,
     "postgresql-killed": stores.postgres,
     "sqlite-locked": stores.sqlite_locked,
