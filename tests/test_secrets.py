@@ -243,9 +243,12 @@ def test_a_whole_sweep_leaves_its_secrets_nowhere(
         )
         watcher = threading.Thread(target=watch)
         watcher.start()
-        out, err = driver.communicate(timeout=DEADLINE_S)
-        ended.set()
-        watcher.join()
+        try:
+            out, err = driver.communicate(timeout=DEADLINE_S)
+        finally:
+            driver.kill()
+            ended.set()
+            watcher.join()
         dump = subprocess.run(
             [str(POSTGRES / "pg_dump"), store.replace("+psycopg2", "")],
             capture_output=True,
