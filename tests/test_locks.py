@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import platform
@@ -107,13 +108,20 @@ def test_a_stopped_holder_is_waited_for_and_named_now_and_again(
         assert set(said) == {f"{one} {path}"}
 
 
-def test_a_lock_that_is_deleted_while_it_is_waited_for_is_not_held_twice(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    first = FileLock(path, 0.0).__enter__()
-    path.unlink()
-    with FileLock(path, 0.0), pytest.raises(LockHeldError):
+def test_a_lock_that_is_deleted_while_it_is_taken_is_not_held_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, flock, calls = tmp_path / "lock", fcntl.flock, list[int]()
+
+    def late(file: int, operation: int) -> None:
+        if not calls:
+            path.unlink()  # its last holder's, as it ends
+        calls.append(file)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with FileLock(path, 1.0), pytest.raises(LockHeldError):
         FileLock(path, 0.0).__enter__()
-    first.__exit__(None, None, None)
 
 
 def test_a_holder_that_could_not_write_its_name_is_just_another_process(
