@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from record_helpers import finish, grid, plan_of
@@ -359,7 +360,6 @@ def test_a_sweep_clears_only_its_own_scratch(
     monkeypatch.setattr(tune, "Tuner", Fitted)
     monkeypatch.setattr(tune, "with_resources", lambda trainable, _: trainable)
     slots = _run.Slots(count=1, cpus=1, gpus=0, time_budget_s=None)
-    nothing: Any = None
-    _run._fit(object, plan, Traffic(source=Listed([])), slots, nothing, nothing)
+    _run._fit(object, plan, Traffic(source=Listed([])), slots, Mock(), Mock())
     assert not places[0].exists()
     assert other.exists()
