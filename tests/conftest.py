@@ -1,4 +1,4 @@
-"""One thread, as a slot of a sweep has it, and a cache that dies with the session.
+"""One thread, as a slot of a sweep has it, signals that end, and a cache that dies with the session.
 
 The golden numbers are those of one thread. Processes that tests start inherit the environment.
 An empty MLflow store is made once, too.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,10 @@ torch.set_num_threads(1)
 
 # Ray reads it when it is imported, and some tests import Ray before a sweep would set it.
 os.environ["RAY_AUTH_MODE"] = "token"
+
+# In the background of a script, or under nohup, these are ignored, and what tests start inherits it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CACHE = tempfile.TemporaryDirectory(prefix="pixelwise-tests-")
 # matplotlib keeps its list of fonts, seconds of work, in the same place: that stays where it was.
