@@ -22,6 +22,7 @@ from trainable import json_files
 from trainable.config import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig, kind_of
 from trainable.config_files import config_from
 from trainable.datasets import DataFacts
+from trainable.faults import machine_fault
 from trainable.identity import RunSpec, readout_key
 from trainable.outcome import distinct_readouts, read_result
 from trainable.redaction import redact_uri
@@ -270,6 +271,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     except KeyError as error:
         cause = f"has no {error}"
     except OSError as error:
+        if machine_fault(error) is not None:
+            raise
         cause = f"cannot be read ({error.strerror})"
     except (ValueError, TypeError) as error:
         cause = " ".join(str(error).split())

@@ -13,7 +13,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -50,20 +50,29 @@ def ray_folder() -> Iterator[Path]:
     token.touch(0o600)
     token.write_text(secrets.token_hex(32))
     known = {"RAY_TMPDIR": str(folder), "RAY_AUTH_TOKEN_PATH": str(token)}
+    try:
+        with environment(known):
+            _forget_token()
+            yield folder
+    finally:
+        _forget_token()
+        _clear(folder)
+        os.close(lock)
+
+
+@contextmanager
+def environment(known: Mapping[str, str]) -> Iterator[None]:
+    """Let processes that are started meanwhile, and Ray, know of some variables."""
     before = {name: os.environ.get(name) for name in known}
     os.environ.update(known)
-    _forget_token()
     try:
-        yield folder
+        yield
     finally:
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        _forget_token()
-        _clear(folder)
-        os.close(lock)
 
 
 def end_processes(folder: Path, program: str | None = None) -> None:
@@ -85,7 +94,7 @@ def _places() -> Iterator[Path]:
     for name in PLACES:
         given = name if name.startswith("/") else os.environ.get(name)
         if given:
-            yield Path(given).absolute()
+            yield Path(given).resolve()
 
 
 def _make(places: list[Path]) -> tuple[Path, int]:

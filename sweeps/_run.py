@@ -35,7 +35,7 @@ from sweeps._cluster import (
 from sweeps._lifeline import Lifeline, RayLost
 from sweeps._nodes import NodeFacts, ask_what_they_train_with
 from sweeps._plan import Plan, PlannedRun
-from sweeps._ray_folder import RayFolderError, end_processes, ray_folder
+from sweeps._ray_folder import RayFolderError, end_processes, environment, ray_folder
 from sweeps._screen import Execution, Screen
 from sweeps._source import Source
 from sweeps._store import first_line
@@ -66,6 +66,8 @@ RAY_SETTINGS = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
 }
+# Read at import, too. Where it is "0", as it is by default on macOS, Ray listens on loopback alone.
+CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 class ExecutorError(RuntimeError):
@@ -150,8 +152,9 @@ def ray_slots(
             other code.
     """
     os.environ.update(RAY_SETTINGS)
+    joins = {CLUSTERS: "0" if resources.address is None else "1"}
     try:
-        with _started(resources.address, say) as lifeline:
+        with environment(joins), _started(resources.address, say) as lifeline:
             with lifeline.watch():
                 slots = _asked_for(resources, wanted, storage, largest, say)
             yield dataclasses.replace(slots, lifeline=lifeline)

@@ -1,4 +1,4 @@
-"""One thread, as a slot of a sweep has it, signals that end, and a cache that dies with the session.
+"""One thread, as a slot of a sweep has it, heeded signals, and a cache that dies with the session.
 
 The golden numbers are those of one thread. Processes that tests start inherit the environment.
 An empty MLflow store is made once, too.
@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 # Ray reads it when it is imported, and some tests import Ray before a sweep would set it.
 os.environ["RAY_AUTH_MODE"] = "token"
 
-# In the background of a script, or under nohup, these are ignored, and what tests start inherits it.
+# In the background of a script and under nohup these are ignored, and what tests start inherits it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

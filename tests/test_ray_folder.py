@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,3 +153,33 @@ def test_refusals_of_the_folder_are_refusals_of_the_executor(
         _run.ray_slots(resources, 1),
     ):
         pass
+
+
+LISTENING = """
+from sweeps._run import Resources, ray_slots
+
+resources = Resources(
+    address=None, cpus_per_trial=1, gpus_per_trial=0, max_concurrent=1, time_budget_s=None
+)
+with ray_slots(resources, 1):
+    import ray
+    import psutil  # of Ray
+
+    ray.get(ray.remote(lambda: None).remote())
+    own = psutil.Process()
+    for process in [own, *own.children(recursive=True)]:
+        for one in process.net_connections():
+            if one.status == "LISTEN":
+                print(process.name(), one.laddr.ip)
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_of_this_machine_listens_on_loopback_alone(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", LISTENING], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    listening = [line.rsplit(" ", 1) for line in ran.stdout.splitlines()]
+    names = " ".join(name for name, _ in listening)
+    assert all(part in names for part in ("python", "gcs_server", "raylet", "ray::")), ran.stdout
+    assert {ip for _, ip in listening} <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from trainable.config import READOUT_FIELDS, ConfigError, Readout
+from trainable.faults import machine_fault
 from trainable.identity import RunSpec, readout_key
 from trainable.machine import SETTING
 from trainable.metrics import METRICS
@@ -110,6 +111,8 @@ def _read(
         if content is not None:
             check(content)
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        if machine_fault(error) is not None:
+            raise
         fault = f"there is no {error}" if isinstance(error, LookupError) else str(error)
         raise ConfigError(
             f"{folder.path / name}.json must be what a training run wrote, but {fault}; move the "
