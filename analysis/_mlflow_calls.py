@@ -6,6 +6,7 @@ Light to import, since `sweeps` passes it, too: mlflow is imported when somethin
 from __future__ import annotations
 
 import contextvars
+import logging
 import math
 import os
 import re
@@ -99,9 +100,20 @@ class Patience:
 
 
 def set_up_mlflow() -> None:
-    """Set what mlflow reads at its import, where the user has not."""
+    """Import mlflow with what it reads then, where the user has not set it.
+
+    It comes before any of its parts: a thread that begins with a part, while another (Ray imports
+    mlflow, too) begins with the whole, has each wait for the other, and both fail.
+
+    Raises:
+        ImportError: It cannot be imported.
+    """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # it raises what it logs
 
 
 def open_client(tracking_uri: str, patience: Patience | None = None) -> MlflowClient:
@@ -114,9 +126,9 @@ def open_client(tracking_uri: str, patience: Patience | None = None) -> MlflowCl
     Raises:
         StoreError: mlflow cannot be imported, or does not know such a store.
     """
-    set_up_mlflow()
 
     def make() -> MlflowClient:
+        set_up_mlflow()
         from mlflow import MlflowClient
 
         bound_answers()
@@ -213,6 +225,8 @@ def _ask(
 
 def _told(error: Exception) -> StoreError:
     """Return what mlflow, its database or a library below them raised as an error of the store."""
+    if isinstance(error, ImportError):
+        return StoreError(str(error), lasting=True)
     set_up_mlflow()
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -228,8 +242,6 @@ def _told(error: Exception) -> StoreError:
         answer = error.response
         refused = answer is not None and 400 <= answer.status_code < 500
         return StoreError(text, lasting=refused or any(words in text for words in LASTING_WORDS))
-    if isinstance(error, ImportError):
-        return StoreError(text, lasting=True)
     if isinstance(error, OSError | SQLAlchemyError):
         return StoreError(text)
     # What an answer without a field, or with one of another type, makes mlflow stumble over.

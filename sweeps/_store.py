@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -105,9 +104,6 @@ def open_store(
         StoreError: The store cannot be opened.
         OSError: A file is not there.
     """
-    set_up_mlflow()
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # it raises what it logs
     path = _missing_file(tracking_uri)
     if path is not None and not create:
         raise FileNotFoundError(f"there is no file {path}")
@@ -147,6 +143,7 @@ def create_database(path: Path) -> None:
     MLflow builds a new database in some fifty migrations; a process killed among them leaves one
     that no version reads.
     """
+    set_up_mlflow()
     from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 

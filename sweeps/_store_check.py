@@ -6,7 +6,7 @@ record catches up later. What it does not mend would be told only after hours of
 
 from __future__ import annotations
 
-from analysis._mlflow_calls import SMALL_S, StoreError, ask
+from analysis._mlflow_calls import SMALL_S, StoreError, ask, set_up_mlflow
 from analysis._mlflow_database import database_fault, deleted
 from sweeps._store import EXPERIMENT, first_line, open_store
 from trainable.config import ConfigError
@@ -47,6 +47,7 @@ def lasting_fault(tracking_uri: str, *, writing: bool = True) -> str | None:
 
 
 def _server_fault(tracking_uri: str, shown: str) -> str | None:
+    set_up_mlflow()
     from mlflow.entities import ViewType
 
     # A server that is none of MLflow's knows no such address; one experiment may well be unknown.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -336,3 +337,38 @@ def test_whatever_mlflow_stumbles_over_is_an_error_of_the_store(error: Exception
     with pytest.raises(StoreError) as raised:
         ask(5.0, raising(error))
     assert raised.value.__cause__ is error
+
+
+TWO_IMPORTS = """
+import sys
+import threading
+from pathlib import Path
+
+from sweeps._store import open_store
+
+half_way, begun = threading.Event(), threading.Event()
+
+class HalfWay:
+    def find_spec(self, name, *_):
+        if name == "mlflow.artifacts":  # of the first that the whole imports
+            half_way.set()
+            begun.wait(1)
+
+def whole():
+    import mlflow
+    print(mlflow.__version__)
+
+sys.meta_path.insert(0, HalfWay())
+other = threading.Thread(target=whole)
+other.start()
+half_way.wait()
+open_store("sqlite:///mlflow.db")
+other.join()
+print("opened")
+"""
+
+
+def test_a_store_is_opened_while_another_thread_imports_mlflow(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", TWO_IMPORTS]
+    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.stdout.splitlines()[1:] == ["opened"], ran.stderr
