@@ -48,12 +48,13 @@ GRID = Question(
     options=("--seeds", "3", "--lambdas", "0", "0.01", "0.1"),
     overrides=TINY,
 )
-# One at a time: what a sampler suggests follows from the order in which runs end.
+# One at a time: what a sampler suggests follows from the order in which runs end. None is stopped
+# half-way: a run of a second may be over before it hears of that.
 SEARCH = Question(
     script="joint_search.py",
     options=(
         *("--asks", "5", "--confirm", "1", "--seeds", "2", "--sampler", "tpe"),
-        *("--scheduler", "asha", "--readouts", "sampled", "--max-concurrent", "1", "--no-model"),
+        *("--scheduler", "none", "--readouts", "sampled", "--max-concurrent", "1", "--no-model"),
     ),
     overrides=tuple(one for one in TINY if not one.startswith("swa_n=")),
 )

@@ -23,7 +23,7 @@ RUN_FOLDER = "trainable.run_folder"
 CALLS = (
     f"{RUN_FOLDER}:RunFolder.__enter__:after:1",
     f"{RUN_FOLDER}:_sync:before:2",
-    f"{RUN_FOLDER}:_publish:before:3",
+    f"{RUN_FOLDER}:_sync:after:3",
     f"{RUN_FOLDER}:RunFolder.save_model:after:1",
     f"{RUN_FOLDER}:RunFolder.drop_checkpoints:before:2",
 )
