@@ -50,7 +50,7 @@ Step = Callable[[], object]
 OURS, BASELINE, WITHOUT_READOUTS = "ours", "baseline", "without_readouts"
 IMAGES = 32  # in the random data set
 PATCH_PX = 16  # side of a patch of one label
-ENDLESS = 10**9  # iterations of the training that is timed
+ENDLESS = 10**8  # iterations of the training that is timed: the most that a config takes
 # Iterations: in training, too, the host runs ahead of a GPU, which a round waits for once.
 PER_ROUND = {"cpu": 1, "cuda": 10}
 WARMUP = {"cpu": 2, "cuda": 20}
