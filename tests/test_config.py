@@ -436,7 +436,10 @@ def test_many_keys_are_read_in_a_moment(tmp_path: Path) -> None:
         assert len(read_yaml(file)) == count
         return time.process_time() - begun
 
-    assert seconds(4000) < 10 * seconds(1000)
+    def least(count: int) -> float:  # of some: what disturbs one only adds to it
+        return min(seconds(count) for _ in range(5))
+
+    assert least(4000) < 10 * least(1000)
 
 
 @pytest.mark.parametrize("name", ["/dev/zero", "/dev/full", "pipe", "."])
