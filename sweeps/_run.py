@@ -247,7 +247,7 @@ def start_ray(folder: Path, say: Callable[[str], None]) -> None:
                     raise ExecutorError(
                         f"Ray does not start on this machine: {first_line(error)}"
                     ) from error
-                say("Ray took too long to start on this busy machine; starting it anew")
+                say("Ray took too long to start; starting it anew")
     finally:
         signal.signal(signal.SIGTERM, heeded)
 
