@@ -55,7 +55,9 @@ from trainable.numerics import (
     common_precision,
     with_precision,
 )
+from trainable.outcome import clear_finished
 from trainable.redaction import printable
+from trainable.run_folder import RunFolder
 from trainable.training_run import pick_device
 
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
@@ -322,6 +324,7 @@ def _train(plan: Plan, source: Source, options: argparse.Namespace, console: Con
             to_train = {run.spec.training_key for run in pending}
             for run in plan.runs:
                 if run.spec.training_key not in to_train:
+                    clear_finished(RunFolder(plan.storage, run.spec.training_key, wait_s=0))
                     publisher.publish(run)
             known = len(plan.runs)
             if slots is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from small import small_config, spec_of
 from trainable import run_folder
 from trainable.config import ConfigError
 from trainable.identity import RunSpec, readout_key
-from trainable.outcome import outcome
+from trainable.outcome import clear_finished, outcome
 from trainable.run_folder import RunFolder, RunFolderLockedError, load_tensors, save_tensors
 from trainable.trainer import new_generator
 from trainable.training_run import TrainingRun
@@ -303,3 +305,35 @@ def test_a_write_that_fails_leaves_the_file_that_was_there(
 
 def _disk_full(descriptor: int) -> None:
     raise OSError(f"no space for {descriptor}")
+
+
+def test_checkpoints_that_a_kill_left_of_a_finished_run_are_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(small_config())
+    with monkeypatch.context() as killed:
+        killed.setattr(RunFolder, "drop_checkpoints", lambda _: None)
+        train(spec, tmp_path)
+    folder = RunFolder(tmp_path, spec.training_key, wait_s=0)
+    with RunFolder(tmp_path, spec.training_key):  # its worker, after all
+        clear_finished(folder)
+        assert folder.checkpoints()
+    clear_finished(folder)
+    assert not list(folder.path.glob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("changed", ["attempt", "readouts"])
+def test_checkpoints_of_a_later_training_of_a_finished_run_are_kept(
+    tmp_path: Path, changed: str
+) -> None:
+    spec = spec_of(small_config())
+    train(spec, tmp_path)
+    more = spec_of(small_config(), small_config(swa_rule="uniform"))
+    later = {"attempt": dataclasses.replace(spec, attempt="again"), "readouts": more}[changed]
+    with closing(TrainingRun(later, tmp_path)) as run:
+        run.advance(at_least_s=0.0)
+        run.save()
+    folder = RunFolder(tmp_path, spec.training_key, wait_s=0)
+    assert folder.checkpoints()
+    clear_finished(folder)
+    assert folder.checkpoints()

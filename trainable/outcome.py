@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from trainable.config import READOUT_FIELDS, ConfigError, Readout
@@ -12,7 +13,7 @@ from trainable.faults import machine_fault
 from trainable.identity import RunSpec, readout_key
 from trainable.machine import SETTING
 from trainable.metrics import METRICS
-from trainable.run_folder import RunFolder
+from trainable.run_folder import RunFolder, RunFolderLockedError
 
 
 def outcome(folder: RunFolder, spec: RunSpec) -> tuple[str, dict[str, Any]] | None:
@@ -67,6 +68,25 @@ def read_description(folder: RunFolder) -> dict[str, Any]:
         ConfigError: The file is not what a training run wrote.
     """
     return _read(folder, "config", lambda content: content.keys()) or {}
+
+
+def clear_finished(folder: RunFolder) -> None:
+    """Delete the checkpoints of a run that has its result: a kill came before its worker could.
+
+    Those of a later attempt, or of one that carries further readouts, are kept, and so are those of
+    a run that another process writes.
+
+    Raises:
+        ConfigError: A file is not what a training run wrote.
+    """
+    if next(folder.path.glob("checkpoint-*"), None) is None:
+        return
+    result, begun = read_result(folder), read_description(folder)
+    if result is None or len(begun["readouts"]) > len(result["readouts"]):
+        return
+    if all(begun[name] == result[name] for name in ("attempt", "code_version")):
+        with suppress(RunFolderLockedError), folder:
+            folder.drop_checkpoints()
 
 
 def with_known_readouts(spec: RunSpec, folder: RunFolder) -> RunSpec:
