@@ -59,6 +59,11 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(rest.partition("?")[0].removeprefix("/"))
 
 
+def is_server(uri: str) -> bool:
+    """Return whether a URI names a tracking server, and no database."""
+    return uri.startswith(("http://", "https://"))
+
+
 def deleted(experiment_id: str, shown: str) -> str:
     """Return that the experiment of our sweeps is deleted, and the command that restores it."""
     return (
@@ -95,7 +100,7 @@ def reach(uri: str) -> None:
     Raises:
         StoreError: It does not answer, or refuses.
     """
-    if sqlite_file(uri) is None and not uri.startswith(("http://", "https://")):
+    if sqlite_file(uri) is None and not is_server(uri):
         ask(SMALL_S, _connect, uri)
 
 

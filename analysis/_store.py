@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from analysis._mlflow_calls import StoreError, open_client, pages
-from analysis._mlflow_database import database_fault, deleted, reach, sqlite_file
+from analysis._mlflow_database import database_fault, deleted, is_server, reach, sqlite_file
 from analysis._record import EXPERIMENT, RecordError
 from trainable.redaction import UNQUOTED, is_unclear, redact, redact_uri
 
@@ -33,7 +33,7 @@ class Store:
     def __init__(self, tracking_uri: str) -> None:
         check_uri(tracking_uri)
         self.tracking_uri, shown = tracking_uri, redact_uri(tracking_uri)
-        if not tracking_uri.startswith(("http://", "https://")):
+        if not is_server(tracking_uri):
             fault = database_fault(tracking_uri, writing=False)
             if fault is not None:
                 raise RecordError(fault)

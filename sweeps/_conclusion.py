@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from analysis._mlflow_database import is_server
 from sweeps._best import Setting, best_among, settings_of
 from sweeps._mixed import mixtures, settings_made_on
 from sweeps._plan import Plan
@@ -120,7 +121,7 @@ def draw(plan: Plan, options: argparse.Namespace) -> tuple[str | None, str]:
 def look_at(tracking_uri: str) -> str:
     """Return the command that shows the record, without what gives access to it."""
     shown = redact_uri(tracking_uri)
-    if shown.startswith(("http://", "https://")):
+    if is_server(shown):
         return f"record: {shown}"
     store = shlex.quote(shown)
     return f"record: mlflow ui --backend-store-uri {store} --host 127.0.0.1"

@@ -17,7 +17,7 @@ from analysis._mlflow_calls import (
     pages,
     set_up_mlflow,
 )
-from analysis._mlflow_database import reach
+from analysis._mlflow_database import is_server, reach
 from trainable.command_line import check_writable
 from trainable.config import ConfigError
 from trainable.redaction import UNQUOTED, is_unclear, redact, redact_uri
@@ -43,7 +43,7 @@ def check_store(tracking_uri: str) -> None:
     try:
         if is_unclear(tracking_uri):
             raise ValueError(UNQUOTED)
-        if tracking_uri.startswith(("http://", "https://")):
+        if is_server(tracking_uri):
             _check_address(tracking_uri)
         else:
             database = _check_driver(tracking_uri)

@@ -7,7 +7,7 @@ record catches up later. What it does not mend would be told only after hours of
 from __future__ import annotations
 
 from analysis._mlflow_calls import SMALL_S, StoreError, ask, set_up_mlflow
-from analysis._mlflow_database import database_fault, deleted
+from analysis._mlflow_database import database_fault, deleted, is_server
 from sweeps._store import EXPERIMENT, first_line, open_store
 from trainable.config import ConfigError
 from trainable.redaction import redact_uri
@@ -32,7 +32,7 @@ def lasting_fault(tracking_uri: str, *, writing: bool = True) -> str | None:
         writing: Whether the record is to be written, too.
     """
     shown = redact_uri(tracking_uri)
-    if not tracking_uri.startswith(("http://", "https://")):
+    if not is_server(tracking_uri):
         return database_fault(tracking_uri, writing=writing)
     try:
         return ask(SMALL_S, _server_fault, tracking_uri, shown)
