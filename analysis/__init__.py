@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis._details import load_curves, load_details, load_environment, load_masks
-    from analysis._frames import list_sweeps, load_trials
-    from analysis._material import Drawn, Material
-    from analysis._record import RecordError, Sweep
+    from analysis.record.artifacts import load_curves, load_details, load_environment, load_masks
+    from analysis.record.schema import RecordError, Sweep
+    from analysis.record.trials import list_sweeps, load_trials
+    from analysis.report.sweep_data import RenderedItem, SweepData
 
 __all__ = [
-    "Drawn",
-    "Material",
     "RecordError",
+    "RenderedItem",
     "Sweep",
+    "SweepData",
     "list_sweeps",
     "load_curves",
     "load_details",
@@ -26,7 +26,7 @@ __all__ = [
     "load_masks",
     "load_trials",
 ]
-_HOMES = ("_details", "_frames", "_material", "_record")
+_HOMES = ("record.artifacts", "record.trials", "report.sweep_data", "record.schema")
 
 
 def __getattr__(name: str) -> Any:

@@ -22,8 +22,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from analysis import list_sweeps, load_trials, make_figures
-from analysis._made_record import make_record
+from analysis import make_figures
+from analysis.benchmarking.synthetic_record import make_record
+from analysis.record.trials import list_sweeps, load_trials
 
 LEAST = 100  # trials of a record that all figures can be drawn of
 

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pandas as pd
 import yaml
 
-from analysis._frames import list_sweeps, load_trials
-from analysis._material import Material
-from analysis._record import RecordError, finished
-from trainable.redaction import printable, read_uri, redact
+from analysis.record.schema import RecordError, finished
+from analysis.record.trials import list_sweeps, load_trials
+from analysis.report.sweep_data import SweepData
+from trainable.storage.redaction import printable, read_uri, redact
 
 if TYPE_CHECKING:
-    from analysis._drawing import Page
+    from analysis.report.draw import RenderedSweep
 
 PAPER = Path(__file__).with_name("paper.yaml")
 # Sweeps whose tables stand side by side for several data sets.
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = _all_files(options.tracking_uri, pages)
     except RecordError as error:
         return _refuse(str(error))
-    from analysis._artifacts import write_files
+    from analysis.report.files import write_files
 
     try:
         write_files(Path(options.out), files)
@@ -89,7 +89,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _draw(uri: str, wanted: Sequence[str] | None, *, cache: bool) -> list[Page]:
+def _draw(uri: str, wanted: Sequence[str] | None, *, cache: bool) -> list[RenderedSweep]:
     """Draw the sweeps that are wanted, or the newest one of each name that has trials to draw."""
     if wanted is None:
         loaded = _newest(uri, cache=cache)
@@ -102,14 +102,14 @@ def _draw(uri: str, wanted: Sequence[str] | None, *, cache: bool) -> list[Page]:
         if names.count(name) > 1:
             raise RecordError(f"one sweep per figure, but {names.count(name)} are {name!r}")
     # matplotlib is imported once the record is known to be good.
-    from analysis._catalogue import entries_of
-    from analysis._drawing import draw
+    from analysis.report.catalogue import entries_of
+    from analysis.report.draw import draw
 
     paper = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
     pages = []
     for trials in loaded:
         others = _on_other_datasets(trials, paper, cache=cache)
-        material = Material(trials=trials, paper=paper, others=others)
+        material = SweepData(trials=trials, paper=paper, others=others)
         pages.append(draw(material, entries_of(trials)))
     return pages
 
@@ -141,7 +141,7 @@ def _went_wrong(trials: pd.DataFrame) -> str:
 
 def _on_other_datasets(
     trials: pd.DataFrame, paper: Mapping[str, Any], *, cache: bool
-) -> dict[str, Material]:
+) -> dict[str, SweepData]:
     name, uri = trials.attrs["sweep"], trials.attrs["tracking_uri"]
     if name not in ACROSS_DATASETS:
         return {}
@@ -149,17 +149,17 @@ def _on_other_datasets(
     same = (sweeps["sweep"] == name) & (sweeps["dataset"] != trials.attrs["dataset"])
     newest = sweeps[same].drop_duplicates("dataset")
     found = {
-        dataset: Material(trials=load_trials(uri, run, cache=cache), paper=paper)
+        dataset: SweepData(trials=load_trials(uri, run, cache=cache), paper=paper)
         for dataset, run in zip(newest["dataset"], newest["parent_run_id"], strict=True)
     }
     return {dataset: m for dataset, m in found.items() if not finished(m.trials).empty}
 
 
-def _all_files(uri: str, pages: Sequence[Page]) -> dict[str, bytes]:
+def _all_files(uri: str, pages: Sequence[RenderedSweep]) -> dict[str, bytes]:
     """Return all files by name, the manifest last."""
-    from analysis._artifacts import describe_sweep, digests, render_csv, render_manifest, versions
-    from analysis._report import render_report
-    from analysis._sections import section_of, shown_trials
+    from analysis.report.draw import section_of, shown_trials
+    from analysis.report.files import describe_sweep, digests, render_csv, render_manifest, versions
+    from analysis.report.page import render_report
 
     figures: dict[str, Any] = {}
     sweeps: dict[str, Any] = {}

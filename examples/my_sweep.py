@@ -3,8 +3,8 @@
 from dataclasses import replace
 from itertools import product
 
-from sweeps._cli import sweep_parser
-from sweeps._sweep import Question, run_sweep
+from sweeps.driver.options import sweep_parser
+from sweeps.driver.sweep import Sweep, run_sweep
 
 
 def trials(base, seeds, options):
@@ -14,5 +14,5 @@ def trials(base, seeds, options):
 
 
 if __name__ == "__main__":
-    question = Question(name="my-sweep", axes=("lambda_adv", "swa_threshold"), trials=trials)
+    question = Sweep(name="my-sweep", axes=("lambda_adv", "swa_threshold"), trials=trials)
     raise SystemExit(run_sweep(question, sweep_parser(__doc__)))

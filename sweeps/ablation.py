@@ -18,9 +18,10 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from sweeps._cli import sweep_parser
-from sweeps._sweep import Question, run_sweep
-from trainable.config import ADVERSARIAL, GENERATORS, ConfigError, TrialConfig
+from sweeps.driver.options import sweep_parser
+from sweeps.driver.sweep import Sweep, run_sweep
+from trainable.config.choices import ADVERSARIAL, GENERATORS
+from trainable.config.schema import ConfigError, TrialConfig
 
 # Fig. 8 compares the networks with and without the proposed loss; Table 4 alone has the standard.
 FIG_8_LOSSES = ("none", "pixelwise")
@@ -93,7 +94,7 @@ def with_loss(config: TrialConfig, loss: str) -> TrialConfig:
     return dataclasses.replace(config, adversarial=loss, lambda_adv=weight)
 
 
-QUESTION = Question(
+SWEEP = Sweep(
     name="ablation",
     question="What do the adversarial loss, its kind and the generator contribute to the mIoU?",
     axes=("adversarial", "lambda_adv", "generator"),
@@ -104,7 +105,7 @@ QUESTION = Question(
 
 def main() -> int:
     """Run the sweep and return its exit code."""
-    return run_sweep(QUESTION, parser())
+    return run_sweep(SWEEP, parser())
 
 
 if __name__ == "__main__":

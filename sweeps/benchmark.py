@@ -26,16 +26,17 @@ from typing import Any
 
 from rich.console import Console
 
-from sweeps._plan import PlannedRun, make_plan
-from sweeps._publisher import Publisher
-from sweeps._replay import add_search
-from sweeps._run import Resources, execute, ray_slots
-from sweeps._screen import Screen
-from sweeps._source import Listed
-from sweeps._swa_cost import add_swa
-from trainable import datasets
-from trainable.command_line import OK, Parser, command, ended_by_signals, whole
-from trainable.config_files import load_config
+from sweeps.benchmarking.search_replay import add_search
+from sweeps.benchmarking.swa_cost import add_swa
+from sweeps.execution.display import LiveDisplay
+from sweeps.execution.executor import execute, ray_slots
+from sweeps.execution.resources import Resources
+from sweeps.planning.plan import PlannedRun, make_plan
+from sweeps.record.publisher import Publisher
+from sweeps.search.source import FixedRuns
+from trainable.cli.options import OK, Parser, command, ended_by_signals, whole
+from trainable.config.loading import load_config
+from trainable.data import datasets
 
 SLOTS = 2
 STOCK_TRIALS = 20  # of the stock side, at most: it takes seconds a trial
@@ -95,13 +96,13 @@ def _ours(folder: Path, count: int) -> tuple[float, dict[int, float]]:
         address=None, cpus_per_trial=1, gpus_per_trial=0, max_concurrent=SLOTS, time_budget_s=None
     )
     with open(os.devnull, "w") as nowhere, ray_slots(resources, count) as slots:
-        screen = Screen(console=Console(file=nowhere), title="benchmark", total=count, done=0)
-        from sweeps._empty import EmptyTrainable
+        screen = LiveDisplay(console=Console(file=nowhere), title="benchmark", total=count, done=0)
+        from sweeps.benchmarking.empty_trainable import EmptyTrainable
 
         started = time.perf_counter()
         publisher = Publisher(plan, f"sqlite:///{folder}/ours.db", warnings.warn)
         with publisher:
-            execute(plan, Listed(plan.runs), slots, screen, note, trainable=EmptyTrainable)
+            execute(plan, FixedRuns(plan.runs), slots, screen, note, trainable=EmptyTrainable)
         return time.perf_counter() - started, rss_mb
 
 
@@ -117,7 +118,7 @@ def _stock(folder: Path, count: int) -> float:
         from ray.tune.search import ConcurrencyLimiter
         from ray.tune.search.optuna import OptunaSearch
 
-        from sweeps._empty import empty_function
+        from sweeps.benchmarking.empty_trainable import empty_function
 
         search = OptunaSearch(metric="miou", mode="max", seed=0)
         started = time.perf_counter()

@@ -34,14 +34,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps._cli import sweep_parser
-from sweeps._plan import Plan
-from sweeps._search_options import OPTIONS_OF_A_SEARCH, add_search_options, search_source
-from sweeps._source import Source
-from sweeps._space import Axis, Choice, Range, Space
-from sweeps._sweep import Question, answer
-from trainable.command_line import refuse
-from trainable.config import (
+from sweeps.driver.options import sweep_parser
+from sweeps.driver.sweep import Sweep, answer
+from sweeps.planning.plan import Plan
+from sweeps.search.options import OPTIONS_OF_A_SEARCH, add_search_options, search_source
+from sweeps.search.source import RunSource
+from sweeps.search.space import Axis, Choice, Range, Space
+from trainable.cli.options import refuse
+from trainable.config.loading import read_yaml
+from trainable.config.schema import (
     DATA_FIELDS,
     DEFAULTS,
     EXECUTION_FIELDS,
@@ -51,7 +52,6 @@ from trainable.config import (
     kind_of,
     suggest,
 )
-from trainable.config_files import read_yaml
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 TAKEN = ("ablation", "joint_search", "lambda_grid", "swa_grid")
@@ -94,7 +94,7 @@ class OwnSweep:
         """The fields that the points or the search name."""
         return tuple(dict.fromkeys(itertools.chain(self.space, *self.points)))
 
-    def source(self, plan: Plan, options: argparse.Namespace) -> Source:
+    def source(self, plan: Plan, options: argparse.Namespace) -> RunSource:
         """Return what gives the training runs of a search."""
         return search_source(plan, options, Space(axes=self.space, readouts=options.readouts))
 
@@ -310,7 +310,7 @@ def main() -> int:
     options.seeds = options.seeds or own.seeds or 3
     in_base = [f"{field}={json.dumps(value)}" for field, value in own.base.items()]
     options.overrides = [*in_base, *options.overrides]
-    question = Question(
+    question = Sweep(
         name=own.name,
         question=own.question,
         axes=own.axes,

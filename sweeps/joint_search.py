@@ -17,14 +17,14 @@ import argparse
 import sys
 from collections.abc import Iterable
 
-from sweeps._cli import sweep_parser
-from sweeps._plan import Plan
-from sweeps._search_options import add_search_options, search_source
-from sweeps._source import Source
-from sweeps._space import Axis, Choice, Range, Space
-from sweeps._sweep import Question, run_sweep
+from sweeps.driver.options import sweep_parser
+from sweeps.driver.sweep import Sweep, run_sweep
+from sweeps.planning.plan import Plan
+from sweeps.search.options import add_search_options, search_source
+from sweeps.search.source import RunSource
+from sweeps.search.space import Axis, Choice, Range, Space
 from sweeps.swa_grid import THRESHOLDS, intervals
-from trainable.config import TrialConfig
+from trainable.config.schema import TrialConfig
 
 # Fig. 4's from the smallest that acts to equal weight. A weight matters by its order of magnitude.
 LAMBDA_ADV = Range(0.0005, 1.0, log=True)
@@ -62,12 +62,12 @@ def trials(
     return []
 
 
-def source(plan: Plan, options: argparse.Namespace) -> Source:
+def source(plan: Plan, options: argparse.Namespace) -> RunSource:
     """Return what gives the training runs."""
     return search_source(plan, options, Space(axes=axes(plan.base), readouts=options.readouts))
 
 
-QUESTION = Question(
+SWEEP = Sweep(
     name="joint_search",
     question="Which adversarial weight, learning rates and averaging together give the best mIoU?",
     axes=("lambda_adv", "lr_generator", "lr_discriminator", "swa_n", "swa_threshold"),
@@ -78,7 +78,7 @@ QUESTION = Question(
 
 def main() -> int:
     """Run the search and return its exit code."""
-    return run_sweep(QUESTION, parser())
+    return run_sweep(SWEEP, parser())
 
 
 if __name__ == "__main__":

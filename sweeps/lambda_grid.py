@@ -14,9 +14,9 @@ import dataclasses
 import sys
 from collections.abc import Iterable
 
-from sweeps._cli import sweep_parser
-from sweeps._sweep import Question, run_sweep
-from trainable.config import TrialConfig
+from sweeps.driver.options import sweep_parser
+from sweeps.driver.sweep import Sweep, run_sweep
+from trainable.config.schema import TrialConfig
 
 # From the baseline to equal weight, near even steps on a log scale, round the paper's 0.01.
 LAMBDAS = (0.0, 0.0005, 0.002, 0.01, 0.05, 0.2, 1.0)
@@ -47,7 +47,7 @@ def trials(
     ]
 
 
-QUESTION = Question(
+SWEEP = Sweep(
     name="lambda_grid",
     question="How does the weight of the adversarial loss change the mIoU, with and without SWA?",
     axes=("lambda_adv",),
@@ -57,7 +57,7 @@ QUESTION = Question(
 
 def main() -> int:
     """Run the sweep and return its exit code."""
-    return run_sweep(QUESTION, parser())
+    return run_sweep(SWEEP, parser())
 
 
 if __name__ == "__main__":

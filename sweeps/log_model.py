@@ -12,15 +12,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sweeps._cli import add_store_options
-from sweeps._model import log_model
-from sweeps._moved import bring_home
-from sweeps._recorded import read_trial
-from sweeps._storage import open_storage
-from sweeps._store import STORE_ERRORS, first_line
-from trainable.command_line import OK, Parser, command, ended_by_signals, refuse
-from trainable.config import ConfigError
-from trainable.redaction import redact_uri
+from sweeps.driver.options import add_store_options
+from sweeps.record.mlflow_store import STORE_ERRORS
+from sweeps.record.model_export import log_model
+from sweeps.record.moved_artifacts import bring_home
+from sweeps.record.reader import read_trial
+from sweeps.storage.mirror import open_storage
+from trainable.cli.options import OK, Parser, command, ended_by_signals, refuse
+from trainable.config.schema import ConfigError
+from trainable.storage.redaction import first_line, redact_uri
 
 
 @ended_by_signals()

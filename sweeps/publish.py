@@ -17,19 +17,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from analysis._mlflow_calls import StoreError
-from analysis._mlflow_database import sqlite_file
-from sweeps._cli import tracking_uri
-from sweeps._driver_lock import only_driver, only_writer
-from sweeps._ended import check_ended
-from sweeps._manifest import FOLDER, manifests, plan_of
-from sweeps._mlflow import Record
-from sweeps._plan import Plan
-from sweeps._publisher import conclude, say_moved
-from sweeps._storage import open_storage
-from sweeps._store import STORE_ERRORS, check_store, first_line
-from sweeps._store_check import check_usable
-from trainable.command_line import (
+from analysis.record.mlflow_calls import StoreError
+from analysis.record.mlflow_database import sqlite_file
+from sweeps.driver.options import tracking_uri
+from sweeps.planning.plan import Plan
+from sweeps.record.ended_run import check_ended
+from sweeps.record.manifest import manifests, plan_of
+from sweeps.record.mlflow_store import STORE_ERRORS, check_store
+from sweeps.record.publisher import conclude, say_moved
+from sweeps.record.store_check import check_usable
+from sweeps.record.writer import MlflowWriter
+from sweeps.storage.driver_lock import FOLDER, only_driver, only_writer
+from sweeps.storage.mirror import open_storage
+from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
@@ -38,8 +38,8 @@ from trainable.command_line import (
     ended_by_signals,
     refuse,
 )
-from trainable.config import ConfigError, suggest
-from trainable.redaction import printable, redact_uri
+from trainable.config.schema import ConfigError, suggest
+from trainable.storage.redaction import first_line, printable, redact_uri
 
 
 @ended_by_signals()
@@ -133,7 +133,7 @@ def _publish(manifest: Mapping[str, Any], plan: Plan, uri: str) -> bool:
     named = f"{plan.name} {plan.sweep_key}"
     try:
         with only_writer(uri, plan.sweep_key):
-            record = Record(plan, uri, manifest)
+            record = MlflowWriter(plan, uri, manifest)
             say_moved(record, _warn)
             before = record.hashes()
             for run in plan.runs:

@@ -20,15 +20,14 @@ from typing import Any
 
 import torch
 
-from analysis._artifact_place import local_place
-from sweeps._cli import add_tracking_uri
-from sweeps._ended import Ended
-from sweeps._mlflow import DETAIL_FILE
-from sweeps._plan import Trial
-from sweeps._recorded import RecordedTrial, read_trial
-from sweeps._store import STORE_ERRORS, first_line
-from trainable import datasets, json_files, weights
-from trainable.command_line import (
+from analysis.record.artifact_place import local_place
+from sweeps.driver.options import add_tracking_uri
+from sweeps.planning.plan import Trial
+from sweeps.record.ended_run import EndedRun
+from sweeps.record.mlflow_store import STORE_ERRORS
+from sweeps.record.reader import RecordedTrial, read_trial
+from sweeps.record.writer import DETAIL_FILE
+from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
@@ -39,13 +38,17 @@ from trainable.command_line import (
     execution_of,
     refuse,
 )
-from trainable.config import ConfigError, TrialConfig
-from trainable.identity import RunSpec, code_version
-from trainable.progress import train_to_end
-from trainable.repeat import Repetition, compare, doubts, numbers
-from trainable.run_folder import RunFolder
-from trainable.trainer import NonFiniteLossError
-from trainable.training_run import TrainingRun
+from trainable.cli.progress import train_to_end
+from trainable.cli.reproduce import Repetition, compare, doubts, numbers
+from trainable.config.schema import ConfigError, TrialConfig
+from trainable.data import datasets
+from trainable.networks import pretrained
+from trainable.runs.folder import RunFolder
+from trainable.runs.keys import RunSpec, code_version
+from trainable.runs.training_run import TrainingRun
+from trainable.storage import json_files
+from trainable.storage.redaction import first_line
+from trainable.training.trainer import NonFiniteLossError
 
 CLOCKS = ("images_per_s",)
 
@@ -92,7 +95,7 @@ def _config(trial: RecordedTrial, options: argparse.Namespace) -> TrialConfig:
             f"the trial began with pretrained weights of SHA-256 {digest[:16]}, but got none; "
             "name their file with --set weights=FILE"
         )
-    config = weights.pin(trial.config(**execution))
+    config = pretrained.pin(trial.config(**execution))
     data = datasets.inspect(config)
     if data.fingerprint != tags["data_fingerprint"]:
         raise ConfigError(
@@ -147,11 +150,11 @@ def _repeat(trial: RecordedTrial, config: TrialConfig, recorded: Mapping[str, fl
     return Repetition(numbers=count, differ=differ, doubts=why)
 
 
-def _ended(folder: RunFolder) -> Ended:
+def _ended(folder: RunFolder) -> EndedRun:
     result, metrics = folder.read("result"), folder.read("metrics")
     assert result is not None  # nosec B101  # cannot happen
     assert metrics is not None  # nosec B101  # cannot happen
-    return Ended(
+    return EndedRun(
         kind="result", content=result, history=metrics["history"], setting={}, samples=None
     )
 

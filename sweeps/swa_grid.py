@@ -19,10 +19,11 @@ import itertools
 import sys
 from collections.abc import Iterable
 
-from sweeps._cli import sweep_parser
-from sweeps._sweep import Question, run_sweep
-from trainable.command_line import whole
-from trainable.config import SWA_RULES, TrialConfig
+from sweeps.driver.options import sweep_parser
+from sweeps.driver.sweep import Sweep, run_sweep
+from trainable.cli.options import whole
+from trainable.config.choices import SWA_RULES
+from trainable.config.schema import TrialConfig
 
 # Times the preset's own n, which averages 48 times in the demo's training, 50 times on
 # SegTrack-v2 and 200 times on VOC. Under eq7 the smallest forgets the start at once, the
@@ -83,7 +84,7 @@ def trials(
     ]
 
 
-QUESTION = Question(
+SWEEP = Sweep(
     name="swa_grid",
     question="Which rule, interval and threshold of weight averaging gives the best mIoU?",
     axes=("swa_rule", "swa_n", "swa_threshold"),
@@ -94,7 +95,7 @@ QUESTION = Question(
 
 def main() -> int:
     """Run the sweep and return its exit code."""
-    return run_sweep(QUESTION, parser())
+    return run_sweep(SWEEP, parser())
 
 
 if __name__ == "__main__":

@@ -49,3 +49,22 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)  # mlflow writes artifacts here
     return f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, no GPUs and no Ray; inputs may lie beside the directory."""
+
+    from sweeps.execution import executor
+
+    def start_ray(*_: object) -> None:
+        pytest.fail("Ray was started: the input was not refused")
+
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(executor, "start_ray", start_ray)
+    monkeypatch.setattr(executor, "_join", start_ray)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return folder

@@ -27,7 +27,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainable.command_line import (
+from trainable.benchmarking.plain_loop import PlainLoop
+from trainable.cli.options import (
     OK,
     Parser,
     add_config_options,
@@ -36,13 +37,12 @@ from trainable.command_line import (
     ended_by_signals,
     refuse,
 )
-from trainable.config import ConfigError, TrialConfig
-from trainable.datasets import DataSet, Split
-from trainable.losses import VOID
-from trainable.numerics import check_precision
-from trainable.plain_loop import PlainLoop
-from trainable.trainer import build_trainer
-from trainable.training_run import lies_on, pick_device
+from trainable.config.schema import ConfigError, TrialConfig
+from trainable.data.datasets import DataSet, Split
+from trainable.data.sources.labels import VOID
+from trainable.training.build import build_trainer
+from trainable.training.devices import lies_on, pick_device
+from trainable.training.numerics import check_precision
 
 Array = NDArray[np.float64]
 Step = Callable[[], object]

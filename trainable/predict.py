@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from trainable.command_line import (
+from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
@@ -34,15 +34,15 @@ from trainable.command_line import (
     ended_by_signals,
     refuse,
 )
-from trainable.config import ConfigError, Readout, TrialConfig
-from trainable.faults import machine_fault
-from trainable.images import read_image
-from trainable.inference import probabilities
-from trainable.numerics import Numerics
-from trainable.palette import lay_over, mask_image
-from trainable.run_folder import write_atomically
-from trainable.saved_model import SavedModel, load_model
-from trainable.training_run import pick_device
+from trainable.config.schema import ConfigError, Readout, TrialConfig
+from trainable.data.sources.images import read_image
+from trainable.data.sources.labels import lay_over, mask_image
+from trainable.inference.multi_scale import probabilities
+from trainable.inference.saved_model import SavedModel, load_model
+from trainable.storage.faults import machine_fault
+from trainable.storage.files import write_atomically
+from trainable.training.devices import pick_device
+from trainable.training.numerics import Numerics
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 

@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from trainable import files, sbd, voc
-from trainable.command_line import (
+from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
@@ -28,12 +27,13 @@ from trainable.command_line import (
     ended_by_signals,
     refuse,
 )
-from trainable.config import ConfigError, TrialConfig
-from trainable.decoded import cache_folder, check_cache
-from trainable.images import read_content
-from trainable.palette import mask_image
-from trainable.parallel import in_order
-from trainable.tree_check import check
+from trainable.config.schema import ConfigError, TrialConfig
+from trainable.data.check import check
+from trainable.data.decoded_cache import cache_folder, check_cache
+from trainable.data.sources import file_tree, sbd, voc
+from trainable.data.sources.images import read_content
+from trainable.data.sources.labels import mask_image
+from trainable.data.sources.parallel import in_order
 
 # Of VOC's 1,464 and 1,449, SBD's 8,498 and 2,857; the paper's 10,528 (section 4) is a misprint.
 TRAIN_AUG_IMAGES = 10_582
@@ -81,12 +81,12 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _voc_aug(options: argparse.Namespace) -> int:
-    own_root = files.folder("--voc", options.voc, voc.FOLDER)
-    sbd_root = files.folder("--sbd", options.sbd, "img", "cls", inside=sbd.UNPACKED)
+    own_root = file_tree.folder("--voc", options.voc, voc.FOLDER)
+    sbd_root = file_tree.folder("--sbd", options.sbd, "img", "cls", inside=sbd.UNPACKED)
     own = voc.index(TrialConfig(data_root=str(own_root), voc_train="train"))
     other = sbd.index(TrialConfig(dataset="sbd", data_root=str(sbd_root)))
     for tree in (own, other):
-        files.check_splits(tree)
+        file_tree.check_splits(tree)
     out = Path(options.out).expanduser()
     _check_out(out, own_root)
     samples = train_aug(own, other)
@@ -108,7 +108,7 @@ def _voc_aug(options: argparse.Namespace) -> int:
     return OK
 
 
-def train_aug(own: files.FileTree, other: files.FileTree) -> dict[str, files.Sample]:
+def train_aug(own: file_tree.FileTree, other: file_tree.FileTree) -> dict[str, file_tree.Sample]:
     """Return (VOC train + SBD train + SBD val) - VOC val by name, in the order of the names.
 
     Where VOC has a mask it wins, and so does its image.
@@ -123,7 +123,7 @@ def train_aug(own: files.FileTree, other: files.FileTree) -> dict[str, files.Sam
         if name not in ours:
             image = image if image.exists() else theirs[name].image
             mask = mask if mask.exists() else theirs[name].masks[0]
-        samples[name] = files.Sample(image=image, masks=(mask,))
+        samples[name] = file_tree.Sample(image=image, masks=(mask,))
     return samples
 
 
@@ -143,10 +143,13 @@ def _check_out(out: Path, own_root: Path) -> None:
 
 
 def _build(
-    out: Path, samples: dict[str, files.Sample], own: files.FileTree, other: files.FileTree
+    out: Path,
+    samples: dict[str, file_tree.Sample],
+    own: file_tree.FileTree,
+    other: file_tree.FileTree,
 ) -> None:
     """Write what `out` lacks of the data root, aside, and move it there when it is whole."""
-    sources: dict[str, Path | files.Sample] = {
+    sources: dict[str, Path | file_tree.Sample] = {
         f"{voc.LISTS}/{path.name}": path for path in own.lists
     }
     for sample in (*own.train, *own.val):
@@ -165,7 +168,7 @@ def _build(
             if isinstance(source, Path):
                 _link(source, stage / target)
             else:
-                _write_mask(files.decode(other, source), stage / target)
+                _write_mask(file_tree.decode(other, source), stage / target)
 
         for folder in {(stage / target).parent for target in targets}:
             folder.mkdir(parents=True, exist_ok=True)
@@ -200,7 +203,7 @@ def _link(source: Path, target: Path) -> None:
         target.write_bytes(read_content(source))
 
 
-def _write_mask(decoded: files.Decoded | None, target: Path) -> None:
+def _write_mask(decoded: file_tree.Decoded | None, target: Path) -> None:
     assert decoded is not None  # nosec B101  # cannot happen
     mask_image(decoded.labels).save(target)
 

@@ -18,14 +18,16 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainable.faults import machine_fault
-from trainable.identity import OtherCodeError, RunSpec
-from trainable.object_store import ObjectStore
-from trainable.redaction import redact
-from trainable.remote_folder import RemoteFolder, is_uri, local_folder
-from trainable.run_folder import CRASH_LOG, RunFolderLockedError, write_atomically
-from trainable.trainer import NonFiniteLossError
-from trainable.training_run import TrainingRun
+from trainable.runs.folder import CRASH_LOG, RunFolderLockedError
+from trainable.runs.keys import OtherCodeError, RunSpec
+from trainable.runs.remote_folder import RemoteFolder
+from trainable.runs.training_run import TrainingRun
+from trainable.storage.faults import machine_fault
+from trainable.storage.files import write_atomically
+from trainable.storage.object_store import ObjectStore
+from trainable.storage.redaction import redact
+from trainable.storage.remote import is_uri, local_folder
+from trainable.training.trainer import NonFiniteLossError
 
 REPORT_S = 1.0  # least time between two reports to the driver
 

@@ -24,8 +24,7 @@ from typing import Any
 
 import torch
 
-from trainable import datasets, weights
-from trainable.command_line import (
+from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
@@ -39,22 +38,25 @@ from trainable.command_line import (
     ended_by_signals,
     execution_of,
     give_up,
-    going_on,
     refuse,
+    resume_command,
     whole,
 )
-from trainable.config import ConfigError, Readout
-from trainable.datasets import DataFacts
-from trainable.faults import machine_fault
-from trainable.identity import RunSpec, readout_key, trial_key
-from trainable.metrics import METRICS
-from trainable.numerics import auto_precision, check_precision, with_precision
-from trainable.outcome import outcome, with_known_readouts
-from trainable.progress import train_to_end
-from trainable.repeat import repeat
-from trainable.run_folder import RunFolder, RunFolderLockedError
-from trainable.trainer import NonFiniteLossError
-from trainable.training_run import TrainingRun, pick_device
+from trainable.cli.progress import train_to_end
+from trainable.cli.reproduce import repeat
+from trainable.config.schema import ConfigError, Readout
+from trainable.data import datasets
+from trainable.data.datasets import DataFacts
+from trainable.networks import pretrained
+from trainable.runs.folder import RunFolder, RunFolderLockedError
+from trainable.runs.keys import RunSpec, readout_key, trial_key
+from trainable.runs.results import outcome, with_known_readouts
+from trainable.runs.training_run import TrainingRun
+from trainable.storage.faults import machine_fault
+from trainable.training.devices import pick_device
+from trainable.training.metrics import METRICS
+from trainable.training.numerics import auto_precision, check_precision, with_precision
+from trainable.training.trainer import NonFiniteLossError
 
 
 @ended_by_signals()
@@ -69,7 +71,7 @@ def main() -> int:
     except KeyboardInterrupt:
         ends = "a repetition keeps nothing"
         if options.run_folder is None:
-            command = going_on(options, "-m", "trainable.train")
+            command = resume_command(options, "-m", "trainable.train")
             ends = f"go on from the last checkpoint with: {command}"
         print(f"interrupted; {ends}", file=sys.stderr)
         return INTERRUPTED
@@ -77,7 +79,7 @@ def main() -> int:
         fault = machine_fault(error)
         if fault is None or options.run_folder is not None:
             raise
-        command = going_on(options, "-m", "trainable.train")
+        command = resume_command(options, "-m", "trainable.train")
         return give_up(fault, f"mend that and go on from the last checkpoint with: {command}")
 
 
@@ -102,16 +104,16 @@ def _spec(options: argparse.Namespace) -> tuple[RunSpec, DataFacts]:
         What is to be trained, and what is to be known of its data.
     """
     options.preset = options.preset or "demo"
-    config = weights.pin(config_of(options))
+    config = pretrained.pin(config_of(options))
     device = pick_device(config.device)
     config = with_precision(config, auto_precision(device)).canonical()
     check_precision(config.precision, device)
     data = datasets.inspect(config)
     for line in data.in_words():
         _say(options, line)
-    weights.check_start(config)
+    pretrained.check_start(config)
     if config.weights:
-        _say(options, weights.try_out(config, len(data.classes)).in_words())
+        _say(options, pretrained.try_out(config, len(data.classes)).in_words())
     spec = RunSpec.of(config, [config.readout], data.fingerprint, attempt_of(options))
     return spec, data
 

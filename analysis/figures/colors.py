@@ -1,0 +1,60 @@
+"""Colours: Pascal VOC's for masks, and colour-blind-safe ones for lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+VOID = 255
+LABELS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineStyle:
+    """How one of several lines is told from the others, in colour and in grey."""
+
+    color: str
+    marker: str
+    linestyle: Any  # one of matplotlib's names, or (offset, on-off lengths in points)
+
+
+# Sources: Paul Tol, "Colour schemes": high-contrast, which keeps its order of lightness in grey,
+# then bright; from the fourth on, marker and dashes tell the lines apart in grey.
+LOOKS = (
+    LineStyle(color="#004488", marker="s", linestyle="-"),
+    LineStyle(color="#BB5566", marker="o", linestyle="--"),
+    LineStyle(color="#DDAA33", marker="^", linestyle="-."),
+    LineStyle(color="#228833", marker="D", linestyle=(0, (1, 1))),
+    LineStyle(color="#AA3377", marker="v", linestyle=(0, (6, 1, 1, 1, 1, 1))),
+    LineStyle(color="#66CCEE", marker="P", linestyle=(0, (5, 3))),
+    LineStyle(color="#777777", marker="X", linestyle=(0, (1, 3))),
+)
+
+
+def looks(count: int) -> Sequence[LineStyle]:
+    """Return a look for each of `count` lines; they repeat where there are not enough."""
+    return [LOOKS[i % len(LOOKS)] for i in range(count)]
+
+
+def voc_colours() -> NDArray[np.uint8]:
+    """Return the colour [256, 3] of each label: 0 black, 1 dark red, 255 (void) nearly white.
+
+    From the lowest bit upwards, a label's bits go in turn to red, green and blue, and there from
+    the highest bit downwards.
+
+    Source: VOCdevkit, `VOClabelcolormap.m`.
+    """
+    labels = np.arange(LABELS)
+    colours = np.zeros((LABELS, 3), dtype=np.uint8)
+    for place in range(3):
+        for channel in range(3):
+            bit = labels >> (3 * place + channel) & 1
+            colours[:, channel] |= (bit << (7 - place)).astype(np.uint8)
+    return colours
+
+
+ARM_LOOKS: dict[str, LineStyle] = {"none": LOOKS[1], "standard": LOOKS[2], "pixelwise": LOOKS[0]}

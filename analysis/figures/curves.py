@@ -1,0 +1,185 @@
+"""Fig. 6, mIoU over the iterations, and the health of the adversary over them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from analysis.figures.axes import draw_means, handle
+from analysis.figures.colors import ARM_LOOKS, LOOKS, LineStyle
+from analysis.figures.style import (
+    DOUBLE_IN,
+    MIOU,
+    add_caption,
+    add_legend,
+    drawing,
+    on_data,
+    say_missing,
+    say_mixed,
+    say_seeds,
+)
+from analysis.record.schema import RecordError
+from analysis.stats.aggregation import one_per_seed, over_seeds
+from analysis.stats.arms import (
+    ARMS,
+    BASELINE_LOSS,
+    PROPOSED_LOSS,
+    need_arms,
+    of_one_generator,
+    with_arm,
+)
+
+# Source: issue 39 of the base code, AdvSemiSeg.
+HEALTHY_LOSS = (0.2, 0.5)
+LOSS, REAL, FAKE = "train/loss_disc", "train/d_real", "train/d_fake"
+# Of the averaged weights, in shares of training.
+END_PLACES = {BASELINE_LOSS: 1.03, PROPOSED_LOSS: 1.055}
+
+OPEN = {"markerfacecolor": "white", "linestyle": "none"}
+
+
+def fig6_table(
+    trials: pd.DataFrame, *, curves: pd.DataFrame, generator: str | None = None
+) -> pd.DataFrame:
+    """Return the raw weights' mIoU, as a fraction, over the seeds of each arm and iteration.
+
+    Args:
+        trials: A frame of an ablation, with its `attrs`.
+        curves: One row per `run_id`, `iteration` and `metric`, with its `value`.
+        generator: The generator; None takes the one with most trials.
+
+    Returns:
+        Columns `arm`, `iteration`, `n_seeds`, `mean`, `ci_low`, `ci_high`, sorted by the first two.
+
+    Raises:
+        RecordError: Baseline or proposed method has no finished trial or no validation.
+    """
+    kept, _ = _two_arms(trials, generator)
+    along = _join(kept, curves, ["val/miou"])
+    need_arms(along, [BASELINE_LOSS, PROPOSED_LOSS], "Fig. 6")
+    table = over_seeds(along, ["arm", "iteration"], {"raw": "value"})
+    missing = table.attrs["n_missing"]
+    table = table.drop(columns="weights")
+    table.attrs["n_missing"] = missing
+    return table
+
+
+def fig6(trials: pd.DataFrame, *, curves: pd.DataFrame, generator: str | None = None) -> Figure:
+    """Draw mIoU over the iterations for baseline and proposed method, with a band over seeds.
+
+    The averaged weights are evaluated at the end alone: a point right of the curves.
+
+    Args:
+        trials: A frame of an ablation, with its `attrs`.
+        curves: One row per `run_id`, `iteration` and `metric`, with its `value`.
+        generator: The generator; None takes the one with most trials.
+
+    Raises:
+        RecordError: As `fig6_table`.
+
+    Source: Fig. 6.
+    """
+    table = fig6_table(trials, curves=curves, generator=generator)
+    kept, network = _two_arms(trials, generator)
+    averaged = over_seeds(kept, ["arm"], {"swa": "swa/miou"})
+    end = table["iteration"].max()
+    title = f"Fig. 6 on {on_data(trials.attrs['dataset'], ['segtrackv2'])}"
+    with drawing(trials, title) as figure:
+        axes = figure.subplots()
+        handles = []
+        for arm, words in ((BASELINE_LOSS, "baseline"), (PROPOSED_LOSS, "proposed")):
+            look = ARM_LOOKS[arm]
+            _draw_band(axes, table[table["arm"] == arm], look)
+            row = averaged[averaged["arm"] == arm]
+            draw_means(axes, [END_PLACES[arm] * end], row, look, **OPEN)
+            handles.append(handle(look, words))
+        grey = LineStyle(color="0.3", marker="o", linestyle="none")
+        handles.append(handle(grey, "averaged weights, at the end", **OPEN))
+        axes.set(xlabel="iteration", ylabel=MIOU)
+        add_legend(axes, handles)
+        told = f"generator {network}; lines: raw weights"
+        missing = say_missing(table.attrs["n_missing"])
+        seeds = say_seeds(table["n_seeds"], "bands and bars")
+        add_caption(figure, [seeds, told, missing, say_mixed(kept)])
+    return figure
+
+
+def health(trials: pd.DataFrame, *, curves: pd.DataFrame) -> Figure:
+    """Draw the discriminator's loss and its mean outputs over the iterations, a line per run.
+
+    Args:
+        trials: A frame with trials that have an adversary, with its `attrs`.
+        curves: One row per `run_id`, `iteration` and `metric`, with its `value`.
+
+    Raises:
+        RecordError: No finished trial has an adversary, or its curves were not recorded.
+
+    Source: issue 39 of the base code, AdvSemiSeg.
+    """
+    kept = with_arm(trials).drop_duplicates("training_key")
+    kept = kept[kept["arm"] != BASELINE_LOSS]
+    along = _join(kept, curves, [LOSS, REAL, FAKE])
+    title = f"Health of the adversary on {on_data(trials.attrs['dataset'])}"
+    with drawing(trials, title, size=(DOUBLE_IN, 4.8)) as figure:
+        above, below = figure.subplots(2, sharex=True)
+        shown = [arm for arm in ARMS if (along["arm"] == arm).any()]
+        for arm in shown:
+            _draw_runs(
+                above, along[(along["arm"] == arm) & (along["metric"] == LOSS)], ARM_LOOKS[arm]
+            )
+        above.axhspan(*HEALTHY_LOSS, color="#228833", alpha=0.15, lw=0)
+        band = Patch(color="#228833", alpha=0.15, lw=0, label="healthy, 0.2 to 0.5")
+        above.set_ylim(bottom=0)
+        above.set_ylabel("loss of D")
+        add_legend(above, [*(handle(ARM_LOOKS[a], ARMS[a], marker="") for a in shown), band])
+        outputs = {REAL: (LOOKS[0], "D(real)"), FAKE: (LOOKS[1], "D(fake)")}
+        for metric, (look, _) in outputs.items():
+            _draw_runs(below, along[along["metric"] == metric], look)
+        below.set(ylim=(-0.02, 1.02), xlabel="iteration", ylabel="mean output of D")
+        add_legend(below, [handle(look, words, marker="") for look, words in outputs.values()])
+        runs = along["run_id"].nunique()
+        told = f"thin: {runs} training run{'s' * (runs != 1)}; bold: their mean"
+        code = "the band is a rule of thumb for the base code, whose loss is half of Eq. 5's sum"
+        missing = say_missing(int((~along["value"].map(math.isfinite)).sum()))
+        add_caption(figure, [told, code, missing, say_mixed(kept)])
+    return figure
+
+
+def _two_arms(trials: pd.DataFrame, generator: str | None) -> tuple[pd.DataFrame, str]:
+    kept, network = of_one_generator(trials, generator)
+    need_arms(kept, [BASELINE_LOSS, PROPOSED_LOSS], "Fig. 6")
+    kept = kept[kept["arm"].isin([BASELINE_LOSS, PROPOSED_LOSS])]
+    return one_per_seed(kept, ["arm"], "Fig. 6"), network
+
+
+def _join(kept: pd.DataFrame, curves: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Return the curves of these trials, each row with its trial's arm and seed."""
+    wanted = curves.loc[curves["metric"].isin(metrics), ["run_id", "iteration", "metric", "value"]]
+    found = wanted.merge(kept[["run_id", "arm", "seed"]], on="run_id")
+    if found.empty:
+        raise RecordError(f"no finished trial has a curve of {' or '.join(metrics)} in the record")
+    return found.sort_values(["run_id", "metric", "iteration"])
+
+
+def _draw_band(axes: Axes, rows: pd.DataFrame, look: LineStyle) -> None:
+    xs, mean = rows["iteration"], 100 * rows["mean"]
+    every = max(1, len(rows) // 12)
+    axes.plot(
+        xs, mean, color=look.color, linestyle=look.linestyle, marker=look.marker, markevery=every
+    )
+    axes.fill_between(
+        xs, 100 * rows["ci_low"], 100 * rows["ci_high"], color=look.color, alpha=0.18, lw=0
+    )
+
+
+def _draw_runs(axes: Axes, rows: pd.DataFrame, look: LineStyle) -> None:
+    lines = [run[["iteration", "value"]].to_numpy(float) for _, run in rows.groupby("run_id")]
+    axes.add_collection(LineCollection(lines, colors=look.color, linewidths=0.6, alpha=0.4))
+    mean = rows.groupby("iteration")["value"].mean()
+    axes.plot(mean.index, mean, color=look.color, linestyle=look.linestyle, linewidth=1.8)

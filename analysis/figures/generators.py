@@ -1,0 +1,82 @@
+"""Fig. 8: the adversary with several generators."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.axes import draw_means, handle
+from analysis.figures.colors import ARM_LOOKS
+from analysis.figures.style import (
+    MIOU,
+    SERIES,
+    add_caption,
+    add_legend,
+    drawing,
+    on_data,
+    say_missing,
+    say_mixed,
+    say_seeds,
+)
+from analysis.stats.aggregation import one_per_seed, over_seeds
+from analysis.stats.arms import ARMS, with_arm
+
+SPREAD = 0.13  # between two points of one generator, whose own distance is 1
+NAME_CHARS = 12
+
+
+def fig8_table(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return mIoU, as a fraction, over the seeds of each generator and arm.
+
+    Args:
+        trials: A frame of an ablation; only its finished trials count.
+
+    Returns:
+        Columns `generator`, `arm`, `weights` (`raw` or `swa`), `n_seeds`, `mean`, `ci_low` and
+        `ci_high`. `attrs["n_missing"]` counts the values that were not finite.
+
+    Raises:
+        RecordError: A trial does not name its point or seed, two share both, or none has an mIoU.
+    """
+    kept = one_per_seed(with_arm(trials), ["generator", "arm"], "Fig. 8")
+    metrics = {weights: series.metric for weights, series in SERIES.items()}
+    return over_seeds(kept, ["generator", "arm"], metrics)
+
+
+def fig8(trials: pd.DataFrame) -> Figure:
+    """Draw the mIoU of each generator without and with an adversary, with and without SWA.
+
+    Args:
+        trials: A frame of an ablation, with its `attrs`.
+
+    Raises:
+        RecordError: As `fig8_table`.
+
+    Source: Fig. 8 and section 5.2.
+    """
+    table = fig8_table(trials)
+    generators = sorted(table["generator"].unique())
+    arms = [arm for arm in ARMS if (table["arm"] == arm).any()]
+    with drawing(trials, f"Fig. 8 on {on_data(trials.attrs['dataset'])}") as figure:
+        axes = figure.subplots()
+        drawn = [(arm, weights) for arm in arms for weights in SERIES]
+        for i, (arm, weights) in enumerate(drawn):
+            rows = table[(table["arm"] == arm) & (table["weights"] == weights)]
+            aside = SPREAD * (i - (len(drawn) - 1) / 2)
+            places = [generators.index(name) + aside for name in rows["generator"]]
+            face = {} if weights == "swa" else {"markerfacecolor": "white"}
+            draw_means(axes, places, rows, ARM_LOOKS[arm], linestyle="none", **face)
+        names = [textwrap.fill(name.replace("_", " "), NAME_CHARS) for name in generators]
+        axes.set_xticks(range(len(generators)), names)
+        axes.set_xlim(-0.6, len(generators) - 0.4)
+        axes.set(xlabel="generator", ylabel=MIOU)
+        solid = {"linestyle": "none"}
+        add_legend(axes, [handle(ARM_LOOKS[arm], ARMS[arm], **solid) for arm in arms])
+        told = "open markers: raw weights; filled ones: averaged weights"
+        missing = say_missing(table.attrs["n_missing"])
+        add_caption(
+            figure, [say_seeds(table["n_seeds"]), told, missing, say_mixed(with_arm(trials))]
+        )
+    return figure

@@ -1,0 +1,270 @@
+"""Searches: their history, what mattered, and how the value follows one or two settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+from matplotlib.tri import Triangulation
+
+from analysis.figures.axes import draw_means, handle
+from analysis.figures.colors import LOOKS, LineStyle
+from analysis.figures.style import (
+    DOUBLE_IN,
+    MIOU,
+    add_caption,
+    add_legend,
+    drawing,
+    on_data,
+    say_mixed,
+    say_seeds,
+    short,
+)
+from analysis.record.schema import RecordError
+from analysis.stats.aggregation import finished, is_logarithmic
+from analysis.stats.importance import METHODS, importance_table
+from analysis.stats.search import completed, confirmed, of_readout, parameters, search_table
+
+BIASED = "the best of many on one seed is biased upward"
+STOPPED = {
+    "PRUNED": LineStyle(color="0.45", marker="|", linestyle="none"),
+    "FAIL": LineStyle(color=LOOKS[1].color, marker="x", linestyle="none"),
+}
+STOPPED_WORDS = {"PRUNED": "pruned", "FAIL": "failed"}
+DOT: dict[str, Any] = {"linestyle": "none", "markersize": 4}
+SLICE_COLUMNS = 3
+LEAST_FOR_CONTOUR = 12  # points, below which a surface would be made up
+LEVELS = 9
+MOST_VECTORS = 1000  # dots of a panel; more are drawn as pixels, or the file would have megabytes
+
+
+def search_history(trials: pd.DataFrame) -> Figure:
+    """Draw the value of each suggestion, the best so far, and what fresh seeds then gave.
+
+    Args:
+        trials: A frame of a search, with its `attrs`.
+
+    Raises:
+        RecordError: As `search_table`.
+    """
+    table, again = search_table(trials), confirmed(trials)
+    with drawing(trials, _title("Search history", trials)) as figure:
+        axes = figure.subplots()
+        look, best = LineStyle(color="0.5", marker="o", linestyle="none"), LOOKS[0]
+        axes.plot(table["ask"], 100 * table["value"], color=look.color, marker="o", **DOT)
+        axes.plot(table["ask"], 100 * table["best"], color=best.color, drawstyle="steps-post")
+        handles = [handle(look, "suggestion", **DOT), handle(best, "best so far", marker="")]
+        for state, stopped in STOPPED.items():
+            asks = table.loc[table["state"] == state, "ask"]
+            if len(asks):
+                _mark_bottom(axes, asks, stopped)
+                handles.append(handle(stopped, f"{len(asks)} {STOPPED_WORDS[state]}"))
+        told = ""
+        if len(again):
+            places = [table["ask"].max() * (1.04 + 0.03 * i) + 1 for i in range(len(again))]
+            fresh = LineStyle(color=LOOKS[2].color, marker="D", linestyle="none")
+            draw_means(axes, places, again, fresh)
+            handles.append(handle(fresh, "fresh seeds"))
+            several = f"{len(again)} setting{'s' * (len(again) != 1)}"
+            told = f"right: {several} trained again with fresh seeds, {say_seeds(again['n_seeds'])}"
+        axes.set(xlabel="suggestion", ylabel=MIOU)
+        add_legend(axes, handles)
+        _caption(figure, trials, [f"each suggestion at its best readout; {BIASED}", told])
+    return figure
+
+
+def search_importance(trials: pd.DataFrame, table: pd.DataFrame | None = None) -> Figure:
+    """Draw how much each setting mattered, by PED-ANOVA and by fANOVA.
+
+    Args:
+        trials: A frame of a search, with its `attrs`.
+        table: What `importance_table` returned for them, where it is at hand.
+
+    Raises:
+        RecordError: As `importance_table`.
+    """
+    table = importance_table(trials) if table is None else table
+    kinds = list(dict.fromkeys(table["kind"]))
+    counts = [int((table["kind"] == kind).sum()) for kind in kinds]
+    size = (DOUBLE_IN, 1.5 + 0.5 * sum(counts) + 0.5 * len(kinds))
+    with drawing(trials, _title("Importance of settings", trials), size=size) as figure:
+        found = figure.subplots(len(kinds), squeeze=False, height_ratios=counts, sharex=True)
+        for axes, kind in zip(found[:, 0], kinds, strict=True):
+            rows = table[table["kind"] == kind].iloc[::-1]
+            places = np.arange(len(rows))
+            for i, method in enumerate(METHODS):
+                height = places + 0.2 * (1 - 2 * i)
+                hatch = None if i == 0 else "///"
+                axes.barh(height, rows[method], 0.38, **_bar(LOOKS[i].color, hatch))
+            axes.set_yticks(places, [short(name) for name in rows["parameter"]])
+            axes.grid(axis="x")
+            axes.grid(visible=False, axis="y")
+            axes.set_ylabel(kind)
+            axes.set_xlim(0, 1)
+        found[-1, 0].set_xlabel("share of importance")
+        bars = [
+            found[0, 0].barh([0], [0], label=words, **_bar(LOOKS[i].color, "///" if i else None))
+            for i, words in enumerate(METHODS.values())
+        ]
+        add_legend(found[0, 0], bars)
+        told = [
+            "PED-ANOVA: which settings tell the best tenth from the rest; fANOVA: shares of the "
+            "variance",
+            *(_say_compared(kind, table[table["kind"] == kind].iloc[0]) for kind in kinds),
+        ]
+        _caption(figure, trials, told)
+    return figure
+
+
+def search_slices(trials: pd.DataFrame) -> Figure:
+    """Draw the value against each setting alone; the later a suggestion, the lighter.
+
+    Args:
+        trials: A frame of a search, with its `attrs`.
+
+    Raises:
+        RecordError: As `search_table`; or no setting was varied.
+    """
+    names = _some(parameters(trials))
+    columns = min(SLICE_COLUMNS, len(names))
+    rows = -(-len(names) // columns)
+    size = (DOUBLE_IN, 1.3 + 1.9 * rows)
+    with drawing(trials, _title("Slices of the search", trials), size=size) as figure:
+        found = figure.subplots(rows, columns, squeeze=False, sharey="row").ravel()
+        for axes, name in zip(found, names, strict=False):
+            points = completed(trials, name)
+            dots = axes.scatter(
+                points[name],
+                100 * points["value"],
+                c=points["ask"],
+                rasterized=len(points) > MOST_VECTORS,
+                **_dots(cmap="cividis"),
+            )
+            _scale(axes, "x", name, points[name])
+            if axes.get_xscale() == "linear":
+                # Small rates have labels too long to stand beside each other.
+                axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4))
+            axes.set_xlabel(short(name))
+        for axes in found[len(names) :]:
+            axes.set_axis_off()
+        figure.colorbar(dots, ax=figure.axes, label="suggestion", aspect=30)
+        figure.supylabel(MIOU, fontsize=9)
+        _caption(figure, trials, [_say_readouts(trials)])
+    return figure
+
+
+def search_contour(trials: pd.DataFrame, x: str = "lambda_adv", y: str = "lr_generator") -> Figure:
+    """Draw the value over two settings: the suggestions, and a surface between enough of them.
+
+    Args:
+        trials: A frame of a search, with its `attrs`.
+        x: Setting of the horizontal axis.
+        y: Setting of the vertical axis.
+
+    Raises:
+        RecordError: As `search_table`; or one of the settings was not varied.
+    """
+    for name in (x, y):
+        if name not in parameters(trials):
+            raise RecordError(f"the search did not vary {name}; it varied: {_listed(trials)}")
+    points = completed(trials).sort_values("value").drop_duplicates([x, y], keep="last")
+    values = 100 * points["value"]
+    with drawing(trials, _title("Contour of the search", trials), size=(4.8, 4.2)) as figure:
+        axes = figure.subplots()
+        axes.grid(visible=False)
+        triangles = _triangles(points, x, y)
+        if triangles is not None:
+            axes.tricontourf(triangles, values, levels=LEVELS, cmap="cividis")
+        dots = axes.scatter(points[x], points[y], c=values, **_dots(cmap="cividis", zorder=3))
+        _scale(axes, "x", x, points[x])
+        _scale(axes, "y", y, points[y])
+        axes.use_sticky_edges = False
+        axes.margins(0.05)
+        axes.set(xlabel=short(x), ylabel=short(y))
+        figure.colorbar(dots, ax=axes, label=MIOU)
+        between = "between them the surface is interpolated" if triangles is not None else ""
+        _caption(figure, trials, [f"points: {len(points)} training runs", between])
+    return figure
+
+
+def _title(what: str, trials: pd.DataFrame) -> str:
+    return f"{what} on {on_data(trials.attrs['dataset'])}"
+
+
+def _caption(figure: Figure, trials: pd.DataFrame, told: list[str]) -> None:
+    add_caption(figure, [*told, say_mixed(finished(trials))])
+
+
+def _say_readouts(trials: pd.DataFrame) -> str:
+    names = [short(name) for name in of_readout(trials)]
+    if not names:
+        return "a point per suggestion"
+    return (
+        f"a point per training run, at its best readout; against {' and '.join(names)}: "
+        "a point per readout"
+    )
+
+
+def _say_compared(kind: str, row: Any) -> str:
+    """Say how many values of a kind were compared, and what was left out to save time."""
+    told = f"{row['n']} values of the {kind}"
+    if row["n_all"] > row["n"]:
+        told += f" of {row['n_all']:,}, the others left out"
+    return told + (f" (fANOVA: {row['n_forest']})" if row["n_forest"] < row["n"] else "")
+
+
+def _some(names: list[str]) -> list[str]:
+    if not names:
+        raise RecordError("the search varied no setting; there is nothing to draw it against")
+    return names
+
+
+def _listed(trials: pd.DataFrame) -> str:
+    return ", ".join(parameters(trials)) or "nothing"
+
+
+def _mark_bottom(axes: Axes, xs: pd.Series, look: LineStyle) -> None:
+    axes.plot(
+        xs,
+        np.full(len(xs), 0.02),
+        color=look.color,
+        marker=look.marker,
+        linestyle="none",
+        transform=axes.get_xaxis_transform(),
+    )
+
+
+def _bar(color: str, hatch: str | None) -> dict[str, Any]:
+    return {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
+
+
+def _dots(**more: Any) -> dict[str, Any]:
+    return {"s": 16, "edgecolors": "0.25", "linewidths": 0.4} | more
+
+
+def _scale(axes: Axes, side: str, name: str, values: pd.Series) -> None:
+    """Make an axis logarithmic where its setting is, with labels at whole decades alone."""
+    if pd.api.types.is_numeric_dtype(values) and is_logarithmic(name, values):
+        axes.set(**{f"{side}scale": "log"})
+        getattr(axes, f"{side}axis").set_minor_formatter(NullFormatter())
+
+
+def _triangles(points: pd.DataFrame, x: str, y: str) -> Triangulation | None:
+    """Return triangles between the points, or None where there are too few or all on a line."""
+    xs, ys = points[x], points[y]
+    if len(xs) < LEAST_FOR_CONTOUR or not all(map(pd.api.types.is_numeric_dtype, (xs, ys))):
+        return None
+    unit = np.array([_unit(x, points[x]), _unit(y, points[y])])
+    if np.linalg.matrix_rank(unit - unit.mean(axis=1, keepdims=True), tol=1e-6) < 2:
+        return None
+    return Triangulation(xs, ys, Triangulation(*unit).triangles)
+
+
+def _unit(name: str, values: pd.Series) -> Any:
+    """Return numbers scaled to 0 to 1, along their logarithm where the axis is."""
+    along = np.log10(values) if is_logarithmic(name, values) else values.astype(float)
+    return ((along - along.min()) / ((along.max() - along.min()) or 1.0)).to_numpy()

@@ -1,0 +1,221 @@
+"""What all figures share: sizes, type, titles, stamps, and the sentences of their captions."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
+
+from analysis.figures.colors import LOOKS
+from analysis.record.version_mix import in_sentences
+from analysis.stats.intervals import METHOD
+
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 5.5,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "pixelwise-adversarial-sweeps",  # its ids are random otherwise
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.06,
+}
+DOUBLE_IN = 6.4  # width of a figure over two columns of a paper
+TITLE_SIZE = 11
+CAPTION_SIZE = 7.5
+LEGEND_GAP_PT = 2
+TITLE_CHARS_PER_IN = 12.5
+CAPTION_CHARS_PER_IN = 17.5
+STAMP_IN = 1.4  # width that a stamp takes from the title
+
+NAMES = {
+    "shapes": "shapes",
+    "sbd": "SBD",
+    "segtrackv2": "SegTrack-v2",
+    "voc2012": "Pascal VOC 2012",
+}
+LABELS = {
+    "lambda_adv": r"$\lambda$, weight of the adversarial loss",
+    "swa_n": r"$n$, iterations between two averagings",
+    "swa_threshold": r"$th_\mathrm{swa}$, share of training before averaging",
+    "swa_rule": "rule of averaging",
+    "lr_generator": "learning rate of the generator",
+    "lr_discriminator": "learning rate of the discriminator",
+}
+SHORT = {
+    "lambda_adv": r"$\lambda$",
+    "swa_n": r"$n$",
+    "swa_threshold": r"$th_\mathrm{swa}$",
+    "swa_rule": "rule",
+    "lr_generator": "lr (gen.)",
+    "lr_discriminator": "lr (disc.)",
+}
+RULES = {"eq7": "Eq. 7", "uniform": "uniform", "ema": "EMA"}
+MIOU = "mIoU on the validation set [%]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """How one kind of weights is read from a frame and drawn."""
+
+    metric: str
+    label: str
+    color: str
+    marker: str
+    linestyle: Literal["-", "--"]
+    side: int  # direction in which it is moved so that two error bars do not hide each other
+
+
+SERIES = {
+    "raw": Series(
+        metric="val/miou",
+        label="without SWA",
+        color=LOOKS[1].color,
+        marker="o",
+        linestyle="--",
+        side=-1,
+    ),
+    "swa": Series(
+        metric="swa/miou",
+        label="with SWA",
+        color=LOOKS[0].color,
+        marker="s",
+        linestyle="-",
+        side=1,
+    ),
+}
+
+
+def label(field: str) -> str:
+    """Return the words for a config field on an axis."""
+    return LABELS.get(field, field)
+
+
+def short(field: str) -> str:
+    """Return the words for a config field where there is little room."""
+    return SHORT.get(field, field)
+
+
+def on_data(dataset: str, paper_on: Sequence[str] = ()) -> str:
+    """Return the data set's name, with a warning where the paper's figure is on another.
+
+    Args:
+        dataset: Name as in the config.
+        paper_on: Data sets of the paper's own figure; none where the paper has no such figure.
+    """
+    name = NAMES.get(dataset, dataset)
+    if dataset == "shapes":
+        return f"{name} (generated, not the paper's data)"
+    if paper_on and dataset not in paper_on:
+        return f"{name} (the paper's is on {' and '.join(NAMES[other] for other in paper_on)})"
+    return name
+
+
+def done_of(trials: pd.DataFrame) -> int:
+    """Return how many trials the sweep is done with: finished, or stopped by its scheduler."""
+    done = trials["status"] == "FINISHED"
+    if "search_state" in trials:
+        done |= trials["search_state"] == "PRUNED"
+    return int(done.sum())
+
+
+@contextmanager
+def drawing(
+    trials: pd.DataFrame, title: str, *, size: tuple[float, float] = (DOUBLE_IN, 4.2)
+) -> Iterator[Figure]:
+    """Give a new figure with its title and, over an unfinished sweep, its stamp.
+
+    Args:
+        trials: The frame that is drawn, for its `attrs`.
+        title: What the figure shows and on which data.
+        size: Width and height in inches.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        done, asked = done_of(trials), trials.attrs["trials_total"]
+        room = size[0] - STAMP_IN * (done < asked)
+        wrapped = textwrap.fill(title, int(room * TITLE_CHARS_PER_IN))
+        figure.suptitle(wrapped, x=0.01, ha="left", fontsize=TITLE_SIZE)
+        if done < asked:
+            _stamp(figure, f"{done} of {asked} trials")
+        yield figure
+        # Laid out once: a layout that is made again moves by fractions of a point.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def _stamp(figure: Figure, text: str) -> None:
+    corner = figure.transFigure + ScaledTranslation(-6 / 72, -6 / 72, figure.dpi_scale_trans)
+    box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "black"}
+    figure.text(1, 1, text, transform=corner, ha="right", va="top", weight="bold", bbox=box)
+
+
+def add_caption(figure: Figure, parts: Sequence[str]) -> None:
+    """Write the sentences that are not empty under the figure."""
+    told = "; ".join(part for part in parts if part)
+    told = told[:1].upper() + told[1:] + "."
+    wrapped = textwrap.fill(told, int(figure.get_figwidth() * CAPTION_CHARS_PER_IN))
+    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=CAPTION_SIZE, color="0.3")
+
+
+def add_legend(axes: Axes, handles: Sequence[Any], *, gap_pt: float = 0, in_row: int = 4) -> None:
+    """Put the legend above the axes; `gap_pt` leaves room for what stands there already."""
+    rows = -(-len(handles) // in_row)
+    up = ScaledTranslation(0, (gap_pt + LEGEND_GAP_PT) / 72, axes.figure.dpi_scale_trans)
+    axes.legend(
+        handles=handles,
+        ncols=-(-len(handles) // rows),
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        bbox_transform=axes.transAxes + up,
+        borderaxespad=0,
+        handlelength=2.8,
+        columnspacing=1.4,
+    )
+
+
+def say_seeds(counts: pd.Series, drawn: str = "bars") -> str:
+    """Say how many seeds a mean is over, and what the bars or the band are."""
+    least, most = int(counts.min()), int(counts.max())
+    if most < 2:
+        return "one seed, which gives no interval"
+    seeds = f"{most} seeds" if least == most else f"{least} to {most} seeds"
+    but = ", absent where there is one seed" if (counts == 1).any() else ""
+    return f"mean over {seeds}; {drawn}: {METHOD} over seeds{but}"
+
+
+def say_missing(missing: int) -> str:
+    """Say how many values were not finite."""
+    return f"{missing} value{'s' * (missing != 1)} not finite, left out" if missing else ""
+
+
+def say_mixed(drawn: pd.DataFrame) -> str:
+    """Say that trials come from several versions of code or data, or kinds of machines."""
+    return "; ".join(in_sentences(drawn))
+
+
+def number(value: float) -> str:
+    """Return a setting's value as it was typed, nearly."""
+    return f"{value:g}"
+
+
+def words(value: Any) -> str:
+    """Return a setting's value, number or text, for a tick or a legend."""
+    told: Callable[[Any], str] = number if isinstance(value, int | float) else str
+    return told(value)

@@ -1,0 +1,210 @@
+"""The SWA study of section 4.3: mIoU against threshold, against n, and over both at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures.axes import SettingAxis, draw_level, draw_means, handle
+from analysis.figures.colors import LineStyle, looks
+from analysis.figures.style import (
+    DOUBLE_IN,
+    LABELS,
+    MIOU,
+    RULES,
+    SHORT,
+    add_caption,
+    add_legend,
+    drawing,
+    number,
+    on_data,
+    say_missing,
+    say_mixed,
+    say_seeds,
+)
+from analysis.record.schema import RecordError
+from analysis.stats.aggregation import finished
+from analysis.stats.swa import best_of, raw_level, swa_table
+
+RAW = LineStyle(color="0.35", marker="", linestyle=(0, (4, 2)))
+DARK_SHARE = 0.55  # of the colours, those that want white letters
+MOST_WORDS = 100  # cells of a heat map that are annotated
+MOST_TICKS = (8, 20)  # across and up, on one that is not
+TOP_AXIS_PT = 30  # height of the axis of the start's share
+# Section 4.3 made its study of SWA on it, as Fig. 4 is.
+PAPER_ON = ["voc2012"]
+TITLED = {"swa_threshold": "the threshold", "swa_n": "n"}
+
+
+def swa_threshold(
+    trials: pd.DataFrame, paper: Mapping[str, Any], table: pd.DataFrame | None = None
+) -> Figure:
+    """Draw mIoU against the threshold, one line per rule, each at its best n.
+
+    Args:
+        trials: A frame of an SWA study, with its `attrs`.
+        paper: The paper's printed numbers; its point is drawn on its own data set only.
+        table: What `swa_table` returned for them, where it is at hand.
+
+    Raises:
+        RecordError: As `swa_table` and `raw_level`.
+
+    Source: section 4.3.
+    """
+    return _draw(trials, "swa_threshold", "swa_n", paper, table)
+
+
+def swa_n(
+    trials: pd.DataFrame, paper: Mapping[str, Any], table: pd.DataFrame | None = None
+) -> Figure:
+    """Draw mIoU against n, one line per rule, each at its best threshold.
+
+    Args:
+        trials: A frame of an SWA study, with its `attrs`.
+        paper: The paper's printed numbers, of which none is of one n.
+        table: As for `swa_threshold`.
+
+    Raises:
+        RecordError: As `swa_table` and `raw_level`.
+
+    Source: section 4.3.
+    """
+    return _draw(trials, "swa_n", "swa_threshold", paper, table)
+
+
+def _draw(
+    trials: pd.DataFrame,
+    along: str,
+    held: str,
+    paper: Mapping[str, Any],
+    table: pd.DataFrame | None,
+) -> Figure:
+    table, raw = swa_table(trials) if table is None else table, raw_level(trials)
+    rules = [rule for rule in RULES if (table["swa_rule"] == rule).any()]
+    axis = SettingAxis(along, table[along].tolist())
+    dataset = trials.attrs["dataset"]
+    title = f"SWA: mIoU against {TITLED[along]} on {on_data(dataset, PAPER_ON)}"
+    with drawing(trials, title) as figure:
+        axes = figure.subplots()
+        draw_level(axes, raw, RAW)
+        handles = [handle(RAW, "raw weights")]
+        shares = None
+        for i, (rule, look) in enumerate(zip(rules, looks(len(rules)), strict=True)):
+            best = best_of(table, rule, held)
+            rows = table[(table["swa_rule"] == rule) & (table[held] == best)]
+            places = [axis.place(v, i - (len(rules) - 1) / 2) for v in rows[along]]
+            draw_means(axes, places, rows, look)
+            handles.append(handle(look, f"{RULES[rule]}, {SHORT[held]} = {number(best)}"))
+            if rule == "eq7":
+                shares = rows.set_index(along)["start_share"]
+        axis.apply(axes)
+        if shares is not None:
+            kept = [_share(shares.get(value, np.nan)) for value in axis.labelled()]
+            axis.add_top(axes, kept, "weight of the start left under Eq. 7")
+        handles += _add_paper(axes, along, dataset, paper)
+        axes.set(xlabel=LABELS[along], ylabel=MIOU)
+        add_legend(axes, handles, gap_pt=TOP_AXIS_PT * (shares is not None), in_row=3)
+        band = "the band is the raw weights'" if raw.n_seeds > 1 else ""
+        chosen = f"each rule at its {SHORT[held]} of the highest mean over all {SHORT[along]}"
+        _caption(figure, trials, table, [band, chosen])
+    return figure
+
+
+def _add_paper(axes: Axes, along: str, dataset: str, paper: Mapping[str, Any]) -> list[Any]:
+    """Draw the paper's best threshold, the one point of its study that it prints."""
+    points = [
+        point
+        for point in paper["fig4"]["points"]
+        if point["lambda_adv"] == 0 and point["weights"] == "swa"
+    ]
+    if along != "swa_threshold" or dataset != paper["fig4"]["dataset"]:
+        return []
+    star: dict[str, Any] = {"marker": "*", "markerfacecolor": "none", "linestyle": "none"}
+    axes.plot([0] * len(points), [p["miou"] for p in points], color="0.2", markersize=13, **star)
+    return [handle(LineStyle(color="0.2", marker="*", linestyle="none"), "paper", **star)]
+
+
+def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = None) -> Figure:
+    """Draw the mIoU of a rule over n and threshold as annotated cells.
+
+    Each cell names the mean in percent and its difference in points to the raw weights of the same
+    training runs; under Eq. 7 also the weight of the start that is left. Of more than `MOST_WORDS`
+    cells none can be read, and the colours alone are drawn.
+
+    Args:
+        trials: A frame of an SWA study, with its `attrs`.
+        rule: The rule of averaging that is shown.
+        table: As for `swa_threshold`.
+
+    Raises:
+        RecordError: As `swa_table`; or no finished trial has the rule.
+    """
+    whole = swa_table(trials) if table is None else table
+    table = whole[whole["swa_rule"] == rule]
+    if table.empty:
+        known = ", ".join(sorted(whole["swa_rule"].unique()))
+        raise RecordError(f"no finished trial has swa_rule={rule}; there are: {known}")
+    grid = {
+        name: table.pivot_table(index="swa_n", columns="swa_threshold", values=name, dropna=False)
+        for name in ("mean", "gain", "start_share")
+    }
+    mean = 100 * grid["mean"]
+    title = f"SWA, {RULES.get(rule, rule)}: mIoU [%] on {on_data(trials.attrs['dataset'])}"
+    in_words = mean.size <= MOST_WORDS
+    size = (max(4.4, 1.6 + 0.82 * mean.shape[1]), 1.9 + 0.52 * mean.shape[0])
+    size = size if in_words else (DOUBLE_IN, DOUBLE_IN)
+    with drawing(trials, title, size=size) as figure:
+        axes = figure.subplots()
+        axes.grid(visible=False)
+        middle = mean.min(axis=None) + DARK_SHARE * np.ptp(mean.stack())
+        image = axes.imshow(mean, aspect="auto", origin="lower", cmap="cividis")
+        for row, column in np.ndindex(*mean.shape) if in_words else ():
+            told = _cell(*(grid[n].iat[row, column] for n in grid), with_start=rule != "uniform")
+            is_dark = mean.iat[row, column] < middle
+            colour = "white" if is_dark else "black"
+            axes.text(column, row, told, ha="center", va="center", fontsize=7, color=colour)
+        across, up = (
+            range(0, many, 1 if in_words else -(-many // most))
+            for many, most in zip(mean.shape[::-1], MOST_TICKS, strict=True)
+        )
+        axes.set_xticks(across, [number(mean.columns[i]) for i in across])
+        axes.set_yticks(up, [number(mean.index[i]) for i in up])
+        axes.set(xlabel=LABELS["swa_threshold"], ylabel=LABELS["swa_n"])
+        figure.colorbar(image, ax=axes, label="mIoU [%]")
+        told = "per cell: mean mIoU over seeds"
+        told += ", difference to the raw weights in points" if in_words else ""
+        start = "weight of the start left" if rule != "uniform" and in_words else ""
+        # A heat map has no bars: the table beside it has the intervals.
+        seeds = f"{number(table['n_seeds'].max())} seeds at most; intervals are in the table"
+        dropped = say_missing(whole.attrs["n_missing"])
+        add_caption(figure, [told, start, seeds, dropped, say_mixed(finished(trials))])
+    return figure
+
+
+def _cell(mean: float, gain: float, share: float, *, with_start: bool) -> str:
+    if np.isnan(mean):
+        return "\N{EN DASH}"
+    start = f"\nstart {_share(share)}" if with_start else ""
+    return f"{100 * mean:.1f}\n({100 * gain:+.1f}){start}".replace("-", "\N{MINUS SIGN}")
+
+
+def _share(share: float) -> str:
+    """Return a share as few digits as tell it, nothing where it is unknown."""
+    if np.isnan(share):
+        return ""
+    if 0 < share < 0.01 or 0.99 < share < 1:
+        return "<1 %" if share < 0.5 else ">99 %"
+    return f"{100 * share:.0f} %"
+
+
+def _caption(
+    figure: Figure, trials: pd.DataFrame, table: pd.DataFrame, told: Sequence[str]
+) -> None:
+    missing = say_missing(table.attrs["n_missing"])
+    seeds = say_seeds(table["n_seeds"])
+    add_caption(figure, [seeds, *told, missing, say_mixed(finished(trials))])

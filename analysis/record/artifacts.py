@@ -1,0 +1,189 @@
+"""Read what lies in the artifacts of trials: numbers per class, curves and predicted masks.
+
+A trial costs a request here, unlike in `load_trials`: give the trials that are to be drawn only.
+What a server holds is not trusted: sizes are bounded and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.record.artifact_files import read_artifact
+from analysis.record.mlflow_store import Store
+from analysis.record.schema import CURVES, DETAIL_FILE, ENVIRONMENT_FILE, MASKS_FILE, RecordError
+from trainable.storage.json_files import ChecksumError, loads, read_seal
+
+FETCHERS = 8  # requests under way at once
+MOST_UNPACKED = 512 * 2**20  # bytes of all masks of a trial; real ones take a few MB
+
+Detail = dict[str, Any]
+Masks = dict[str, NDArray[np.uint8]]
+
+
+def load_details(trials: pd.DataFrame) -> dict[str, Detail]:
+    """Read `result.json` of these trials.
+
+    Args:
+        trials: A frame as `load_trials` returns it, or some rows of one.
+
+    Returns:
+        By run id, for the trials that have one (finished ones): `classes`, `val/iou` and `swa/iou`
+        per class (None where the class is absent), `val/miou_per_image`, `swa/miou_per_image`,
+        `averaged` and `history`.
+
+    Raises:
+        RecordError: The artifacts cannot be read, or are none of ours.
+    """
+    keys = dict(zip(trials["run_id"], trials["trial_key"], strict=True))
+    return {run: _detail(run, content, keys[run]) for run, content in _fetch(trials, DETAIL_FILE)}
+
+
+def load_curves(trials: pd.DataFrame, details: Mapping[str, Detail] | None = None) -> pd.DataFrame:
+    """Read what was measured along the training of these trials.
+
+    Args:
+        trials: As for `load_details`.
+        details: What `load_details` returned for them, where it is at hand.
+
+    Returns:
+        One row per trial, metric and iteration, sorted by these: `run_id`, `trial_key`, `seed`,
+        the sweep's axes, `iteration`, `metric` and `value`. Finished trials have `train/d_real`
+        and `train/d_fake` beside the losses and `val/miou`, others what was logged of `CURVES`.
+
+    Raises:
+        RecordError: As `load_details`.
+    """
+    details = load_details(trials) if details is None else details
+    parts = [
+        _of_history(run, details[run]["history"]) for run in trials["run_id"] if run in details
+    ]
+    without = [run for run in trials["run_id"] if run not in details]
+    if without:
+        parts += _logged(Store(trials.attrs["tracking_uri"]), without)
+    columns = {"run_id": "str", "metric": "str", "iteration": "int64", "value": "float64"}
+    empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
+    curves = pd.concat([empty, *parts], ignore_index=True).astype(columns)
+    shown = ["run_id", "trial_key", "seed", *trials.attrs.get("axes", ())]
+    known = trials[[name for name in dict.fromkeys(shown) if name in trials]]
+    curves = known.merge(curves, on="run_id").sort_values(["trial_key", "metric", "iteration"])
+    ordered = [*known.columns, "iteration", "metric", "value"]
+    return curves[ordered].reset_index(drop=True)
+
+
+def load_masks(trials: pd.DataFrame) -> dict[str, Masks]:
+    """Read `samples.npz` of these trials: validation images and their masks along the training.
+
+    Args:
+        trials: As for `load_details`.
+
+    Returns:
+        By run id, for the trials that have some: for image k = 0, 1, ... `image-<k>` [H, W, 3] RGB
+        and, each [H, W], `truth-<k>` (255 void), `raw-<iteration>-<k>` and `swa-<k>`.
+
+    Raises:
+        RecordError: As `load_details`.
+    """
+    keys = dict(zip(trials["run_id"], trials["trial_key"], strict=True))
+    return {run: _arrays(run, content, keys[run]) for run, content in _fetch(trials, MASKS_FILE)}
+
+
+def load_environment(trials: pd.DataFrame) -> dict[str, Any]:
+    """Read on what hardware and with which versions the sweep ran; empty where not recorded."""
+    parent = Store(trials.attrs["tracking_uri"]).run(trials.attrs["parent_run_id"])
+    row = {"run_id": parent.info.run_id, "artifact_uri": parent.info.artifact_uri}
+    frame = pd.DataFrame([row | {"record_hash": ""}])
+    frame.attrs = dict(trials.attrs)
+    for run, content in _fetch(frame, ENVIRONMENT_FILE):
+        return _object(run, ENVIRONMENT_FILE, content)
+    return {}
+
+
+def _fetch(trials: pd.DataFrame, name: str) -> list[tuple[str, bytes]]:
+    """Return run id and content of an artifact, for the trials that have it, in their order.
+
+    A list: a generator that its reader gives up would end its threads whenever Python collects it.
+    """
+    uri = trials.attrs["tracking_uri"]
+    places = zip(trials["artifact_uri"], trials["run_id"], trials["record_hash"], strict=True)
+    with ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch") as pool:
+        contents = list(pool.map(lambda place: read_artifact(uri, name, *place), places))
+    found = zip(trials["run_id"], contents, strict=True)
+    return [(run, content) for run, content in found if content is not None]
+
+
+def _object(run: str, name: str, content: bytes) -> dict[str, Any]:
+    try:
+        return loads(content)
+    except ChecksumError as error:
+        raise RecordError(
+            f"{name} of run {run} must be as it was published, but {error}; "
+            "delete the run, and `python -m sweeps.publish` writes it anew"
+        ) from error
+
+
+def _detail(run: str, content: bytes, trial_key: str) -> Detail:
+    found = _object(run, DETAIL_FILE, content)
+    if (of := found.pop("trial_key", None)) != trial_key:
+        raise RecordError(
+            f"{DETAIL_FILE} of run {run} must be of trial {trial_key}, but is of {of}"
+        )
+    history = found.setdefault("history", [])
+    if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
+        raise RecordError(f"history in {DETAIL_FILE} of run {run} must be a list of objects")
+    return found
+
+
+def _of_history(run: str, history: list[dict[str, Any]]) -> pd.DataFrame:
+    if not all(isinstance(row.get("iteration"), int) for row in history):
+        raise RecordError(f"every row of the history of run {run} must have its iteration")
+    rows = [
+        (name, row["iteration"], math.nan if value is None else value)
+        for row in history
+        for name, value in row.items()
+        if name not in ("iteration", "time")
+    ]
+    return pd.DataFrame(rows, columns=["metric", "iteration", "value"]).assign(run_id=run)
+
+
+def _logged(store: Store, runs: list[str]) -> list[pd.DataFrame]:
+    rows = [
+        (run, name, point.step, point.value)
+        for run in runs
+        for name in CURVES
+        for point in store.curve(run, name)
+    ]
+    return [pd.DataFrame(rows, columns=["run_id", "metric", "iteration", "value"])]
+
+
+def _arrays(run: str, content: bytes, trial_key: str) -> Masks:
+    try:
+        of = read_seal(content).get("trial_key")
+        if of != trial_key:
+            raise ValueError(f"it is of trial {of}, not {trial_key}")
+        found = _unpack(content)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RecordError(f"{MASKS_FILE} of run {run} cannot be read: {error}") from error
+    for name, array in found.items():
+        if array.dtype != np.uint8 or array.ndim not in (2, 3):
+            raise RecordError(
+                f"{MASKS_FILE} of run {run}: {name} must be uint8 [H, W] or [H, W, 3]"
+            )
+    return found
+
+
+def _unpack(content: bytes) -> Masks:
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        size = sum(entry.file_size for entry in packed.infolist())
+    if size > MOST_UNPACKED:
+        raise ValueError(f"it unpacks to {size} bytes, and at most {MOST_UNPACKED} are read")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name: np.asarray(arrays[name]) for name in arrays.files}

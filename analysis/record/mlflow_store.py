@@ -1,0 +1,122 @@
+"""Open an MLflow store, read it page by page, and tell any failure in one line."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from analysis.record.mlflow_calls import StoreError, open_client, pages
+from analysis.record.mlflow_database import database_fault, deleted, is_server, reach, sqlite_file
+from analysis.record.schema import EXPERIMENT, RecordError
+from trainable.storage.redaction import UNQUOTED, is_unclear, redact, redact_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+
+PAGE_SIZE = 1000
+
+
+class Store:
+    """The experiment of our sweeps in an MLflow store that exists already.
+
+    Args:
+        tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
+
+    Raises:
+        RecordError: There is no store, or it holds no experiment of ours.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        check_uri(tracking_uri)
+        self.tracking_uri, shown = tracking_uri, redact_uri(tracking_uri)
+        if not is_server(tracking_uri):
+            fault = database_fault(tracking_uri, writing=False)
+            if fault is not None:
+                raise RecordError(fault)
+        with one_line_errors(tracking_uri):
+            reach(tracking_uri)
+            self.client = open_client(tracking_uri)
+            experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            raise RecordError(f"no experiment {EXPERIMENT!r} in {shown}; run a sweep first")
+        if experiment.lifecycle_stage != "active":
+            raise RecordError(deleted(str(experiment.experiment_id), shown))
+        self.experiment_id = str(experiment.experiment_id)
+
+    def search(self, condition: str) -> Iterator[Run]:
+        """Yield the runs that meet a condition, the newest first."""
+        order = "attributes.start_time DESC"
+        found = pages(self.client, self.experiment_id, condition, order=order, size=PAGE_SIZE)
+        while True:
+            with one_line_errors(self.tracking_uri), _no_collector():
+                page = next(found, None)
+            if page is None:
+                return
+            yield from page
+
+    def run(self, run_id: str) -> Run:
+        """Return one run."""
+        with one_line_errors(self.tracking_uri):
+            return self.client.get_run(run_id)
+
+    def curve(self, run_id: str, metric: str) -> list[Metric]:
+        """Return all points of a metric of a run."""
+        with one_line_errors(self.tracking_uri):
+            points: list[Metric] = self.client.get_metric_history(run_id, metric)
+            return points
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Keep Python from looking for cycles among a page's 80,000 objects, two thirds of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def check_uri(uri: str) -> None:
+    """Refuse what MLflow would take for an order to create a store."""
+    _, mark, _ = uri.partition("://")
+    try:
+        urlsplit(uri)
+    except ValueError:
+        mark = ""
+    if not mark:
+        known = "sqlite:///mlflow.db or http://host:5000"
+        raise RecordError(f"a tracking URI looks like {known}, but got {redact_uri(uri)!r}")
+    if is_unclear(uri):
+        raise RecordError(f"{redact_uri(uri)}: it is unclear where its password ends: {UNQUOTED}")
+    path = sqlite_file(uri)
+    if path is None:
+        return
+    if not path.is_file():
+        raise RecordError(f"no record at {path}: no such file; run a sweep or give its URI")
+    try:
+        # Not for reading alone: what a killed process left half-written is then rolled back.
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)) as database:
+            tables = database.execute("SELECT name FROM sqlite_master").fetchall()
+    except sqlite3.Error as error:
+        raise RecordError(f"cannot read the record at {path}: {error}") from error
+    if ("experiments",) not in tables:
+        raise RecordError(f"{path} is not an MLflow record: it has no table of experiments")
+
+
+@contextmanager
+def one_line_errors(uri: str) -> Iterator[None]:
+    """Turn what a store fails at into a `RecordError`."""
+    shown = redact_uri(uri)
+    try:
+        yield
+    except StoreError as error:
+        reason = (redact(str(error), uri).splitlines() or [type(error).__name__])[0]
+        if "failed with exception" in reason:  # mlflow's words for: no answer at all
+            reason = "no server answers"
+        raise RecordError(f"cannot read the record at {shown}: {reason[:200]}") from error

@@ -1,0 +1,86 @@
+"""The schema of the record: every tag, metric and artifact that the analysis reads, in one place.
+
+`sweeps/record/writer.py` writes it. What a record of this schema may lack reads as absent: NaN, or
+an empty text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXPERIMENT = "pixelwise-adversarial"
+SCHEMA = 1
+METRICS = (
+    *("val/miou", "val/acc", "val/macc", "val/fwiou"),
+    *("swa/miou", "swa/acc", "swa/macc", "swa/fwiou"),
+    *("train/loss_mce", "train/loss_adv", "train/loss_disc", "images_per_s"),
+)
+# Those with a value per iteration; `result.json` holds them and the discriminator's outputs.
+CURVES = ("val/miou", "train/loss_mce", "train/loss_adv", "train/loss_disc")
+TRIAL_TAGS = ("trial_key", "training_key", "code_version", "data_fingerprint")
+# Tags that some trials have: a failed or stopped one says why; a search numbers its suggestions;
+# what the numbers were made with.
+OPTIONAL_TRIAL_TAGS = ("cause", "phase", "search_state", "torch")
+COSTS = ("cost/training_runs", "cost/naive_runs", "cost/training_s")
+DETAIL_FILE = "result.json"
+MASKS_FILE = "samples.npz"
+ENVIRONMENT_FILE = "environment.json"
+
+# The columns that every frame of trials has, in this order; the fields of the config follow.
+COLUMNS: dict[str, str] = {
+    **dict.fromkeys(TRIAL_TAGS, "str"),
+    "run_id": "str",
+    "status": "str",  # FINISHED, FAILED, KILLED (stopped by the scheduler) or RUNNING
+    **dict.fromkeys(OPTIONAL_TRIAL_TAGS, "str"),  # empty where absent
+    "processor": "str",  # GPU, or kind of CPU; empty where absent
+    "ask": "float64",  # number of the search's suggestion, from 0; NaN outside searches
+    "start_time_s": "float64",  # seconds since the epoch
+    "end_time_s": "float64",  # NaN while it runs
+    "record_hash": "str",  # of all that was published of the trial; empty until it has ended
+    "artifact_uri": "str",
+    **dict.fromkeys(METRICS, "float64"),
+}
+
+
+class RecordError(ValueError):
+    """The record cannot answer the question; the message is one line that says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """A sweep's parent run; its fields are the `attrs` of the frame of its trials."""
+
+    sweep: str  # name: lambda_grid, swa_grid, joint_search, ablation or the user's own
+    sweep_key: str  # 16 hexadecimal digits
+    dataset: str
+    trials_total: int  # asked for, whatever became of them
+    parent_run_id: str
+    experiment_id: str
+    question: str = ""  # one sentence
+    axes: tuple[str, ...] = ()  # fields of the config in which the trials differ
+    state: str = ""  # complete or partial
+    why_partial: str = ""  # for example "time budget of 60 s"
+    data_warnings: str = ""  # what is suspect about the data's labels, one line each
+    start_time_s: float = math.nan  # seconds since the epoch
+    end_time_s: float = math.nan
+    training_runs: float = math.nan  # runs trained for the sweep
+    naive_runs: float = math.nan  # runs that one per trial would have been
+    training_s: float = math.nan  # seconds trained, over all runs
+
+    @classmethod
+    def of(cls, trials: pd.DataFrame) -> Sweep:
+        """Return the sweep that a frame of trials came from."""
+        fields = {field.name for field in dataclasses.fields(cls)}
+        found: dict[str, Any] = {k: v for k, v in trials.attrs.items() if k in fields}
+        return cls(**found | {"axes": tuple(found.get("axes", ()))})
+
+
+def finished(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials that came to their end, the only ones that have final metrics."""
+    return trials[trials["status"] == "FINISHED"]

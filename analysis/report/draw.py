@@ -1,0 +1,165 @@
+"""Draw what the catalogue names of one sweep: files, and what the report shows of them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.figures.style import on_data
+from analysis.record.schema import COSTS, RecordError, Sweep
+from analysis.record.version_mix import SHARED
+from analysis.report.catalogue import Entry, axes_of
+from analysis.report.files import render, render_csv
+from analysis.report.page import FigureItem, Section, TableItem
+from analysis.report.sweep_data import RenderedItem, SweepData
+from analysis.result_tables.cells import text
+from analysis.result_tables.render import to_csv, to_latex, to_markdown
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RenderedSweep:
+    """One sweep, drawn.
+
+    Attributes:
+        material: What it was drawn from.
+        drawn: Its figures and tables, the main one first.
+        left_out: By name, why a figure or a table cannot be drawn of this sweep.
+    """
+
+    material: SweepData
+    drawn: Sequence[RenderedItem]
+    left_out: dict[str, str]
+
+
+def draw(material: SweepData, entries: Sequence[Entry]) -> RenderedSweep:
+    """Draw what the sweep has the trials for.
+
+    Raises:
+        RecordError: Nothing can be drawn; the reason is that of the main figure.
+    """
+    drawn: list[RenderedItem] = []
+    left_out: dict[str, str] = {}
+    for entry in entries:
+        try:
+            drawn.append(_draw(entry, material))
+        except RecordError as error:
+            left_out[entry.name] = str(error)
+    if not drawn:
+        raise RecordError(next(iter(left_out.values()), "the sweep varies nothing"))
+    return RenderedSweep(material=material, drawn=drawn, left_out=left_out)
+
+
+def _draw(entry: Entry, material: SweepData) -> RenderedItem:
+    return _draw_table(entry, material) if entry.figure is None else _draw_figure(entry, material)
+
+
+def _draw_figure(entry: Entry, material: SweepData) -> RenderedItem:
+    assert entry.figure is not None  # nosec B101  # cannot happen
+    figure = entry.figure(material)
+    files = {f"{entry.name}.{kind}": render(figure, kind) for kind in ("pdf", "png", "svg")}
+    if entry.numbers is not None:
+        files[f"{entry.name}.csv"] = render_csv(entry.numbers(material))
+    return RenderedItem(
+        name=entry.name,
+        title=_plain(figure.get_suptitle()),
+        sentence="",
+        caption=_plain(figure.get_supxlabel()),
+        table=None,
+        files=files,
+        trials=material.trials,
+    )
+
+
+def _plain(text: str) -> str:
+    """Return a text of a figure in one line, its formulas as plain letters."""
+    bare = re.sub(r"\\mathrm\{(\w+)\}", r"\1", text).replace(r"\lambda", "λ").replace("$", "")
+    return " ".join(bare.split())
+
+
+def _draw_table(entry: Entry, material: SweepData) -> RenderedItem:
+    assert entry.table is not None  # nosec B101  # cannot happen
+    table = entry.table(material)
+    return RenderedItem(
+        name=entry.name,
+        title=table.attrs["title"],
+        sentence=table.attrs["finding"],
+        caption=table.attrs["caption"],
+        table=table,
+        files={
+            f"{entry.name}.csv": to_csv(table),
+            f"{entry.name}.md": to_markdown(table),
+            f"{entry.name}.tex": to_latex(table),
+        },
+        trials=material.trials,
+    )
+
+
+MOST_SVG_BYTES = 400_000  # above it, a picture of pixels opens faster
+SHOWN = ("run_id", "status", "cause", "seed")
+OUTCOME = ("val/miou", "swa/miou", *SHARED)
+
+
+def section_of(page: RenderedSweep) -> Section:
+    """Return the section of one sweep."""
+    trials = page.material.trials
+    sweep = Sweep.of(trials)
+    found = dict.fromkeys(f"{drawn.sentence}." for drawn in page.drawn if drawn.sentence)
+    left_out = [f"Not drawn: {name}, since {why}." for name, why in page.left_out.items()]
+    return Section(
+        title=f"{sweep.sweep} on {sweep.dataset}",
+        question=sweep.question,
+        dataset=on_data(sweep.dataset),
+        sentences=[*found, *left_out],  # tables on the same comparison say the same of it
+        figures=[_figure(drawn) for drawn in page.drawn if drawn.table is None],
+        tables=[_table(drawn, drawn.table) for drawn in page.drawn if drawn.table is not None],
+        trials=shown_trials(trials),
+        facts=_facts(page),
+        trials_files=[f"{sweep.sweep}_trials.csv"],
+    )
+
+
+def shown_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return what the report tells of each trial."""
+    names = dict.fromkeys([*SHOWN, *axes_of(trials), *OUTCOME])
+    return trials[[name for name in names if name in trials]]
+
+
+def _figure(drawn: RenderedItem) -> FigureItem:
+    svg = drawn.files[f"{drawn.name}.svg"]
+    return FigureItem(
+        name=drawn.name,
+        title=drawn.title,
+        caption=drawn.caption,
+        png=drawn.files[f"{drawn.name}.png"],
+        svg=svg.decode() if len(svg) <= MOST_SVG_BYTES else None,
+        files=_names(drawn),
+    )
+
+
+def _table(drawn: RenderedItem, table: pd.DataFrame) -> TableItem:
+    return TableItem(
+        name=drawn.name,
+        title=drawn.title,
+        caption=drawn.caption,
+        frame=table.map(text),
+        files=_names(drawn),
+    )
+
+
+def _names(drawn: RenderedItem) -> Sequence[str]:
+    return [*drawn.files]
+
+
+def _facts(page: RenderedSweep) -> dict[str, Any]:
+    facts: dict[str, Any] = dict(page.material.trials.attrs)
+    costs = [facts[name] for name in ("training_runs", "naive_runs", "training_s")]
+    known = all(math.isfinite(cost) for cost in costs)
+    return facts | {
+        "environment": page.material.environment,
+        "costs": dict(zip(COSTS, costs, strict=True)) if known else None,
+    }

@@ -1,0 +1,172 @@
+"""What a sweep's section says about it in words: state, failures, cost, conditions, links."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+
+from analysis.record.version_mix import SHARED
+from analysis.report.views import SCORES, STATUS
+from trainable.storage.redaction import HIDDEN, redact_uri
+
+LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens unless told otherwise
+CAUSES_SHOWN = 20
+RUNS_PER_CAUSE = 3
+NOT_RECORDED = "not recorded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Where the record is looked at.
+
+    `command` is empty for a server; for a database it starts the one that the links lead to.
+    """
+
+    shown: str
+    base: str
+    command: str
+
+    @classmethod
+    def of(cls, uri: str) -> Tracking:
+        """Return the links for a tracking URI, without what gives access to it."""
+        shown = redact_uri(uri)
+        parts = urlsplit(shown)
+        if parts.scheme in ("http", "https"):
+            host = parts.netloc.removeprefix(f"{HIDDEN}@")
+            base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+            return cls(shown=base, base=base, command="")
+        command = f"mlflow ui --backend-store-uri {shlex.quote(shown)} --host 127.0.0.1"
+        return cls(shown=shown, base=LOCAL_UI, command=command)
+
+    def run(self, experiment_id: str, run_id: str) -> str:
+        """Return the address of a run's page in MLflow."""
+        return f"{self.base}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureGroup:
+    """Trials that did not finish for one and the same cause, with the first of their runs."""
+
+    count: int
+    status: str
+    cause: str
+    runs: list[str]
+
+
+def stamp(facts: Mapping[str, Any], trials: pd.DataFrame) -> str:
+    """Return "n of N trials" for a sweep that lacks some, and nothing for one that has all."""
+    counts = Counter(trials["status"])
+    total = facts["trials_total"]
+    ended = counts["FINISHED"] + counts["KILLED"]  # the scheduler stops trials by intention
+    if facts.get("state") != "partial" and ended >= total:
+        return ""
+    return f"{counts['FINISHED']} of {total} trials"
+
+
+def why_partial(facts: Mapping[str, Any]) -> str:
+    """Return the reason for which a sweep ended early, as a sentence."""
+    why = facts.get("why_partial")
+    return f"The sweep ended early: {why}." if why else ""
+
+
+def data_warnings(facts: Mapping[str, Any]) -> list[str]:
+    """Return what is suspect about the labels that the trials were trained and measured on."""
+    return str(facts.get("data_warnings") or "").splitlines()
+
+
+def tally(trials: pd.DataFrame, total: int) -> str:
+    """Count in one sentence what became of the trials asked for."""
+    counts = Counter(trials["status"])
+    parts = [f"{counts[status]} {word}" for status, word in STATUS.items() if counts[status]]
+    if (absent := total - len(trials)) > 0:
+        parts.append(f"{absent} not begun")
+    finished = trials[trials["status"] == "FINISHED"]
+    if silent := int(finished[list(SCORES)].isna().any(axis=1).sum()):
+        parts.append(f"{silent} finished without an mIoU")
+    return f"Of {total} trials {', '.join(parts)}."
+
+
+def troubles(trials: pd.DataFrame) -> list[FailureGroup]:
+    """Return the causes for which trials did not finish, the most frequent first."""
+    rows = trials[trials["status"] != "FINISHED"]
+    cause = rows["cause"].astype(object).fillna("no cause recorded")
+    found = [
+        FailureGroup(
+            count=len(group),
+            status=STATUS.get(status, status),
+            cause=why,
+            runs=list(group["run_id"].head(RUNS_PER_CAUSE)),
+        )
+        for (status, why), group in rows.groupby([rows["status"], cause])
+    ]
+    return sorted(found, key=lambda trouble: -trouble.count)
+
+
+def costs(recorded: Mapping[str, float] | None, trials: int) -> list[tuple[str, str]]:
+    """Return what the sweep cost beside one training run per trial."""
+    if not recorded:
+        return [("Cost", NOT_RECORDED)]
+    runs, naive = round(recorded["cost/training_runs"]), round(recorded["cost/naive_runs"])
+    seconds = recorded["cost/training_s"]
+    time = duration(seconds)
+    if runs:
+        time += (
+            f"; one run per trial would take about {duration(seconds * naive / runs)}, "
+            "at the mean time per run"
+        )
+    told = f"{runs} for {trials} trials; one run per trial would be {naive}"
+    return [("Training runs", told), ("Training time", time)]
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the unit that a person would use."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def conditions(environment: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return hardware and versions from a sweep's `environment.json`."""
+    if not environment:
+        return [("Hardware and versions", NOT_RECORDED)]
+    packages = environment.get("packages") or {}
+    return [
+        ("Hardware", hardware(environment)),
+        ("Python", _joined([environment.get("python"), environment.get("platform")])),
+        ("Packages", _joined([f"{name} {packages[name]}" for name in sorted(packages)])),
+    ]
+
+
+def identities(trials: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return code, data, torch and processors of the trials, where the frame has them."""
+    return [
+        (name.replace("_", " ").capitalize(), _joined(sorted(trials[name].dropna().unique())))
+        for name in SHARED
+        if name in trials
+    ]
+
+
+def hardware(environment: Mapping[str, Any]) -> str:
+    """Return processor, memory and GPUs in one line."""
+    cpus, memory = environment.get("cpus"), environment.get("memory_gb")
+    gpus = Counter(environment.get("gpus") or ())
+    return _joined(
+        [
+            environment.get("cpu"),
+            cpus and f"{cpus} CPU core{'s' * (cpus != 1)}",
+            memory and f"{memory:.4g} GB of memory",
+            *(f"{number} {name}" for name, number in sorted(gpus.items())),
+            "no GPU" if not gpus else None,
+        ]
+    )
+
+
+def _joined(parts: Sequence[str | None]) -> str:
+    return ", ".join(str(part) for part in parts if part) or NOT_RECORDED

@@ -1,0 +1,87 @@
+"""Turn figures and tables into bytes that repeat, and write them all or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.style import STYLE
+from analysis.record.schema import finished
+from analysis.result_tables.cells import inert
+
+PNG_DPI = 200
+PACKAGES = ("matplotlib", "mlflow", "numpy", "optuna", "pandas", "scipy")
+# matplotlib stamps a PDF and an SVG with the time unless told not to.
+METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None},
+    "png": {},
+    "svg": {"Date": None},
+}
+
+
+def render(figure: Figure, file_format: str) -> bytes:
+    """Return the figure as the content of a `pdf`, `png` or `svg` file, the same at every call."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):  # the backends read some settings as they write
+        figure.savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=METADATA[file_format])
+    return buffer.getvalue()
+
+
+def render_csv(table: pd.DataFrame) -> bytes:
+    """Return the table as CSV; an absent number is an empty field."""
+    table = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    table = table.rename(columns=lambda column: inert(str(column)))
+    return str(table.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
+
+
+def describe_sweep(trials: pd.DataFrame) -> dict[str, Any]:
+    """Return which runs a sweep's figures were drawn from."""
+    drawn = finished(trials)
+    names = ("sweep", "sweep_key", "dataset", "parent_run_id", "trials_total")
+    return {
+        **{name: trials.attrs[name] for name in names},
+        "run_ids": sorted(drawn["run_id"]),
+        "code_versions": sorted(drawn["code_version"].dropna().unique()),
+        "data_fingerprints": sorted(drawn["data_fingerprint"].dropna().unique()),
+    }
+
+
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    """Return the SHA-256 of each file."""
+    return {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that read and draw."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def render_manifest(content: Mapping[str, Any]) -> bytes:
+    """Return the manifest as a JSON file."""
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write each file whole or not at all, in the order given.
+
+    Raises:
+        OSError: The folder or a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        temporary = folder / f".{name}.{os.getpid()}.tmp"
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, folder / name)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,202 @@
+"""Set all sweeps, their figures, tables and trials as one page that needs nothing else.
+
+The page holds its pictures, style and script, asks no network for anything, and is the same byte
+for byte at every rendering of the same sections.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from PIL import Image
+
+from analysis.record.version_mix import mixtures
+from analysis.report import facts as say
+from analysis.report.views import TableView, linked, trials_view, view_of, which_trials
+
+TEMPLATE = "report.html.jinja"
+CSS_DPI = 96  # CSS pixels per inch, by definition
+ENLARGED = 1.2  # a figure's letters are set for paper, and read on a screen from further away
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureItem:
+    """A figure as the page shows it."""
+
+    name: str  # unique among the section's figures and tables: the anchor
+    title: str
+    caption: str  # a sentence or more; also what is read out instead of the picture
+    png: bytes  # which names its dots per inch, as those of matplotlib do
+    svg: str | None = None  # shown instead of the PNG: sharp at every size
+    files: Sequence[str] = ()  # names beside the page
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableItem:
+    """A table as the page shows it; the frame's index is not shown."""
+
+    name: str
+    title: str
+    caption: str
+    frame: pd.DataFrame
+    files: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """One sweep: what was asked, what came out, and all it rests on."""
+
+    title: str
+    question: str
+    dataset: str  # as the reader should see it named
+    sentences: Sequence[str]  # what came out
+    figures: Sequence[FigureItem]
+    tables: Sequence[TableItem]
+    # Columns `run_id`, `status`, `cause`, `seed`, the axes, `val/miou` and `swa/miou` as fractions;
+    # optionally those of `_mixed.SHARED`, which are shown where they differ.
+    trials: pd.DataFrame
+    # `sweep_key`, `parent_run_id`, `experiment_id`, `trials_total`, and, where the record has them,
+    # `state`, `why_partial`, `data_warnings` (lines), `environment` (as in environment.json) and
+    # `costs` (`cost/...`).
+    facts: Mapping[str, Any]
+    trials_files: Sequence[str] = ()  # files beside the page with all trials
+
+
+def render_report(
+    sections: Sequence[Section], *, tracking_uri: str, versions: Mapping[str, str]
+) -> str:
+    """Return the page as HTML.
+
+    Args:
+        sections: One per sweep, at least one, in the order of the page.
+        tracking_uri: Where the trials were read from. An `http(s)` server is linked to; for a
+            database the links lead to a local `mlflow ui`, whose command stands beside them.
+        versions: Of the packages that drew the figures.
+    """
+    here = Path(__file__)
+    template = here.with_name(TEMPLATE).read_text(encoding="utf-8")
+    style = here.with_name("report.css").read_text(encoding="utf-8")
+    script = here.with_name("report.js").read_text(encoding="utf-8")
+    tracking = say.Tracking.of(tracking_uri)
+    jinja = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return jinja.from_string(template).render(
+        style=style,
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        tracking=tracking,
+        datasets=list(dict.fromkeys(section.dataset for section in sections)),
+        overview=_overview(sections),
+        sections=[
+            _section(section, f"s{number}", tracking)
+            for number, section in enumerate(sections, start=1)
+        ],
+        versions=sorted(versions.items()),
+    )
+
+
+def _overview(sections: Sequence[Section]) -> TableView:
+    rows = []
+    for section in sections:
+        costs = section.facts.get("costs") or {}
+        runs = costs.get("cost/training_runs", math.nan)
+        naive = costs.get("cost/naive_runs", math.nan)
+        hours = costs.get("cost/training_s", math.nan) / 3600
+        rows.append(
+            {
+                "sweep": section.title,
+                "data set": section.dataset,
+                "trials": section.facts["trials_total"],
+                "finished": int((section.trials["status"] == "FINISHED").sum()),
+                "training runs": runs,
+                "hours": _rounded(hours),
+                "runs, naive": naive,
+                "hours, naive": _rounded(hours * naive / runs) if runs else math.nan,
+            }
+        )
+    frame = pd.DataFrame(rows)
+    return linked(view_of(frame), [f"#s{number}" for number in range(1, len(rows) + 1)])
+
+
+def _rounded(hours: float) -> float:
+    return float(f"{hours:.3g}")
+
+
+def _section(section: Section, anchor: str, tracking: say.Tracking) -> dict[str, Any]:
+    """Return all that the template shows of one sweep, in the order of the page."""
+    facts, trials = section.facts, section.trials
+
+    def link(run_id: str) -> str:
+        return tracking.run(facts["experiment_id"], run_id)
+
+    troubles = say.troubles(trials)
+    return {
+        "anchor": anchor,
+        "section": section,
+        "stamp": say.stamp(facts, trials),
+        "why": say.why_partial(facts),
+        "warnings": list(mixtures(trials)),
+        "data_warnings": say.data_warnings(facts),
+        "figures": [_figure(figure, anchor) for figure in section.figures],
+        "tables": [
+            {
+                "anchor": _anchor(anchor, table.name),
+                "item": table,
+                "view": view_of(table.frame),
+                "files": _files(table.files),
+            }
+            for table in section.tables
+        ],
+        "tally": say.tally(trials, facts["trials_total"]),
+        "troubles": troubles[: say.CAUSES_SHOWN],
+        "more_causes": max(0, len(troubles) - say.CAUSES_SHOWN),
+        "link": link,
+        "trials": trials_view(trials, link),
+        "which": which_trials(trials),
+        "trials_files": _files(section.trials_files),
+        "facts": [
+            *say.costs(facts.get("costs"), facts["trials_total"]),
+            *say.conditions(facts.get("environment")),
+            *say.identities(trials),
+        ],
+        "command": (facts.get("environment") or {}).get("command"),
+        "pattern": link("RUN_ID"),
+    }
+
+
+def _figure(figure: FigureItem, anchor: str) -> dict[str, Any]:
+    with Image.open(io.BytesIO(figure.png)) as image:
+        (width, height), dpi = image.size, image.info["dpi"][0]
+    kind, content = ("png", figure.png)
+    if figure.svg is not None:
+        kind, content = ("svg+xml", figure.svg.encode())
+    scale = ENLARGED * CSS_DPI / dpi
+    return {
+        "anchor": _anchor(anchor, figure.name),
+        "item": figure,
+        "uri": f"data:image/{kind};base64,{base64.b64encode(content).decode()}",
+        "width": round(width * scale),
+        "height": round(height * scale),
+        "files": _files(figure.files),
+    }
+
+
+def _anchor(section: str, name: str) -> str:
+    return f"{section}-{re.sub(r'[^A-Za-z0-9_-]', '-', name)}"
+
+
+def _files(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each file's name with its address relative to the page."""
+    return [(name, quote(name)) for name in names]

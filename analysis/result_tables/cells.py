@@ -1,0 +1,150 @@
+"""What stands in a cell of a table: as text for readers, as numbers for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pandas as pd
+
+from analysis.stats.comparisons import Comparison
+from analysis.stats.intervals import METHOD, Interval
+from analysis.stats.rounding import DASH, count, decimals, fixed, percent
+
+NOT_DISTINGUISHABLE = "n.d."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperNumber:
+    """A number of the paper in percent or points, with the digits it is printed with."""
+
+    text: str
+
+    @classmethod
+    def of(cls, number: str, unit: str) -> PaperNumber:
+        """Return a printed `fraction` as percent, digit by digit, and any other unit as it is."""
+        shift = 2 if unit == "fraction" else 0
+        return cls(text=f"{Decimal(number).scaleb(shift):f}")
+
+
+Cell = str | int | float | PaperNumber | Interval | Comparison | None
+
+
+def table(
+    rows: Sequence[Mapping[str, Cell]],
+    *,
+    title: str,
+    finding: str,
+    measured: Iterable[str],
+    caption: str,
+) -> pd.DataFrame:
+    """Return the rows as a frame of cells.
+
+    Args:
+        rows: Each with the same columns; None where there are no trials.
+        title: One line that names the data set.
+        finding: What came out, in a sentence.
+        measured: Columns that hold our own or the paper's measurements.
+        caption: Sentences that say what counts for which row, and over how many seeds.
+
+    Returns:
+        A frame of `Cell`s; `attrs` holds `title`, `finding`, `caption` and the list `measured`.
+    """
+    frame = pd.DataFrame(rows, dtype=object)
+    frame.attrs = {
+        "title": title,
+        "finding": finding,
+        "caption": caption,
+        "measured": [*measured],
+    }
+    return frame
+
+
+def text(cell: Cell) -> str:
+    """Return the cell for a reader: a dash where there is nothing to show."""
+    match cell:
+        case None:
+            return DASH
+        case Interval():
+            return percent(cell)
+        case Comparison():
+            return _gain(cell)
+        case PaperNumber():
+            return cell.text
+        case float():
+            return f"{cell:.6g}"
+        case _:
+            return str(cell)
+
+
+def value(cell: Cell) -> float | str | None:
+    """Return what a column is sorted by: percent, points, the number or the text itself."""
+    match cell:
+        case Interval():
+            return 100 * cell.mean if cell.n else None
+        case Comparison():
+            return 100 * cell.difference if cell.n else None
+        case PaperNumber():
+            return float(cell.text)
+        case _:
+            return cell
+
+
+def inert(words: str) -> str:
+    """Return words that a spreadsheet takes for words: one that begins a formula gets a `'`."""
+    if not words.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+        return words
+    try:
+        float(words)
+    except ValueError:
+        return f"'{words}".replace("\r", " ")  # which csv would leave without quotes
+    return words
+
+
+def plain(cell: Cell) -> str:
+    """Return the cell for a program: six digits, a printed number as printed, or nothing."""
+    if isinstance(cell, PaperNumber):
+        return cell.text
+    found = value(cell)
+    if isinstance(found, float):
+        return "" if math.isnan(found) else f"{found:.6g}"
+    return "" if found is None else str(found)
+
+
+def fields(column: str, cell: Cell) -> dict[str, str]:
+    """Return a measured cell as the columns of a file: value, ends of the interval, seeds, p."""
+    ends: list[Cell] = [None] * 4
+    if isinstance(cell, Interval | Comparison):
+        p = cell.p_corrected if isinstance(cell, Comparison) else None
+        ends = [100 * cell.low, 100 * cell.high, cell.n, p]
+    names = (f"{column} {end}" for end in ("ci_low", "ci_high", "n_seeds", "p"))
+    return {column: plain(cell)} | {n: plain(end) for n, end in zip(names, ends, strict=True)}
+
+
+def seeds_note(cells: Iterable[Cell]) -> list[str]:
+    """Say over how many seeds the means are, which interval they have, and what was left out."""
+    found = [cell for cell in cells if isinstance(cell, Interval)]
+    seeds = [cell.n for cell in found if cell.n]
+    if not seeds:
+        return []
+    least, most = min(seeds), max(seeds)
+    told = count(most, "seed") if least == most else f"{least} to {most} seeds"
+    notes = [f"Means over {told}; ±: {METHOD} over seeds"]
+    if most < 2:
+        notes = ["One seed, which gives no interval"]
+    if missing := sum(cell.missing for cell in found):
+        notes.append(f"{count(missing, 'value')} without a finite number, left out")
+    return notes
+
+
+def _gain(found: Comparison) -> str:
+    if not found.n:
+        return DASH
+    half = 100 * (found.high - found.difference)
+    size = fixed(100 * found.difference, decimals(half), signed=True)
+    if math.isnan(half):
+        return f"{size} ({count(found.n, 'seed')})"
+    mark = "" if found.distinguishable else f", {NOT_DISTINGUISHABLE}"
+    return f"{size} ± {fixed(half, decimals(half))}{mark}"

@@ -1,0 +1,244 @@
+"""What a grid and a search came to, each a pure function from a frame of trials to one of cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
+from analysis.result_tables.cells import Cell, seeds_note, table
+from analysis.stats.arms import DATASETS, frame_notes, one_per_seed, require, shown
+from analysis.stats.comparisons import MOST_SEEDS, POWER, Comparison, finite
+from analysis.stats.intervals import student_t
+from analysis.stats.multiple_comparisons import against_best
+from analysis.stats.rounding import count, fixed
+from analysis.stats.selection import choose
+
+WEIGHTS = {"val/miou": "raw weights", "swa/miou": "averaged weights"}
+SHOWN_OF_SEARCH = 5  # settings of a search that none has confirmed yet
+TO_BEST = "to the best [points]"
+FRESH = "on fresh seeds [%]"
+SEEN = "in the search, optimistic [%]"
+SEEDS_NEEDED = "seeds needed"
+
+Key = tuple[Any, ...]
+Scores = dict[Key, dict[int, float]]  # setting to metric by seed
+
+
+def grid_summary(
+    trials: pd.DataFrame, axes: Sequence[str], *, metric: str = "swa/miou"
+) -> pd.DataFrame:
+    """Return a grid's settings by their mean mIoU, each with its difference to the best.
+
+    Args:
+        trials: A frame as `load_trials` returns it.
+        axes: Fields that tell the settings apart.
+        metric: What they are sorted and compared by, `swa/miou` or `val/miou`.
+
+    Returns:
+        Columns: the axes, `seeds` (finished, of those asked for where some are not), mIoU of raw
+        and averaged weights, the difference to the best, and how many seeds would show one that
+        these do not show.
+
+    Raises:
+        RecordError: A column is missing, or two trials share setting and seed.
+    """
+    require(trials, (*axes, "seed", "status", *WEIGHTS))
+    finished = trials[trials["status"] == "FINISHED"]
+    one_per_seed(finished, axes, "the grid")
+    asked = _scores(trials, axes, metric)
+    scores = {name: _scores(finished, axes, name) for name in WEIGHTS}
+    ranked, gains = _ranked(scores[metric])
+    finding = _finding(scores[metric], gains, axes)
+    rows = []
+    for key in dict.fromkeys([*ranked, *asked]):
+        done, wanted = len(scores[metric].get(key, {})), len(asked[key])
+        rows.append(
+            dict(zip(axes, key, strict=True))
+            | {"seeds": done if done == wanted else f"{done} of {wanted}"}
+            | {f"{w} [%]": mean_of(scores[name].get(key, {})) for name, w in WEIGHTS.items()}
+            | _to_best(key, ranked, gains)
+        )
+    return table(
+        rows,
+        title=f"Settings of {trials.attrs.get('sweep', 'the grid')}, {_dataset(trials)}",
+        finding=finding,
+        measured=[*(f"{words} [%]" for words in WEIGHTS.values()), TO_BEST],
+        caption=sentences(
+            [
+                f"mIoU on the validation set of {_dataset(trials)}, by the mean of the "
+                f"{WEIGHTS[metric]}",
+                *frame_notes(trials),
+                *seeds_note(cell for row in rows for cell in row.values()),
+                *_family_notes(ranked, gains, axes),
+                finding,
+            ]
+        ),
+    )
+
+
+def search_summary(
+    trials: pd.DataFrame, axes: Sequence[str], *, metric: str = "swa/miou"
+) -> pd.DataFrame:
+    """Return the settings that a search confirmed on fresh seeds, beside its own numbers for them.
+
+    Args:
+        trials: A frame as `load_trials` returns it, with `phase` (`search` or `confirm`) and, for
+            pruned and failed suggestions, `search_state`.
+        axes: Fields that the search varied.
+        metric: What it maximised.
+
+    Returns:
+        Columns: the axes, `fresh seeds`, mIoU on them, the difference to the best, seeds needed,
+        and the mIoU that the search itself saw, named optimistic. Without confirmed settings, the
+        best of the search, with dashes for what no fresh seed has shown.
+
+    Raises:
+        RecordError: A column is missing, or two confirming trials share setting and seed.
+    """
+    require(trials, (*axes, "phase", "seed", "status", metric))
+    finished = trials[trials["status"] == "FINISHED"]
+    fresh_rows = finished[finished["phase"] == "confirm"]
+    one_per_seed(fresh_rows, axes, "the confirmed settings")
+    fresh = _scores(fresh_rows, axes, metric)
+    seen = _scores(finished[finished["phase"] == "search"], axes, metric)
+    ranked, gains = _ranked(fresh)
+    listed = ranked or _ranked(seen)[0][:SHOWN_OF_SEARCH]
+    finding = "No setting has been confirmed on fresh seeds"
+    if ranked:
+        finding = f"On fresh seeds {_finding(fresh, gains, axes)}"
+    rows = [
+        dict(zip(axes, key, strict=True))
+        | {"fresh seeds": len(fresh.get(key, {})), FRESH: mean_of(fresh.get(key, {}))}
+        | _to_best(key, ranked, gains)
+        | {SEEN: mean_of(seen.get(key, {}))}
+        for key in listed
+    ]
+    return table(
+        rows,
+        title=f"Best settings of {trials.attrs.get('sweep', 'the search')}, {_dataset(trials)}",
+        finding=finding,
+        measured=[FRESH, TO_BEST, SEEN],
+        caption=sentences(
+            [
+                f"mIoU of the {WEIGHTS[metric]} on the validation set of {_dataset(trials)}",
+                *frame_notes(trials),
+                _search_note(trials, seen),
+                *seeds_note(row[FRESH] for row in rows),
+                *_family_notes(ranked, gains, axes),
+                finding,
+                *_optimism_notes(fresh, seen),
+            ]
+        ),
+    )
+
+
+def _scores(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> Scores:
+    """Return the metric by setting and seed; plain loops, since a grid may have thousands."""
+    found: Scores = {}
+    columns = (rows[name].tolist() for name in (*axes, "seed", metric))
+    for *key, seed, value in zip(*columns, strict=True):
+        found.setdefault(tuple(map(_known, key)), {})[int(seed)] = float(value)
+    return found
+
+
+def _ranked(scores: Scores) -> tuple[list[Key], dict[Key, Comparison]]:
+    """Return the settings, the best one first and the others by mean, and how these compare."""
+    if not any(map(finite, scores.values())):
+        return [], {}
+    best, gains = against_best(scores)
+    means = {key: student_t(values.values()).mean for key, values in scores.items()}
+    order = sorted(means, key=lambda key: (key != best, math.isnan(means[key]), -means[key]))
+    return order, gains
+
+
+def _to_best(key: Key, ranked: Sequence[Key], gains: Mapping[Key, Comparison]) -> dict[str, Cell]:
+    if key not in gains:
+        return {TO_BEST: "best" if ranked and key == ranked[0] else None, SEEDS_NEEDED: None}
+    gain = gains[key]
+    needed: Cell = None
+    if gain.n > 1 and not gain.distinguishable:
+        needed = gain.seeds_needed or f"> {MOST_SEEDS:,}"
+    return {TO_BEST: gain, SEEDS_NEEDED: needed}
+
+
+def _family_notes(
+    ranked: Sequence[Key], gains: Mapping[Key, Comparison], axes: Sequence[str]
+) -> list[str]:
+    tested = [gain for gain in gains.values() if gain.n > 1]
+    if not tested:
+        return []
+    pairs = count(tested[0].family, "pair")
+    second = next(key for key in ranked if key in gains)
+    return [
+        f"Differences to the best are corrected after Holm over the {pairs} of settings, since the "
+        "same seeds have picked the best",
+        *marks_note(tested, "pairs"),
+        f"Seeds needed: of each setting, to show a difference as seen with a power of {POWER:g}",
+        gains[second].words(_name(second, axes), f"the best ({_name(ranked[0], axes)})"),
+    ]
+
+
+def _finding(scores: Scores, gains: Mapping[Key, Comparison], axes: Sequence[str]) -> str:
+    """Say which setting came out best, what that is worth, and how many others may be as good."""
+    if not any(map(finite, scores.values())):
+        return "No trial has finished with a finite mIoU"
+    try:
+        found = choose(scores)
+    except ValueError as error:
+        return f"The mean of the best cannot be corrected: {error}"
+    words = [found.words(_name(found.best, axes))]
+    if found.left_out:
+        words.append(f"{count(found.left_out, 'setting')} not finished at every seed left out")
+    if gains:
+        same = sum(not gain.distinguishable for gain in gains.values())
+        words.append(
+            f"{same:,} of {len(gains):,} other settings {'is' if same == 1 else 'are'} not "
+            "distinguishable from the best at these seeds"
+        )
+    return "; ".join(words)
+
+
+def _search_note(trials: pd.DataFrame, seen: Scores) -> str:
+    asked = trials[trials["phase"] == "search"]
+    states = asked["search_state"] if "search_state" in asked else pd.Series(dtype=object)
+    pruned, failed = (int((states == state).sum()) for state in ("PRUNED", "FAIL"))
+    return (
+        f"The search tried {count(len(asked), 'trial')} ({pruned} pruned, {failed} failed); its "
+        f"own best of {len(seen)} is picked by the seed it is measured on, so it is biased upward"
+    )
+
+
+def _optimism_notes(fresh: Scores, seen: Scores) -> list[str]:
+    """Say by how much the confirmed settings fell short of what the search saw."""
+    falls = [
+        student_t(seen[key].values()).mean - student_t(fresh[key].values()).mean
+        for key in fresh
+        if key in seen
+    ]
+    falls = [fall for fall in falls if math.isfinite(fall)]
+    if not falls:
+        return []
+    mean = 100 * float(np.mean(falls))
+    return [
+        f"On fresh seeds the confirmed settings lie {fixed(abs(mean), 1)} points "
+        f"{'below' if mean > 0 else 'above'} what the search saw, on average over {len(falls)}"
+    ]
+
+
+def _name(key: Key, axes: Sequence[str]) -> str:
+    return ", ".join(f"{axis}={shown(part)}" for axis, part in zip(axes, key, strict=True))
+
+
+def _known(part: Any) -> Any:
+    """Return None for a field that a trial has not: NaN would not equal itself as a key."""
+    return None if isinstance(part, float) and math.isnan(part) else part
+
+
+def _dataset(trials: pd.DataFrame) -> str:
+    dataset = str(trials.attrs["dataset"])
+    return DATASETS.get(dataset, dataset)

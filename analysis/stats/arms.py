@@ -1,0 +1,243 @@
+"""The rows of the paper's tables: which of our trials and which of their weights stand for each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.record.schema import METRICS, RecordError
+from analysis.record.version_mix import in_sentences
+from analysis.stats.aggregation import finished
+
+DATASETS = {
+    "voc2012": "Pascal VOC 2012",
+    "segtrackv2": "SegTrack-v2",
+    "sbd": "SBD",
+    "shapes": "shapes (generated)",
+}
+NUMBERS = ("lambda_adv", "seed")  # fields that every trial must have as a number
+PAPER_GENERATOR = "deeplabv2_resnet101"  # section 4.1
+# Columns in which two trials differ by nature.
+_OWN = ("trial_key", "training_key", "run_id", "status", "cause", "ask", *METRICS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One side of the ablation."""
+
+    name: str
+    adversarial: str
+    weights: str  # `val`, the raw ones, or `swa`, the averaged ones
+    words: str
+
+
+BASELINE = Arm(
+    name="baseline", adversarial="none", weights="val", words="without adversary, raw weights"
+)
+STANDARD = Arm(
+    name="standard",
+    adversarial="standard",
+    weights="swa",
+    words="one decision per image, averaged weights",
+)
+# The paper tests with the averaged weights (section 4.1) and gains 1.0 by them alone (4.3).
+PROPOSED = Arm(
+    name="proposed",
+    adversarial="pixelwise",
+    weights="swa",
+    words="pixel-wise loss, averaged weights",
+)
+PIXELWISE = dataclasses.replace(PROPOSED, name="pixel-wise")  # what Table 4 calls it
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmResults:
+    """A frame's trials of one generator, by arm; with no frame every arm is empty."""
+
+    dataset: str
+    rows: Mapping[str, pd.DataFrame]  # name of the arm to its finished trials, one per seed
+    notes: tuple[str, ...]
+
+    def scores(self, arm: Arm, metric: str) -> dict[int, float]:
+        """Return a metric (`miou`, `acc`, ...) by seed, as a fraction, of the arm's weights."""
+        rows = self.rows[arm.name]
+        return by_seed(rows, f"{arm.weights}/{metric}") if len(rows) else {}
+
+
+def sides(
+    trials: pd.DataFrame | None, arms: Iterable[Arm], *, dataset: str, generator: str = ""
+) -> ArmResults:
+    """Return the finished trials of each arm, with what a caption has to say about them.
+
+    Args:
+        trials: A frame as `load_trials` returns it, or None where there are no trials.
+        arms: Those of the table.
+        dataset: What the table is on where there are no trials.
+        generator: Which of the frame's; by default the paper's, or else the first by name.
+
+    Raises:
+        RecordError: The frame has no such generator, lacks a column, or an arm has two trials of
+            one seed.
+    """
+    if trials is None:
+        empty = {arm.name: pd.DataFrame(columns=["run_id", "seed"]) for arm in arms}
+        return ArmResults(dataset=dataset, rows=empty, notes=("No trials yet",))
+    require(trials, ("adversarial", "lambda_adv", "seed", "training_key", "status"))
+    kept, told = _of_generator(trials, generator)
+    rows = {arm.name: _rows_of(kept, arm) for arm in arms}
+    ours = "; ".join(f"{arm.name} = {arm.words}{_setting(rows[arm.name], arm)}" for arm in arms)
+    notes = (f"Ours: {ours}{told}", *frame_notes(trials))
+    return ArmResults(dataset=trials.attrs["dataset"], rows=rows, notes=notes)
+
+
+def require(trials: pd.DataFrame, names: Iterable[str]) -> None:
+    """Refuse a frame that lacks one of the columns, or a number where one must be.
+
+    Raises:
+        RecordError: It does.
+    """
+    for name in names:
+        if name not in trials:
+            raise RecordError(f"a table needs {name} of every trial, but the record has none")
+        is_number = pd.api.types.is_numeric_dtype(trials[name])
+        if name in NUMBERS and (not is_number or trials[name].isna().any()):
+            raise RecordError(f"every trial must have a number as param {name}")
+
+
+def by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:
+    """Return a metric of one setting's trials by seed."""
+    return {int(s): float(v) for s, v in zip(rows["seed"], rows[metric], strict=True)}
+
+
+def one_per_seed(rows: pd.DataFrame, axes: Iterable[str], name: str) -> None:
+    """Refuse two trials of one seed at one setting: their mean would hide what they differ in.
+
+    Args:
+        rows: Finished trials.
+        axes: Fields that tell the settings apart.
+        name: What the trials are called in the message.
+
+    Raises:
+        RecordError: There are two.
+    """
+    point = [*axes, "seed"]
+    twice = rows[rows.duplicated(point, keep=False)]
+    if twice.empty:
+        return
+    first = twice.iloc[0]
+    same = twice[(twice[point] == first[point]).all(axis=1)]
+    differing = [
+        column for column in same.columns.difference([*_OWN]) if same[column].nunique() > 1
+    ]
+    where = ", ".join(f"{column}={shown(first[column])}" for column in point)
+    raise RecordError(
+        f"a table takes one trial per setting and seed, but {len(same)} of {name} share {where}; "
+        f"they differ in {', '.join(differing) or 'nothing that is recorded'}"
+    )
+
+
+def frame_notes(trials: pd.DataFrame) -> list[str]:
+    """Say how many of the trials are missing, and whether they may not compare."""
+    finished = trials[trials["status"] == "FINISHED"]
+    notes = []
+    if len(finished) < (asked := trials.attrs["trials_total"]):
+        notes.append(f"{len(finished)} of {asked} trials finished")
+    return notes + [f"{told[0].upper()}{told[1:]}" for told in in_sentences(finished)]
+
+
+def shown(value: Any) -> str:
+    """Return a setting's value without needless digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _of_generator(trials: pd.DataFrame, wanted: str) -> tuple[pd.DataFrame, str]:
+    if "generator" not in trials:
+        return trials, ""
+    names = sorted(trials["generator"].unique())
+    if wanted and wanted not in names:
+        raise RecordError(f"no trial has generator={wanted}; there are: {', '.join(names)}")
+    chosen = wanted or (PAPER_GENERATOR if PAPER_GENERATOR in names else names[0])
+    others = [name for name in names if name != chosen]
+    told = f"; generator {chosen}" + (f" (not: {', '.join(others)})" if others else "")
+    return trials[trials["generator"] == chosen], told
+
+
+def _rows_of(trials: pd.DataFrame, arm: Arm) -> pd.DataFrame:
+    finished = trials[trials["status"] == "FINISHED"]
+    # With lambda 0 no adversary acts, whatever its name.
+    without = (finished["adversarial"] == "none") | (finished["lambda_adv"] == 0)
+    if arm.adversarial == "none":
+        rows = finished[without]
+    else:
+        rows = finished[~without & (finished["adversarial"] == arm.adversarial)]
+    if arm.weights == "val":  # the raw weights are the same, however the run is read
+        rows = rows.drop_duplicates("training_key")
+    one_per_seed(rows, (), f"the {arm.name}")
+    return rows.sort_values("seed")
+
+
+def _setting(rows: pd.DataFrame, arm: Arm) -> str:
+    """Return in brackets what one arm's trials were made with, as far as it is recorded."""
+    names = ["lambda_adv"] if arm.adversarial != "none" else []
+    names += ["swa_rule", "swa_n", "swa_threshold"] if arm.weights == "swa" else []
+    found = [
+        f"{name}={'/'.join(shown(v) for v in rows[name].unique())}"
+        for name in names
+        if name in rows and len(rows)
+    ]
+    return f" ({', '.join(found)})" if found else ""
+
+
+# In the order of Table 4. The baseline has no discriminator.
+ARMS = {"none": "baseline", "standard": "standard loss", "pixelwise": "pixel-wise loss"}
+BASELINE_LOSS, PROPOSED_LOSS = BASELINE.adversarial, PROPOSED.adversarial
+
+
+def with_arm(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the finished trials with a column `arm`; with lambda 0 no adversary acts.
+
+    Raises:
+        RecordError: No trial finished, or one does not tell its adversary.
+    """
+    kept = finished(trials)
+    for name in ("adversarial", "lambda_adv"):
+        if name not in kept or kept[name].isna().any():
+            raise RecordError(f"every trial must have the param {name}")
+    return kept.assign(arm=kept["adversarial"].where(kept["lambda_adv"] > 0, BASELINE_LOSS))
+
+
+def of_one_generator(trials: pd.DataFrame, generator: str | None) -> tuple[pd.DataFrame, str]:
+    """Return the finished trials of a generator, each with its `arm`, and the generator's name.
+
+    Args:
+        trials: A frame as `load_trials` returns it.
+        generator: The generator; None takes the one with most trials, the first of several by name.
+
+    Raises:
+        RecordError: As `with_arm`; or no finished trial has the generator.
+    """
+    kept = with_arm(trials)
+    counts = kept["generator"].value_counts()
+    chosen = generator or min(counts.index, key=lambda name: (-counts[name], name))
+    if chosen not in counts:
+        known = ", ".join(sorted(counts.index))
+        raise RecordError(f"no finished trial has generator={chosen}; there are: {known}")
+    return kept[kept["generator"] == chosen], chosen
+
+
+def need_arms(kept: pd.DataFrame, arms: Sequence[str], figure: str) -> None:
+    """Refuse trials of which none belongs to one of these arms.
+
+    Raises:
+        RecordError: An arm has no trial.
+    """
+    for arm in arms:
+        if not (kept["arm"] == arm).any():
+            found = ", ".join(ARMS.get(name, name) for name in sorted(kept["arm"].unique()))
+            raise RecordError(
+                f"{figure} needs the {ARMS[arm]}, but finished trials are of: {found}"
+            )

@@ -1,0 +1,1 @@
+"""What `sweeps.benchmark` measures."""

@@ -1,0 +1,1 @@
+"""One sweep from its options to its summary."""

@@ -1,0 +1,150 @@
+"""What is said at the end of a sweep: failures, what is left, the best settings, where to look."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess  # nosec B404  # words, no shell
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import RenderableType
+
+from analysis.record.mlflow_database import is_server
+from sweeps.driver.tables import axis_table, best_table, rows, rows_by_axis
+from sweeps.execution.progress import ExecutionStats
+from sweeps.planning.plan import Plan
+from sweeps.planning.ranking import Setting, best_among, settings_of
+from sweeps.planning.version_mix import mixtures, settings_made_on
+from trainable.runs.folder import CRASH_LOG
+from trainable.storage.redaction import redact, redact_uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSummary:
+    """What came out of a sweep so far.
+
+    Attributes:
+        plan: The sweep.
+        failures: Key, label and cause of each training run that ended without numbers.
+        left: Training runs that are still to be trained.
+        settings: Of the trials that have numbers, the best first.
+        best: As `best_among` returns it.
+        refused: Why workers would not train what other code has planned, empty if they did.
+        mixtures: What the trials that have numbers do not share, of what their digits follow from.
+    """
+
+    plan: Plan
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    left: int = 0
+    settings: list[Setting] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+    refused: str = ""
+    mixtures: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, plan: Plan, execution: ExecutionStats) -> SweepSummary:
+        """Return what came out, judged by the run folders."""
+        settings = settings_of(plan)
+        return cls(
+            plan=plan,
+            failures=list(_failures(plan, execution)),
+            left=len(plan.pending()) - len(execution.causes),
+            settings=settings,
+            best=best_among(settings, plan.axes),
+            refused=execution.refused,
+            mixtures=mixtures(settings_made_on(plan)),
+        )
+
+    def lines(self) -> Iterator[str | RenderableType]:
+        """Yield what a person is told, before the figures."""
+        yield from self.plan.notes
+        if self.refused:
+            yield f"refused: {self.refused}"
+        for key, label, cause in self.failures:
+            yield f"failed: {label}: {cause} (log: {self.plan.storage / key / CRASH_LOG})"
+        left = f"{self.left} training runs are left; the same command goes on with them"
+        if self.plan.why_partial:
+            yield f"ended by its {self.plan.why_partial}" + (f": {left}" if self.left else "")
+        elif self.left:
+            yield left
+        for mixture in self.mixtures:
+            yield f"the trials come from {mixture}: their digits may differ for that alone"
+        if self.best is not None:
+            yield best_table(self.settings, self.plan.axes)
+            by_axis = axis_table(self.settings, self.plan.axes)
+            if by_axis is not None:
+                yield by_axis
+            yield _best_in_words(self.best)
+
+    def as_primitives(self) -> dict[str, Any]:
+        """Return what a program is told."""
+        plan = self.plan
+        failed = [{"training_key": k, "run": label, "cause": c} for k, label, c in self.failures]
+        return {
+            "sweep": plan.name,
+            "sweep_key": plan.sweep_key,
+            "dataset": plan.base.dataset,
+            "trials": len(plan.trials),
+            "training_runs": len(plan.runs),
+            "training_runs_done": len(plan.runs) - len(plan.pending()),
+            "why_partial": plan.why_partial or None,
+            "notes": plan.notes,
+            "mixed": self.mixtures,
+            "data_warnings": list(plan.data.warnings),
+            "refused": self.refused or None,
+            "failed": failed,
+            "best": self.best,
+            "settings": rows(self.settings, plan.axes),
+            "by_axis": rows_by_axis(self.settings, plan.axes),
+        }
+
+
+def draw(plan: Plan, options: argparse.Namespace) -> tuple[str | None, str]:
+    """Draw the figures in a process of their own; return the path of the last, and what to say."""
+    command = [sys.executable, "-m", "analysis.make_figures"]
+    command += ["--tracking-uri", "-", "--out", options.out, "--sweep", plan.sweep_key]
+    uri = options.tracking_uri  # not in the list of processes, where anyone could read it
+    drawn = subprocess.run(  # nosec B603  # words, no shell
+        command, input=uri, capture_output=True, text=True, check=False
+    )
+    said = drawn.stdout if drawn.returncode == 0 else redact(drawn.stderr, uri)
+    output = said.strip().splitlines()
+    path = output[-1] if output else None
+    if drawn.returncode == 0 and path:
+        return path, path
+    return None, f"no figure drawn: {path}"
+
+
+def ui_command(tracking_uri: str) -> str:
+    """Return the command that shows the record, without what gives access to it."""
+    shown = redact_uri(tracking_uri)
+    if is_server(shown):
+        return f"record: {shown}"
+    store = shlex.quote(shown)
+    return f"record: mlflow ui --backend-store-uri {store} --host 127.0.0.1"
+
+
+def _failures(plan: Plan, execution: ExecutionStats) -> Iterator[tuple[str, str, str]]:
+    for run in plan.runs:
+        found = plan.outcome(run)
+        cause = execution.causes.get(run.spec.training_key) if found is None else None
+        if found is not None and found[0] == "failure":
+            cause = found[1]["cause"]
+        if cause is not None:
+            yield run.spec.training_key, run.label(plan.axes), cause
+
+
+def _best_in_words(best: dict[str, Any]) -> str:
+    point = ", ".join(f"{axis}={value}" for axis, value in best["point"].items())
+    mean, low, high = (best[f"{name}/swa/miou"] for name in ("mean", "ci_low", "ci_high"))
+    interval = (
+        "no interval from one seed" if low is None else f"95 % interval {low:.4f} to {high:.4f}"
+    )
+    words = f"best point: {point} with swa/miou {mean:.4f} ({interval}, {best['best/seeds']} seeds)"
+    if best["best/others"]:
+        alike, others = best["best/not_distinguishable"], best["best/others"]
+        words += f"; {alike} of {others} other settings are not distinguishable from it"
+    return words

@@ -1,0 +1,349 @@
+"""Train the pending runs of a plan with Ray Tune, as a stateless executor.
+
+Every execution is a fresh Tuner; what is done is judged from the run folders alone. Ray's own
+experiment state is thrown away: restored after a kill it reissues trials under new ids.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.execution.cluster import (
+    ClusterError,
+    Door,
+    check_answers,
+    check_storage,
+    doors_of_ray,
+    training_nodes,
+)
+from sweeps.execution.display import LiveDisplay
+from sweeps.execution.lifeline import Lifeline, RayLost
+from sweeps.execution.nodes import ask_what_they_train_with
+from sweeps.execution.progress import ExecutionStats
+from sweeps.execution.ray_folder import RayFolderError, end_processes, environment, ray_folder
+from sweeps.execution.resources import (
+    RUNS_OF_A_SLOT,
+    ExecutorError,
+    Resources,
+    Slots,
+    own_cpus,
+    packed,
+    slots_of,
+)
+from sweeps.planning.plan import Plan, PlannedRun
+from sweeps.search.source import RunSource
+from trainable.runs.keys import RunSpec
+from trainable.storage.redaction import first_line, redact_command, redact_uri
+
+if TYPE_CHECKING:
+    from sweeps.execution.in_flight import RunsInFlight
+    from sweeps.execution.tune_hooks import Budget, Report
+
+STARTS = 3  # of a Ray that takes longer than the 30 s it has, as on a busy machine
+MAX_RETRIES = 2  # of a run whose worker died; it goes on from its last good checkpoint
+# Ray reads these at import: no stock output, loggers, telemetry or events of tasks, which only a
+# dashboard shows; token authentication.
+RAY_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_task_events_report_interval_ms": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+}
+# Read at import, too. Where it is "0", as it is by default on macOS, Ray listens on loopback alone.
+CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+@contextmanager
+def ray_slots(
+    resources: Resources,
+    wanted: int,
+    storage: str | None = None,
+    largest: RunSpec | None = None,
+    say: Callable[[str], None] = _silent,
+) -> Iterator[Slots]:
+    """Start Ray, or join a cluster, and give it back at the end.
+
+    Args:
+        resources: What a training run may take, and where.
+        wanted: Training runs to do.
+        storage: The folder or store of run folders, which all nodes of a cluster must see.
+        largest: What is measured for `gpus_per_trial=auto`.
+        say: Is told of what takes long.
+
+    Raises:
+        ExecutorError: Ray cannot be reached or lacks the resources, or a node the storage, or has
+            other code.
+    """
+    os.environ.update(RAY_SETTINGS)
+    joins = {CLUSTERS: "0" if resources.address is None else "1"}
+    try:
+        with environment(joins), _started(resources.address, say) as lifeline:
+            with lifeline.watch():
+                slots = _asked_for(resources, wanted, storage, largest, say)
+            yield dataclasses.replace(slots, lifeline=lifeline)
+    except (ClusterError, RayFolderError) as error:
+        raise ExecutorError(str(error)) from error
+    except RayLost as lost:
+        raise ExecutorError(f"Ray died while it was asked for its resources: {lost}") from lost
+
+
+def _asked_for(
+    resources: Resources,
+    wanted: int,
+    storage: str | None,
+    largest: RunSpec | None,
+    say: Callable[[str], None],
+) -> Slots:
+    """Return the slots of the Ray that runs; see `ray_slots`."""
+    nodes = [node["Resources"] for node in training_nodes()]
+    slots = slots_of(nodes, resources, wanted)
+    asked = () if resources.address is None else ask_what_they_train_with(say)
+    if resources.address is not None and storage is not None:
+        check_storage(storage, say)
+    if resources.gpus_per_trial == "auto" and largest is not None:
+        slots = slots_of(nodes, packed(nodes, resources, largest), wanted)
+    return dataclasses.replace(slots, nodes=asked)
+
+
+@contextmanager
+def _started(address: str | None, say: Callable[[str], None]) -> Iterator[Lifeline]:
+    """Start Ray with a folder of its own, or join a cluster; shut it down at the end."""
+    import ray
+
+    _hide_arguments()
+    with ExitStack() as stack:
+        if address is None:
+            folder = stack.enter_context(ray_folder())
+            stack.callback(ray.shutdown)
+
+            def start_anew() -> dict[str, Door]:
+                ray.shutdown()
+                end_processes(folder)  # a worker that lives on would hold its run's lock
+                start_ray(folder, say)
+                return doors_of_ray()
+
+            start_ray(folder, say)
+            lifeline = Lifeline(doors_of_ray(), start_anew, partial(end_processes, folder), say)
+        else:
+            check_answers(address, say)
+            stack.callback(ray.shutdown)
+            _join(address)
+            lifeline = Lifeline(doors_of_ray())
+        # Of a worker that dies Tune would print a traceback, though the run is tried again.
+        logging.getLogger("ray").setLevel(logging.CRITICAL)
+        # Of a raylet that died Ray prints pages on standard output; the driver says it in a line.
+        ray._private.worker.print_worker_logs = lambda *_: None
+        yield lifeline
+
+
+def start_ray(folder: Path, say: Callable[[str], None]) -> None:
+    """Start Ray on this machine.
+
+    Args:
+        folder: For its files.
+        say: Is told of what takes long.
+
+    Raises:
+        ExecutorError: It does not start.
+    """
+    import ray
+
+    heeded = signal.getsignal(signal.SIGTERM)  # Ray has an answer of its own to it
+    try:
+        for left in reversed(range(STARTS)):
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=own_cpus(),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    _temp_dir=str(folder),
+                )
+                return
+            except SystemExit:
+                raise KeyboardInterrupt from None  # SIGTERM came
+            except Exception as error:
+                ray.shutdown()
+                end_processes(folder)
+                if not left or "timed out" not in str(error).lower():
+                    raise ExecutorError(
+                        f"Ray does not start on this machine: {first_line(error)}"
+                    ) from error
+                say("Ray took too long to start; starting it anew")
+    finally:
+        signal.signal(signal.SIGTERM, heeded)
+
+
+def _join(address: str) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise ExecutorError(f"Ray does not start at {address}: {first_line(error)}") from error
+    token = Path("~/.ray/auth_token").expanduser()
+    if token.exists():
+        with suppress(OSError):  # it is another's, who sees to it
+            token.chmod(0o600)
+
+
+def execute(
+    plan: Plan,
+    source: RunSource,
+    slots: Slots,
+    screen: LiveDisplay,
+    on_outcome: Callable[[PlannedRun, str | None], None],
+    *,
+    trainable: type | None = None,
+) -> ExecutionStats:
+    """Train what a source gives; return when all ended, or a budget did.
+
+    A run that CUDA has no memory for is trained when the source has no other, with twice the share
+    of a GPU, up to a whole one.
+
+    Args:
+        plan: The sweep.
+        source: Gives its runs.
+        slots: Of the Ray that runs.
+        screen: Is told what happens.
+        on_outcome: Called for each run that ended, with the cause if its worker failed.
+        trainable: What trains one; None is `SegmentationTrainable`.
+
+    Raises:
+        KeyboardInterrupt: The driver was interrupted; workers were stopped.
+    """
+    from sweeps.execution.in_flight import RunsInFlight
+    from sweeps.execution.tune_hooks import Budget, Report
+    from trainable.ray_trainable import SegmentationTrainable
+
+    execution = ExecutionStats(slots=slots.count)
+    budget = Budget(execution, time_s=slots.time_budget_s, gpu_hours=slots.gpu_hours)
+    traffic = RunsInFlight(source=source)
+    started = time.monotonic()
+    for roomier in _shares(traffic, slots):
+        report = Report(
+            plan,
+            traffic,
+            screen,
+            execution,
+            on_outcome,
+            gpus=roomier.gpus,
+            hang_timeout_s=slots.hang_timeout_s,
+        )
+        taught = trainable or SegmentationTrainable
+        while _fit(taught, plan, traffic, roomier, budget, report) and not execution.spent:
+            pass
+        if execution.spent:
+            break
+        if roomier.gpus == 0 or roomier.gpus >= 1:
+            report.fail_crowded_out()
+    execution.wall_s = time.monotonic() - started
+    return execution
+
+
+def _shares(traffic: RunsInFlight, slots: Slots) -> Iterator[Slots]:
+    """Yield what runs take: those of the source, then those that need more room, and so on."""
+    while True:
+        traffic.again = None
+        yield slots
+        roomier = slots
+        while traffic.out_of_memory:
+            roomier = dataclasses.replace(roomier, gpus=min(1.0, 2 * roomier.gpus))
+            traffic.take_crowded_out()
+            yield roomier
+        if traffic.drained:
+            return
+
+
+def _fit(
+    trainable: type, plan: Plan, traffic: RunsInFlight, slots: Slots, budget: Budget, report: Report
+) -> bool:
+    """Train with a fresh Tuner until it has done its fill, all is done, or the budget used up.
+
+    Returns:
+        Whether runs are left for another.
+    """
+    from ray import tune
+
+    from sweeps.execution.tune_hooks import SourceScheduler, SourceSearcher
+
+    storage = redact_uri(plan.workers_storage)
+    if storage != plan.workers_storage:
+        # By reference: Ray writes the parameters of a trial to files.
+        trainable = tune.with_parameters(trainable, uri=plan.workers_storage)
+    searcher = SourceSearcher(traffic, most=RUNS_OF_A_SLOT * slots.count)
+    scratch = plan.storage / ".tune" / plan.sweep_key  # another sweep may be under way beside it
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
+        param_space={
+            "storage": storage,
+            "threads": max(1, int(slots.cpus)),
+            "gpu_share": slots.gpus,
+        },
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=SourceScheduler(traffic),
+            num_samples=-1,
+            reuse_actors=True,
+            max_concurrent_trials=slots.count,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=plan.sweep_key,
+            storage_path=str(scratch),
+            verbose=0,
+            stop=budget,
+            callbacks=[report],
+            failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    try:
+        with slots.lifeline.watch() as watch:
+            report.watched_by(watch)
+            tuner.fit()
+    except RayLost as lost:
+        slots.lifeline.restart(lost)
+        traffic.put_back()
+        return True
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        with suppress(OSError):  # another sweep's is in it
+            scratch.parent.rmdir()
+    return searcher.more
+
+
+def _hide_arguments() -> None:
+    """Show no secret of the command line in the list of processes, from which Ray copies it."""
+    if (shown := redact_command(sys.orig_argv)) != sys.orig_argv:
+        from ray._raylet import setproctitle  # type: ignore[attr-defined]
+
+        setproctitle(shlex.join(shown))
+
+
+def _trial_name(trial: Any) -> str:
+    key: str = trial.config["training_key"]
+    return key

@@ -1,0 +1,158 @@
+"""What a sweep may use of a machine or cluster, and the slots that follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from sweeps.execution.cluster import (
+    room,
+)
+from sweeps.execution.lifeline import Lifeline
+from sweeps.execution.nodes import NodeFacts
+from trainable.runs.keys import RunSpec
+
+if TYPE_CHECKING:
+    pass
+
+HANG_TIMEOUT_S = 1800.0  # far above the longest validation of one readout
+
+
+# Tune forgets no trial: an empty one costs 44 kB of the driver's memory, 11 kB where a Tuner is
+# given up after so many runs of each slot. At its end a slot idles for half a run, 1 % of these.
+RUNS_OF_A_SLOT = 50
+
+
+class ExecutorError(RuntimeError):
+    """Ray cannot do what was asked: no cluster there, or too few resources."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a training run may take, and where.
+
+    `gpus_per_trial=auto` is measured: as many runs on each GPU as its memory and the CPUs allow.
+    """
+
+    address: str | None
+    cpus_per_trial: float
+    gpus_per_trial: float | Literal["auto"] | None
+    max_concurrent: int | None
+    time_budget_s: float | None
+    gpu_hours: float | None = None
+    hang_timeout_s: float = HANG_TIMEOUT_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slots:
+    """How many training runs go on at a time, what each takes, and for how long.
+
+    Attributes:
+        count: Training runs at a time.
+        cpus: Of a training run.
+        gpus: Of a training run.
+        time_budget_s: Of all; None is without end.
+        gpu_hours: Of all, in whole GPUs; None is without end.
+        hang_timeout_s: A worker that sends no report for so long is killed, and its run retried.
+        nodes: What those of a cluster train with; none for this machine alone.
+        lifeline: The Ray that they are slots of.
+    """
+
+    count: int
+    cpus: float
+    gpus: float
+    time_budget_s: float | None
+    gpu_hours: float | None = None
+    hang_timeout_s: float = HANG_TIMEOUT_S
+    nodes: tuple[NodeFacts, ...] = ()
+    lifeline: Lifeline = field(default_factory=lambda: Lifeline({}))
+
+
+def check_resources(resources: Resources) -> None:
+    """Refuse at once what this machine cannot give; a cluster is asked when it is joined.
+
+    Raises:
+        ExecutorError: Not even one training run fits.
+    """
+    if resources.address is None:
+        here = {"CPU": float(own_cpus()), "GPU": float(torch.cuda.device_count())}
+        slots_of([here], resources, wanted=1)
+
+
+def slots_of(nodes: Sequence[Mapping[str, float]], resources: Resources, wanted: int) -> Slots:
+    """Return what a training run takes and how many fit.
+
+    Raises:
+        ExecutorError: Not even one fits.
+    """
+    gpus = resources.gpus_per_trial
+    if gpus == "auto":
+        gpus = 1.0  # until it is measured
+        if not any(node.get("GPU") for node in nodes):
+            raise ExecutorError(
+                "--gpus-per-trial auto needs a GPU to measure on, but there is none; leave it out"
+            )
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU") for node in nodes) else 0.0
+    fit = room(nodes, resources.cpus_per_trial, gpus)
+    if fit < 1:
+        most = max(nodes, key=lambda node: (node.get("GPU", 0.0), node.get("CPU", 0.0)), default={})
+        where = "but there are" if len(nodes) == 1 else f"but the largest of {len(nodes)} nodes has"
+        raise ExecutorError(
+            f"a training run needs {resources.cpus_per_trial:g} CPUs and {gpus:g} GPUs, "
+            f"{where} {most.get('CPU', 0.0):g} and {most.get('GPU', 0.0):g}; "
+            "lower --cpus-per-trial or --gpus-per-trial"
+        )
+    return Slots(
+        count=max(1, min(fit, wanted, resources.max_concurrent or fit)),
+        cpus=resources.cpus_per_trial,
+        gpus=gpus,
+        time_budget_s=resources.time_budget_s,
+        gpu_hours=resources.gpu_hours,
+        hang_timeout_s=resources.hang_timeout_s,
+    )
+
+
+def packed(
+    nodes: Sequence[Mapping[str, float]], resources: Resources, largest: RunSpec
+) -> Resources:
+    """Return the resources with the share of a GPU that the largest run was measured to need.
+
+    Raises:
+        ExecutorError: It does not train on a whole GPU.
+    """
+    import ray
+
+    from sweeps.planning.packing import measure, share
+
+    # A process that is used once: it gives the GPU's memory back when it ends.
+    probe = ray.remote(num_cpus=resources.cpus_per_trial, num_gpus=1, max_calls=1)(measure)
+    try:
+        reserved, total = ray.get(probe.remote(largest.to_primitives()))
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ExecutorError(
+            f"--gpus-per-trial auto trains a few iterations on a whole GPU, but {reason}; "
+            "give a number"
+        ) from error
+    node = min(
+        (node for node in nodes if node.get("GPU")), key=lambda node: node["CPU"] / node["GPU"]
+    )
+    gpus = share(
+        reserved,
+        total,
+        cpus=node["CPU"],
+        gpus=node["GPU"],
+        cpus_per_trial=resources.cpus_per_trial,
+    )
+    return dataclasses.replace(resources, gpus_per_trial=gpus)
+
+
+def own_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0))

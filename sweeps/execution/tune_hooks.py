@@ -1,0 +1,332 @@
+"""The Tune callback that tells source, screen and record what happens to the training runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import Stopper
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from sweeps.execution.display import LiveDisplay
+from sweeps.execution.in_flight import RunsInFlight
+from sweeps.execution.lifeline import Watch
+from sweeps.execution.progress import ExecutionStats
+from sweeps.planning.plan import Plan, PlannedRun
+from trainable.runs.keys import code_version, version_on_disk
+from trainable.runs.results import summary
+from trainable.storage.redaction import redact
+
+WAIT_SAID_AFTER_S = 5.0  # that a run waits for another process; a shorter wait is a killed one's
+WAIT_SAID_EVERY_S = 60.0
+TRIES = 3  # of a run whose worker dies before it begins
+FAULT = "machine's refusal"
+REFUSAL = "workers' refusal to train what other code has planned"
+
+
+class Report(tune.Callback):
+    """Translates Tune's events; a trial's name is the training key.
+
+    Args:
+        plan: The sweep.
+        traffic: The runs under way.
+        screen: Is told what happens.
+        execution: Is given causes of failures, seconds and memory.
+        on_outcome: Called for each run that ended, with the cause if its worker failed.
+        gpus: That a run takes.
+        hang_timeout_s: A worker that sends no report for so long is killed, and its run retried.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        traffic: RunsInFlight,
+        screen: LiveDisplay,
+        execution: ExecutionStats,
+        on_outcome: Callable[[PlannedRun, str | None], None],
+        *,
+        gpus: float,
+        hang_timeout_s: float,
+    ) -> None:
+        self.plan = plan
+        self.traffic = traffic
+        self.screen = screen
+        self.execution = execution
+        self.on_outcome = on_outcome
+        self.gpus = gpus
+        self.hang_timeout_s = hang_timeout_s
+        self._heard: dict[str, tuple[Any, float]] = {}  # trial and time of its last sign of life
+        self._hung: set[str] = set()
+        self._busy_s: dict[str, float] = {}
+        self._unbegun: Counter[str] = Counter()  # tries of a run that did not begin
+        self._wait_said_at: dict[str, float] = {}
+        self.watch = Watch({})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Tune pickles its callbacks for a restore that is never asked for."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Show the run."""
+        key = str(trial)
+        self._show(self.traffic.under_way[key])
+        self._heard[key] = trial, time.monotonic()
+        self._hung.discard(key)
+
+    def _show(self, run: PlannedRun) -> None:
+        self.screen.total = len(self.plan.runs)
+        key, config = run.spec.training_key, run.spec.config
+        self.screen.started(key, run.label(self.plan.axes), config.iterations)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        """Show how far the run is."""
+        key = str(trial)
+        self._heard[key] = trial, time.monotonic()
+        self._busy_s[key] = self._busy_s.get(key, 0.0) + result["busy_s"]
+        self.execution.busy_s += result["busy_s"]
+        self.execution.gpu_s += result["busy_s"] * self.gpus
+        self.execution.rss_gb = max(self.execution.rss_gb, result["rss_gb"])
+        self.screen.progressed(key, result["run_iteration"], result["val/miou"])
+        self._say_wait(key, result.get("waits"))
+
+    def _say_wait(self, key: str, waits: str | None) -> None:
+        """Say now and again what a run waits for: another sweep trains it, or a stopped process."""
+        now = time.monotonic()
+        if waits is None:
+            self._wait_said_at.pop(key, None)
+        elif now >= self._wait_said_at.setdefault(key, now + WAIT_SAID_AFTER_S):
+            self.screen.note(f"{self.screen.running[key].label} waits: {waits}")
+            self._wait_said_at[key] = now + WAIT_SAID_EVERY_S
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Show and pass on what the run folder holds; Tune's own word for the end is not asked."""
+        key = str(trial)
+        busy_s = self._forget(key)
+        if trial.last_result.get("out_of_memory"):
+            self.traffic.crowd_out(key)
+            return
+        if fault := trial.last_result.get("fault"):
+            self.plan.fault = self.plan.fault or fault
+            self._end_all(key, FAULT)
+            return
+        if refused := trial.last_result.get("refused"):
+            self._refuse(key, refused)
+            return
+        run = self.traffic.end(key, None)
+        kind, content = self.plan.outcome(run) or (None, {})
+        if kind == "result":
+            readouts = [summary(content, trial.config.readout) for trial in run.trials]
+            swa_miou = max(metrics["swa/miou"] for metrics in readouts)
+            self.screen.finished(key, readouts[0]["val/miou"], swa_miou, busy_s)
+        elif kind == "failure":
+            self.screen.ended_without_numbers(key, content["cause"])
+        else:
+            self.screen.stopped(key, self.plan.stopped.get(key, "no more of it is wanted"))
+        self.on_outcome(run, None)
+
+    def _refuse(self, key: str, refused: str) -> None:
+        """End the execution over a run that was planned by other code."""
+        if version_on_disk() != code_version():
+            refused += (
+                "; the code on this machine changed while the sweep ran: put it back to go on, or "
+                "start again to train all with what is there now"
+            )
+        self.execution.refused = refused
+        self._end_all(key, REFUSAL)
+
+    def _end_all(self, key: str, why: str) -> None:
+        """End the execution: a node that refuses one run at once would be given all the others.
+
+        The run stays as it is, to be trained.
+        """
+        self.execution.spent = why
+        del self.screen.running[key]
+        self.on_outcome(self.traffic.end(key, None), None)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        """Show a run whose worker failed more often than it is retried.
+
+        Tune itself does not try a run again whose worker, kept warm by the run before, died while
+        it was told what comes next.
+        """
+        key = str(trial)
+        if key not in self.screen.running:
+            self._unbegun[key] += trial.num_failures
+            if self._unbegun[key] < TRIES:
+                self.traffic.take_back(key)
+                return
+            self._show(self.traffic.under_way[key])
+        cause = _last_line(trial.error_file)
+        if key in self._hung:
+            cause = (
+                f"its worker sent no report for {self.hang_timeout_s:g} s and was killed, as "
+                "often as it was tried; give --hang-timeout more seconds if it needs them"
+            )
+        self._forget(key)
+        self._fail(key, cause)
+
+    def fail_crowded_out(self) -> None:
+        """Give up on runs that CUDA has no memory for, where there is no more to be had."""
+        for key in list(self.traffic.out_of_memory):
+            self._fail(
+                key,
+                f"CUDA ran out of memory with {self.gpus:g} GPUs; lower batch_size or "
+                "crop_px, or set averages_on=host or data_device=host",
+            )
+
+    def _fail(self, key: str, cause: str) -> None:
+        self.screen.ended_without_numbers(key, cause)
+        self.execution.causes[key] = cause
+        self.on_outcome(self.traffic.end(key, cause), cause)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+        """Kill the workers that hang: Tune sees that they died, and tries their runs again.
+
+        Where a thread of the driver ended, all ends.
+
+        Raises:
+            RayLost: Ray is gone.
+        """
+        self.watch.check()
+        if self.plan.threads.error is not None:
+            self.execution.spent = FAULT  # of what it met its thread tells when it is waited for
+        now = time.monotonic()
+        for key, (trial, heard) in list(self._heard.items()):
+            actor = trial.temporary_state.ray_actor
+            if now - heard > self.hang_timeout_s and actor is not None:
+                self._hung.add(key)
+                del self._heard[key]
+                ray.kill(actor)
+
+    def watched_by(self, watch: Watch) -> None:
+        """Begin anew with a watch over Ray: no worker was heard of yet."""
+        self.watch = watch
+        self._heard.clear()
+        self._hung.clear()
+
+    def _forget(self, key: str) -> float:
+        """Drop what is kept of a run under way and return the seconds that it was busy."""
+        self._heard.pop(key, None)
+        self._hung.discard(key)
+        self._wait_said_at.pop(key, None)
+        return self._busy_s.pop(key, 0.0)
+
+
+def _last_line(error_file: str | None) -> str:
+    if error_file is None or not Path(error_file).exists():
+        return "its worker died"
+    lines = [line for line in Path(error_file).read_text().splitlines() if line.strip()]
+    return redact(lines[-1].strip()) if lines else "its worker died"
+
+
+class SourceSearcher(Searcher):
+    """Suggests what a source gives, and is finished when that is, or has suggested its fill.
+
+    Args:
+        traffic: Draws the runs.
+        most: Runs to suggest.
+    """
+
+    def __init__(self, traffic: RunsInFlight, most: int) -> None:
+        super().__init__()
+        self.traffic = traffic
+        self._left = most
+
+    @property
+    def more(self) -> bool:
+        """Whether it ended with its fill, or before a run came back, and some are left."""
+        return self.traffic.waiting or (self._left == 0 and not self.traffic.empty)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing; see the module."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Return what a worker needs to know of the next run."""
+        full = self._left == 0
+        run = None if full else self.traffic.draw()
+        if run is not None:
+            self._left -= 1
+            # As text: of every number in a config Tune keeps statistics, for each trial.
+            text = json.dumps(run.spec.to_primitives())
+            return {"training_key": run.spec.training_key, "spec": text}
+        finished: Any = Searcher.FINISHED
+        return finished if full or self.traffic.over else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Need nothing: the callback passes ends on."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing; see the module."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing; see the module."""
+
+
+class SourceScheduler(FIFOScheduler):
+    """Tells a source of each validation and stops what it wants stopped."""
+
+    def __init__(self, traffic: RunsInFlight) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.traffic = traffic
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing; see the module."""
+        return {}
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Stop a trial in whose validations the source saw enough."""
+        stop = self.traffic.tell(str(trial), result["validations"])
+        decision: str = TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
+        return decision
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Pass on the validations of a last report, which Tune does not ask a decision for."""
+        self.traffic.tell(str(trial), result["validations"])
+
+
+class Budget(Stopper):
+    """Ends an execution when one of its budgets is used up; its workers save what they have.
+
+    Args:
+        execution: Knows what was used, and is told which budget ended it.
+        time_s: Seconds from now; None is without end.
+        gpu_hours: Of whole GPUs; half a GPU for two hours counts as one. None is without end.
+    """
+
+    def __init__(
+        self, execution: ExecutionStats, *, time_s: float | None, gpu_hours: float | None
+    ) -> None:
+        self.execution = execution
+        self._deadline = time.monotonic() + (math.inf if time_s is None else time_s)
+        self._time_s = time_s
+        self._gpu_hours = gpu_hours
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: Tune pickles its stoppers for a restore that is never asked for."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stop no single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether a budget is used up, or the execution is to end for another reason."""
+        if time.monotonic() >= self._deadline:
+            self.execution.spent = f"time budget of {self._time_s:g} s"
+        elif self._gpu_hours is not None and self.execution.gpu_s >= 3600 * self._gpu_hours:
+            self.execution.spent = f"budget of {self._gpu_hours:g} GPU hours"
+        return self.execution.spent is not None

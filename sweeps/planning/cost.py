@@ -1,0 +1,180 @@
+"""What a plan will cost: training runs, time from measured throughput, memory and disk.
+
+Merging is by equality of every field but the readout's, so what a readout decides must not reach
+the training: an average that is fed back into it, a learning rate or a stop that follows an
+average, or a validation that draws random numbers would forbid it. None of these exists here;
+a field that brought one in would have to be left out of `READOUT_FIELDS`, and would not merge.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+
+from sweeps.planning.plan import Plan, PlannedRun
+from sweeps.planning.speed_probe import Probe
+from trainable.config.schema import TrialConfig
+from trainable.networks.deeplab import build_generator
+from trainable.networks.discriminators import build_discriminator
+from trainable.runs.folder import KEPT_CHECKPOINTS, RunFolder
+from trainable.runs.keys import RunSpec
+from trainable.runs.results import read_description, read_result
+
+Measure = Callable[[RunSpec], Probe]
+
+BYTES = 4  # of a float32
+# What decides the time of an iteration.
+COST_FIELDS = (
+    "generator",
+    "generator_width",
+    "output_stride",
+    "crop_px",
+    "batch_size",
+    "discriminator",
+    "discriminator_width",
+    "precision",
+    "memory_format",
+    "optimizer_kernels",
+    "compile",
+    "deterministic",
+    "averages_on",
+)
+
+
+def describe(plan: Plan, measure: Measure | None = None) -> str:
+    """Return the plan in words, one fact a line.
+
+    Args:
+        plan: The sweep.
+        measure: Times a few iterations where no earlier run says what they take; None where this
+            machine is not the one that trains.
+    """
+    pending = plan.pending()
+    lines = [
+        f"{plan.name} on {plan.base.dataset}, sweep {plan.sweep_key}",
+        f"trials:          {len(plan.trials)}",
+        f"training runs:   {len(plan.runs)} after merging readouts, instead of {len(plan.trials)}",
+        f"done already:    {len(plan.runs) - len(pending)}",
+        *_times(plan, pending, measure),
+    ]
+    if pending:
+        states = [_state_bytes(run, plan) for run in pending]
+        averages = [_averages_bytes(run, plan) for run in pending]
+        both = [one + other for one, other in zip(states, averages, strict=True)]
+        on_host = plan.base.averages_on == "host"
+        host = f" and {_gb(max(averages))} of host memory for averages" if on_host else ""
+        device = max(states if on_host else both)
+        carried = "" if on_host else " and averages"
+        lines += [
+            f"device memory:   {_gb(device)} per training run for weights, "
+            f"optimizers{carried}{host}; activations come on top",
+            f"disk:            {_gb(sum(both))} at most for what stays, and while a run trains "
+            f"{_gb(KEPT_CHECKPOINTS * max(both))} of checkpoints, in {plan.storage}",
+        ]
+    return "\n".join(lines)
+
+
+def _times(plan: Plan, pending: Sequence[PlannedRun], measure: Measure | None) -> list[str]:
+    """Return the lines on time: of what is to be trained, and of one training per trial."""
+    naive = f"naive sweep:     {len(plan.trials)} training runs, one per trial"
+    if not pending:
+        return ["training time:   none", naive]
+    speeds = {key: sum(known) / len(known) for key, known in _measured_speeds(plan).items()}
+    source, probed = "by the throughput of earlier runs", list[Probe]()
+    for run in plan.runs:
+        key = _cost_key(run.spec.config)
+        if key not in speeds and measure is not None:
+            probed.append(measure(run.spec))
+            speeds[key] = probed[-1].images_per_s
+            source = f"by a few iterations: no run in {plan.storage} was like these"
+    if any(_cost_key(run.spec.config) not in speeds for run in plan.runs):
+        return [f"training time:   not known: no run in {plan.storage} was like these", naive]
+    total = _clock(_seconds(run, speeds) for run in pending)
+    each = _clock(_seconds(run, speeds) * len(run.trials) for run in plan.runs)
+    return [
+        f"training time:   {total} in one slot, {source}; validations come on top",
+        f"{naive}, {each} in one slot",
+        *_memory(probed),
+    ]
+
+
+def _memory(probed: Sequence[Probe]) -> list[str]:
+    """Return the line on what the few iterations held, if there were some."""
+    if not probed:
+        return []
+    host = f"host memory:     {max(probe.host_gb for probe in probed):.2f} GB in a few iterations"
+    devices = [probe.device_gb for probe in probed if probe.device_gb is not None]
+    return [host + (f", {max(devices):.2f} GB on the GPU with one average" if devices else "")]
+
+
+def device_bytes(run: PlannedRun, plan: Plan) -> int:
+    """Return what a training run keeps on its GPU, activations left out."""
+    averages = 0 if plan.base.averages_on == "host" else _averages_bytes(run, plan)
+    return _state_bytes(run, plan) + averages
+
+
+def _seconds(run: PlannedRun, speeds: dict[str, float]) -> float:
+    config = run.spec.config
+    return config.iterations * config.batch_size / speeds[_cost_key(config)]
+
+
+def _clock(seconds: Iterable[float]) -> str:
+    total_s = sum(seconds)
+    days = f"{int(total_s // 86400)} d " if total_s >= 86400 else ""
+    return days + time.strftime("%H:%M:%S", time.gmtime(total_s))
+
+
+def _measured_speeds(plan: Plan) -> dict[str, list[float]]:
+    """Return the images per second of the finished runs in a storage, by what they cost."""
+    speeds: dict[str, list[float]] = {}
+    for run in plan.runs:
+        kind, content = plan.outcome(run) or (None, {})
+        if kind == "result":
+            speeds.setdefault(_cost_key(run.spec.config), []).append(content["images_per_s"])
+    planned = {run.spec.training_key for run in plan.runs}
+    for path in sorted(plan.storage.glob("*/result.json")):
+        if path.parent.name in planned:
+            continue
+        folder = RunFolder(plan.storage, path.parent.name)
+        try:
+            key = _cost_key(TrialConfig(**read_description(folder)["config"]))
+            result = read_result(folder)
+        except (ValueError, TypeError, KeyError):
+            continue  # of another version, or damaged: it has nothing to say here
+        if result is not None:
+            speeds.setdefault(key, []).append(result["images_per_s"])
+    return speeds
+
+
+def _cost_key(config: TrialConfig) -> str:
+    values = [getattr(config, name) for name in COST_FIELDS]
+    return json.dumps([*values, config.adversarial if config.has_adversary else "none"])
+
+
+def _state_bytes(run: PlannedRun, plan: Plan) -> int:
+    """Return the size of a run's weights and momenta: SGD keeps one per weight, Adam two."""
+    numbers = 2 * _weights(run.spec.config, len(plan.data.classes))
+    with torch.device("meta"):
+        discriminator = build_discriminator(run.spec.config, len(plan.data.classes))
+    if discriminator is not None:
+        numbers += 3 * sum(weight.numel() for weight in discriminator.parameters())
+    return BYTES * numbers
+
+
+def _averages_bytes(run: PlannedRun, plan: Plan) -> int:
+    """Return the size of a run's averages: each readout is one copy of the generator."""
+    weights = _weights(run.spec.config, len(plan.data.classes))
+    return BYTES * len(run.spec.readouts) * weights
+
+
+def _weights(config: TrialConfig, classes: int) -> int:
+    with torch.device("meta"):
+        generator = build_generator(config, classes)
+    return sum(weight.numel() for weight in generator.parameters())
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.3f} GB"

@@ -1,0 +1,1 @@
+"""The MLflow record, as the driver writes and reads it."""

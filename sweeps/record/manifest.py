@@ -1,0 +1,298 @@
+"""The manifest of a sweep: all that was ever asked, beside the run folders that hold the answers.
+
+    <storage>/sweeps/<sweep_key>.json   question, base config, trials, where and with what it ran
+    <storage>/sweeps/<sweep_key>.diff   how the code differed from its commit, if it did
+
+From it and the run folders alone the record can be brought up to date, and a later sweep of the
+same name can say what has changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeps.planning.plan import Plan, PlannedRun, Trial
+from sweeps.record.environment import environment, git_commit, git_diff
+from sweeps.storage.driver_lock import FOLDER
+from sweeps.storage.mirror import absolute
+from trainable.config.loading import config_from
+from trainable.config.schema import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig, kind_of
+from trainable.data.datasets import DataFacts
+from trainable.runs.folder import RunFolder
+from trainable.runs.keys import RunSpec, readout_key
+from trainable.runs.results import distinct_readouts, read_result
+from trainable.storage import json_files
+from trainable.storage.faults import machine_fault
+from trainable.storage.files import write_atomically
+from trainable.storage.redaction import redact_uri
+
+VERSION = 2
+FEW = 8  # values that are named one by one
+FIELDS: dict[str, type] = {
+    "name": str,
+    "question": str,
+    "sweep_key": str,
+    "axes": list,
+    "base": dict,
+    "data": dict,
+    "code_version": str,
+    "with_samples": bool,
+    "trials": dict,
+    "tags": dict,
+    "stopped": dict,
+    "asked": dict,
+    "created": float,
+    "started": float,
+    "tracking_uri": str,
+    "password": bool,
+    "environment": dict,
+    "git_commit": str,
+    "diff": bool,
+}
+
+
+def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
+    """Write the manifest of a sweep that starts, and return it.
+
+    What it runs on is noted when there is something to train: who only looks at what is done
+    does not make it another machine's.
+    """
+    known = _read(_path(plan.storage, plan.sweep_key)) or {}
+    path = diff_path(plan.storage, plan.sweep_key)
+    now = time.time()
+    content: dict[str, Any] = {"created": now} | known
+    if not known or plan.pending():
+        diff = git_diff()
+        content |= {"environment": environment(), "git_commit": git_commit(), "diff": bool(diff)}
+        if diff:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, diff.encode())
+    uri = redact_uri(tracking_uri)
+    content |= {"tracking_uri": absolute(uri), "password": uri != tracking_uri, "started": now}
+    content["storage"] = str(plan.storage)  # in which the store may lie, too
+    content["asked"] = {axis: _values(plan, axis) for axis in plan.axes}
+    written = write(plan, content)
+    if not written["diff"]:
+        path.unlink(missing_ok=True)  # last: a manifest that tells of a diff always has one
+    return written
+
+
+def write(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a manifest up to date with the plan, which may have grown, and return it.
+
+    What another command has added to it meanwhile stays.
+    """
+    path = _path(plan.storage, plan.sweep_key)
+    known = _read(path) or {"trials": {}, "tags": {}, "stopped": {}}
+    runs = list(plan.runs)
+    base = dataclasses.asdict(plan.base)
+    trials = {trial.trial_key: _described(trial, base) for run in runs for trial in run.trials}
+    written = {
+        **content,
+        "version": VERSION,
+        "name": plan.name,
+        "question": plan.question,
+        "sweep_key": plan.sweep_key,
+        "axes": list(plan.axes),
+        "base": base,
+        "data": dataclasses.asdict(plan.data),
+        "code_version": plan.code_version,
+        "with_samples": plan.with_samples,
+        "trials": known["trials"] | trials,
+        "tags": known["tags"] | dict(plan.tags),
+        "stopped": known["stopped"] | dict(plan.stopped),
+        "updated": time.time(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json_files.dumps(written, indent=1))
+    return written
+
+
+def manifests(storage: Path) -> list[dict[str, Any]]:
+    """Return all manifests of a storage, that of the newest start last.
+
+    Raises:
+        ConfigError: One is not what a sweep of this version wrote.
+    """
+    found = [_read(path) for path in sorted((storage / FOLDER).glob("*.json"))]
+    return sorted((one for one in found if one), key=lambda one: one["started"])
+
+
+def plan_of(content: Mapping[str, Any], storage: Path) -> Plan:
+    """Return the plan that a manifest describes, with the keys that it had.
+
+    Of a run that lacks a readout, the trials that have numbers stand apart from those that lack
+    them.
+
+    Raises:
+        ConfigError: Its configs are not those of this version.
+    """
+    plan = Plan(
+        name=content["name"],
+        sweep_key=content["sweep_key"],
+        axes=tuple(content["axes"]),
+        base=_config(content, {}),
+        data=_facts(content["data"]),
+        storage=storage,
+        stopped=dict(content["stopped"]),
+        tags=dict(content["tags"]),
+        question=content["question"],
+        with_samples=content["with_samples"],
+        code_version=content["code_version"],
+    )
+    by_run: dict[str, list[Trial]] = {}
+    for key, one in content["trials"].items():
+        config = _config(content, one["config"])
+        trial = Trial(config=config, training_key=one["training_key"], trial_key=key)
+        by_run.setdefault(trial.training_key, []).append(trial)
+    plan.runs = [run for trials in by_run.values() for run in _runs(plan, trials)]
+    return plan
+
+
+def diff_path(storage: Path, sweep_key: str) -> Path:
+    """Return where the difference of the code from its commit lies."""
+    return storage / FOLDER / f"{sweep_key}.diff"
+
+
+def changes(plan: Plan, storage: Path) -> list[str]:
+    """Return in lines how a sweep differs from the one of its name that started here last.
+
+    Nothing is said of another data set's sweep, nor of more seeds.
+
+    Raises:
+        ConfigError: As `manifests`.
+    """
+    alike = [
+        one
+        for one in manifests(storage)
+        if one["name"] == plan.name and one["base"]["dataset"] == plan.base.dataset
+    ]
+    if not alike:
+        return []
+    before = alike[-1]
+    found = list(_differences(before, plan))
+    if not found:
+        return []
+    if before["sweep_key"] == plan.sweep_key:
+        return [*found, "trials that are there stay, new ones join them"]
+    return [
+        *found,
+        f"all trials get new keys; those of before stay in the record under {before['sweep_key']}",
+    ]
+
+
+def _differences(before: Mapping[str, Any], plan: Plan) -> Iterator[str]:
+    now = dataclasses.asdict(plan.base)
+    if before["code_version"] != plan.code_version:
+        yield f"code version: {before['code_version']} -> {plan.code_version}"
+    if before["data"]["fingerprint"] != plan.data.fingerprint:
+        yield f"data fingerprint: {before['data']['fingerprint']} -> {plan.data.fingerprint}"
+    if before["axes"] != list(plan.axes):
+        yield f"axes: {', '.join(before['axes'])} -> {', '.join(plan.axes)}"
+    for name in dict.fromkeys([*before["base"], *now]):
+        if name not in (*EXECUTION_FIELDS, *plan.axes, "seed"):
+            was, becomes = before["base"].get(name, DEFAULTS.get(name)), now.get(name)
+            if was != becomes:
+                yield f"{name}: {was} -> {becomes}"
+    for axis in plan.axes:
+        values, earlier = _values(plan, axis), before["asked"].get(axis, [])
+        if values and earlier and values != earlier:
+            yield f"values of {axis}: {_listed(earlier)} -> {_listed(values)}"
+
+
+def _values(plan: Plan, axis: str) -> list[Any]:
+    return sorted({getattr(trial.config, axis) for trial in plan.trials})
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(map(str, values)) if len(values) <= FEW else f"{len(values)} values"
+
+
+def _described(trial: Trial, base: Mapping[str, Any]) -> dict[str, Any]:
+    values = dataclasses.asdict(trial.config).items()
+    differing = {name: value for name, value in values if value != base[name]}
+    return {"training_key": trial.training_key, "config": differing}
+
+
+def _runs(plan: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
+    """Yield a run for the trials that its folder answers, and one for those it does not."""
+    key = trials[0].training_key
+    readouts = (read_result(RunFolder(plan.storage, key)) or {}).get("readouts", {})
+    answered = [trial for trial in trials if readout_key(trial.config.readout) in readouts]
+    for part in (answered, [trial for trial in trials if trial not in answered]):
+        if part:
+            spec = RunSpec(
+                config=part[0].config,
+                readouts=distinct_readouts(trial.config.readout for trial in part),
+                data_fingerprint=plan.data.fingerprint,
+                training_key=key,
+                code_version=plan.code_version,
+            )
+            yield PlannedRun(spec=spec, trials=tuple(part))
+
+
+def _config(content: Mapping[str, Any], differing: Mapping[str, Any]) -> TrialConfig:
+    try:
+        return config_from({**content["base"], **differing})
+    except ConfigError as error:
+        raise ConfigError(
+            f"the configs in the manifest of {content['name']} {content['sweep_key']} must be of "
+            f"this version, but {error}; publish it with the version that trained it"
+        ) from error
+
+
+def _facts(data: Mapping[str, Any]) -> DataFacts:
+    return DataFacts(
+        fingerprint=data["fingerprint"],
+        classes=tuple(data["classes"]),
+        skipped=tuple(data["skipped"]),
+        warnings=tuple(data["warnings"]),
+    )
+
+
+def _path(storage: Path, sweep_key: str) -> Path:
+    return storage / FOLDER / f"{sweep_key}.json"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json_files.loads(path.read_bytes())
+        if content["version"] == VERSION:
+            _check(content)
+            if content["sweep_key"] != path.stem:
+                raise ValueError(f"it is of sweep {content['sweep_key']}")
+            return content
+        cause = f"is of version {content['version']}"
+    except FileNotFoundError:
+        return None
+    except KeyError as error:
+        cause = f"has no {error}"
+    except OSError as error:
+        if machine_fault(error) is not None:
+            raise
+        cause = f"cannot be read ({error.strerror})"
+    except (ValueError, TypeError) as error:
+        cause = " ".join(str(error).split())
+    raise ConfigError(
+        f"{path}: must be the manifest that a sweep of version {VERSION} wrote, but {cause}; "
+        "move it away, and the sweep writes it anew"
+    )
+
+
+def _check(content: Mapping[str, Any]) -> None:
+    for name, kind in FIELDS.items():
+        if type(content[name]) is not kind:
+            raise TypeError(f"{name} is {kind_of(content[name])}")
+    for name in (*content["axes"], "dataset"):
+        content["base"][name]
+    _facts(content["data"])
+    for one in content["trials"].values():
+        if not isinstance(one["training_key"], str) or not isinstance(one["config"], dict):
+            raise TypeError("a trial lacks its key or its config")
+    for tags in content["tags"].values():
+        if not isinstance(tags, dict):
+            raise TypeError(f"the tags of a trial are {kind_of(tags)}")

@@ -1,0 +1,103 @@
+"""A record that was moved or copied with its folder: its artifacts go where it is now.
+
+MLflow writes absolute paths into its database. The experiment of our sweeps is tagged with the
+folder that the database was in when it was written to last: where that is another one, all paths
+below it are brought up to date, in one transaction. So a copy never writes into the folder that it
+was made from. What lies elsewhere by intention stays there.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from analysis.record.artifact_place import local_folder
+from analysis.record.mlflow_calls import SMALL_S, StoreError, ask
+from analysis.record.mlflow_database import LOCK_S, sqlite_file
+from sweeps.record.mlflow_store import EXPERIMENT
+
+HOME = "pixelwise.folder"  # tag of the experiment
+ARTIFACTS = "mlruns"  # folder beside the database
+# Of all tables that hold places of artifacts: what stands before one, and how long that is.
+UPDATES = (
+    "UPDATE experiments SET artifact_location = ? || substr(artifact_location, ?) "
+    "WHERE substr(artifact_location, 1, ?) = ?",
+    "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
+    "WHERE substr(artifact_uri, 1, ?) = ?",
+    "UPDATE logged_models SET artifact_location = ? || substr(artifact_location, ?) "
+    "WHERE substr(artifact_location, 1, ?) = ?",
+)
+
+
+def artifact_location(tracking_uri: str) -> str | None:
+    """Return where a new experiment's artifacts go; None where the store decides."""
+    path = sqlite_file(tracking_uri)
+    return None if path is None else str(path.resolve().parent / ARTIFACTS / EXPERIMENT)
+
+
+def bring_home(tracking_uri: str) -> str:
+    """Bring the places in a SQLite record up to date where it was moved or copied.
+
+    Args:
+        tracking_uri: Of a store, of which only a SQLite file that is there is asked.
+
+    Returns:
+        The folder that it was in before, empty where nothing has changed.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    path = sqlite_file(tracking_uri)
+    if path is None or not path.exists() or path.stat().st_size == 0:
+        return ""
+    return ask(SMALL_S, _bring_home, path.resolve())
+
+
+def _bring_home(path: Path) -> str:
+    address = f"{path.as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=LOCK_S)) as database, database:
+            database.execute("BEGIN IMMEDIATE")
+            return _change(database, path.parent)
+    except sqlite3.Error as error:
+        raise StoreError(str(error)) from error
+
+
+def _change(database: sqlite3.Connection, here: Path) -> str:
+    asked = "SELECT experiment_id, artifact_location FROM experiments WHERE name = ?"
+    found = database.execute(asked, [EXPERIMENT]).fetchone()
+    if found is None:
+        return ""
+    experiment, location = found
+    tagged = "SELECT value FROM experiment_tags WHERE key = ? AND experiment_id = ?"
+    row = database.execute(tagged, [HOME, experiment]).fetchone()
+    before = Path(row[0]) if row else _guessed(location, here)
+    if before is None or (row and before == here):
+        return ""
+    database.execute(
+        "INSERT OR REPLACE INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)",
+        [HOME, str(here), experiment],
+    )
+    if before == here:
+        return ""
+    for old, new in ((f"{before}/", f"{here}/"), (f"{before.as_uri()}/", f"{here.as_uri()}/")):
+        for update in UPDATES:
+            database.execute(update, [new, len(old) + 1, len(old), old])
+    return str(before)
+
+
+def _guessed(location: str, here: Path) -> Path | None:
+    """Return the former folder of a database without our tag, None where it cannot be told.
+
+    Its artifacts lay beside it if they lie beside it now.
+    """
+    written = local_folder(location)
+    if written is None or ARTIFACTS not in written.parts:
+        return None
+    at = len(written.parts) - 1 - written.parts[::-1].index(ARTIFACTS)
+    before = Path(*written.parts[:at])
+    if before.exists() and before.samefile(here):
+        return here
+    is_beside = here.joinpath(*written.parts[at:]).is_dir()
+    return before if is_beside else None

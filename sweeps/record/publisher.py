@@ -1,0 +1,224 @@
+"""The thread of the driver that keeps manifest and record up to date while a sweep goes on."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess  # nosec B404  # words, no shell
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from analysis.record.mlflow_calls import MODEL_S, Patience
+from sweeps.planning.plan import Plan, PlannedRun, Trial
+from sweeps.planning.ranking import best_point
+from sweeps.record import manifest as manifest_module
+from sweeps.record.mlflow_store import STORE_ERRORS
+from sweeps.record.store_check import lasting_fault
+from sweeps.record.writer import MlflowRun, MlflowWriter
+from sweeps.storage.driver_lock import only_writer
+from sweeps.storage.threads import RayGoneError, wait
+from trainable.storage.faults import machine_fault
+from trainable.storage.redaction import first_line, redact, redact_uri
+
+PAUSE_S = 20.0  # a store that failed is left alone for so long
+POLL_S = 1.0
+MANIFEST_S = 10.0  # between two writings of a manifest whose plan grows
+MODEL_FILE = "model.pt"
+LAST_S = 300.0  # that a sweep which has ended waits for its record
+
+Warn = Callable[[str], None]
+
+
+class Publisher:
+    """Publishes in a thread of its own, so that a slow store delays the record, not the training.
+
+    When the store fails, one warning is given and it is left alone for a while, then given all
+    that has piled up. At the end it gets a last chance; what it misses even then, the run folders
+    and the manifest keep.
+
+    Args:
+        plan: The sweep.
+        tracking_uri: Of the store.
+        warn: Is given the warnings.
+        with_model: Whether the best trial's model is logged at the end, which takes about 10 s.
+
+    Attributes:
+        reachable: Whether the store took what it was given last.
+    """
+
+    def __init__(
+        self, plan: Plan, tracking_uri: str, warn: Warn, *, with_model: bool = True
+    ) -> None:
+        self.plan = plan
+        self.tracking_uri = tracking_uri
+        self.warn = warn
+        self.with_model = with_model
+        self.reachable = True
+        self._warned = False
+        self._queue: queue.Queue[tuple[PlannedRun, str | None] | None] = queue.Queue()
+        self._left: dict[str, tuple[PlannedRun, str | None]] = {}
+        self._record: MlflowWriter | None = None
+        self._retry_at = 0.0
+        self._fault = ""  # what the machine refused the store first
+        self._patience = Patience()
+        self._done: Future[None] | None = None
+
+    def publish(self, run: PlannedRun, cause: str | None = None) -> None:
+        """Let the trials of a training run be published soon; see `MlflowWriter.publish`."""
+        self._queue.put((run, cause))
+
+    def __enter__(self) -> Self:
+        self._done = self.plan.threads.start("publisher", self._work)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Publish what is left and bring the parent run up to date."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.plan.why_partial = "interrupted"
+        if kind is not None and issubclass(kind, RayGoneError):
+            self.plan.why_partial = "Ray died"
+        self._patience.end_in(LAST_S)
+        self._queue.put(None)
+        if self._done is not None:
+            wait("publisher", self._done)
+
+    def _work(self) -> None:
+        manifest = manifest_module.begin(self.plan, self.tracking_uri)
+        written_at, ended = time.monotonic(), False
+        while not ended:
+            ended = self._take()
+            if ended or time.monotonic() >= self._retry_at:
+                self._try(manifest, ended=ended)
+            if ended or time.monotonic() >= written_at + MANIFEST_S:
+                manifest = manifest_module.write(self.plan, manifest)
+                written_at = time.monotonic()
+
+    def _take(self) -> bool:
+        """Wait a little for what is to be published, and return whether that was the end."""
+        try:
+            item = self._queue.get(timeout=POLL_S)
+            while item is not None:
+                self._left[item[0].spec.training_key] = item
+                item = self._queue.get_nowait()
+        except queue.Empty:
+            return False
+        stopped = [run for run in self.plan.runs if run.spec.training_key in self.plan.stopped]
+        self._left |= {run.spec.training_key: (run, None) for run in stopped}
+        return True
+
+    def _try(self, manifest: Mapping[str, Any], *, ended: bool) -> None:
+        try:
+            with only_writer(self.tracking_uri, self.plan.sweep_key, self._patience.left()):
+                if self._record is None:
+                    self._record = MlflowWriter(
+                        self.plan, self.tracking_uri, manifest, self._patience
+                    )
+                    say_moved(self._record, self.warn)
+                for key in list(self._left):
+                    self._record.publish(*self._left[key])
+                    del self._left[key]
+                if ended:
+                    conclude(self._record, self.tracking_uri, self.warn, with_model=self.with_model)
+            self.reachable, self._fault = True, ""
+        except STORE_ERRORS as error:
+            self._record = None  # what reached the store is looked up anew
+            self._retry_at = time.monotonic() + PAUSE_S
+            self._say(error, ended=ended)
+            # A server that is away is none of the machine's faults.
+            self._fault = self._fault or machine_fault(error) or ""
+            if ended:
+                self.plan.fault = self.plan.fault or self._fault
+            self.reachable = False
+
+    def _say(self, error: Exception, *, ended: bool) -> None:
+        """Warn once while the sweep goes on, and at the end of a record that lags."""
+        if not ended and self._warned:
+            return
+        store = redact_uri(self.tracking_uri)
+        cause = lasting_fault(self.tracking_uri) if self._patience.left() else None
+        cause = cause or first_line(error, self.tracking_uri)
+        if ended:
+            self.warn(
+                f"warning: the record in the MLflow store {store} lags behind the run folders "
+                f"({cause}); run the same command again to catch up, or `python -m sweeps.publish "
+                f"--storage {self.plan.storage}`"
+            )
+        else:
+            self.warn(
+                f"warning: the MLflow store {store} cannot be written ({cause}); training goes on, "
+                f"and the store is tried again every {PAUSE_S:g} s"
+            )
+            self._warned = True
+
+
+def say_moved(record: MlflowWriter, warn: Warn) -> None:
+    """Tell that a record was moved or copied, and where its artifacts go now."""
+    if record.moved_from:
+        warn(f"the record was in {record.moved_from} before; its artifacts now go where it is")
+
+
+def conclude(
+    record: MlflowWriter, tracking_uri: str, warn: Warn, *, with_model: bool = True
+) -> None:
+    """Write what a sweep as a whole came to, and log the best trial's model if all have ended.
+
+    Args:
+        record: Its trials are up to date.
+        tracking_uri: Of the store.
+        warn: Is told why a model is not logged.
+        with_model: Whether one is wanted.
+    """
+    pending, best = len(record.plan.pending()), best_point(record.plan)
+    why = record.plan.why_partial or (f"{pending} training runs are left" if pending else None)
+    record.summarise(best, why)
+    wanted = with_model and not why
+    found = record.best_trial(best) if wanted and best is not None else None
+    if found is not None:
+        _log_model(record, *found, tracking_uri, warn)
+
+
+def _log_model(
+    record: MlflowWriter, trial: Trial, child: MlflowRun, tracking_uri: str, warn: Warn
+) -> None:
+    """Log a trial's averaged generator, unless it is logged: in a process of its own, torch's."""
+    storage, mirror = record.plan.storage, record.plan.mirror
+    if record.holds_model(child):
+        return
+    if mirror is not None:
+        try:
+            mirror.fetch_model(trial.training_key)
+        except OSError as error:
+            told = first_line(error, mirror.uri)
+            warn(f"warning: the best trial's model cannot be fetched: {told}")
+            return
+    if not (storage / trial.training_key / MODEL_FILE).exists():
+        return
+    command = [sys.executable, "-m", "sweeps.log_model", child.run_id]
+    command += ["--tracking-uri", "-", "--storage", str(storage)]
+    try:
+        done = subprocess.run(  # nosec B603  # words, no shell
+            command,
+            input=tracking_uri,  # not in the list of processes, where anyone could read it
+            env=os.environ | {"MLFLOW_HTTP_REQUEST_TIMEOUT": f"{LAST_S:g}"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=min(MODEL_S, record.patience.left()),
+        )
+        said = (done.stderr if done.returncode else done.stdout).strip().splitlines()
+        failed, last = done.returncode != 0, said[-1] if said else "it said nothing"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failed, last = True, first_line(error)
+    if failed:
+        warn(f"warning: the best trial's model is not in the record: {redact(last, tracking_uri)}")
+    else:
+        record.name_best(child, last)

@@ -1,0 +1,114 @@
+"""A trial as the record holds it, read back into the config that it was trained with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from analysis.record.mlflow_calls import StoreError
+from sweeps.record.mlflow_store import STORE_ERRORS, open_store
+from sweeps.record.store_check import lasting_fault
+from sweeps.record.writer import SCHEMA
+from trainable.config.loading import config_from
+from trainable.config.schema import DEFAULTS, ConfigError, TrialConfig
+from trainable.storage.redaction import first_line, redact_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # of a run that is not there
+ORIGIN = ("training_key", "code_version", "data_fingerprint", "git_commit")  # tags
+FLAGS = {"True": True, "False": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedTrial:
+    """A finished trial of the record.
+
+    Attributes:
+        client: Of its store.
+        run: As MLflow holds it.
+    """
+
+    client: MlflowClient
+    run: Run
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags."""
+        return dict(self.run.data.tags)
+
+    def config(self, **changes: Any) -> TrialConfig:
+        """Return what was trained, with these changes.
+
+        Where it ran and the path of pretrained weights are not recorded.
+
+        Raises:
+            ConfigError: The params are not those of this version.
+        """
+        values: dict[str, Any] = dict(self.run.data.params)
+        for name, text in values.items():
+            if isinstance(DEFAULTS.get(name), bool):
+                values[name] = FLAGS.get(text, text)
+        try:
+            return config_from(values | changes)
+        except ConfigError as error:
+            run_id = self.run.info.run_id
+            raise ConfigError(
+                f"the params of {run_id} must be those of this version, but {error}"
+            ) from error
+
+
+def read_trial(tracking_uri: str, run_id: str) -> RecordedTrial:
+    """Return a finished trial of the record.
+
+    Args:
+        tracking_uri: Of the store; a SQLite file must exist.
+        run_id: MLflow's.
+
+    Raises:
+        ConfigError: The store does not answer, holds no such run, or that is not a finished trial.
+    """
+    where = redact_uri(tracking_uri)
+    fault = lasting_fault(tracking_uri, writing=False)
+    if fault is not None:
+        raise ConfigError(f"--tracking-uri must name a store that holds the record, but {fault}")
+    try:
+        client = open_store(tracking_uri, create=False)
+        run = client.get_run(run_id)
+    except STORE_ERRORS as error:
+        cause = first_line(error, tracking_uri)
+        unknown = isinstance(error, StoreError) and error.code in UNKNOWN
+        rule = "RUN_ID must be one of MLflow's" if unknown else "the MLflow store must answer"
+        raise ConfigError(
+            f"{rule}, but got {run_id!r} and {where}: {cause}; look it up with "
+            "`mlflow ui`, or name another store with --tracking-uri"
+        ) from error
+    _check(run)
+    return RecordedTrial(client=client, run=run)
+
+
+def _check(run: Run) -> None:
+    tags, run_id = run.data.tags, run.info.run_id
+    if tags.get("schema") != SCHEMA:
+        raise ConfigError(
+            f"RUN_ID must name a run of schema {SCHEMA}, but {run_id} has "
+            f"{tags.get('schema', 'none')}; name a trial of one of our sweeps"
+        )
+    if tags.get("kind") != "trial":
+        raise ConfigError(
+            f"RUN_ID must name a trial, but {run_id} is a whole sweep; name one of its children"
+        )
+    missing = [name for name in ORIGIN if name not in tags]
+    if missing:
+        raise ConfigError(
+            f"RUN_ID must name a trial with all that its driver wrote, but {run_id} lacks "
+            f"{', '.join(missing)}; name another"
+        )
+    if run.info.status != "FINISHED":
+        cause = f" ({tags['cause']})" if "cause" in tags else ""
+        raise ConfigError(
+            f"RUN_ID must name a finished trial, but {run_id} is {run.info.status}{cause}; "
+            "name another"
+        )

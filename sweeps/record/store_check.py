@@ -1,0 +1,57 @@
+"""Whether a store can take a record at all, asked before anything is trained.
+
+What waiting mends, such as a server that is away or a locked database, is no reason to refuse: the
+record catches up later. What it does not mend would be told only after hours of training.
+"""
+
+from __future__ import annotations
+
+from analysis.record.mlflow_calls import SMALL_S, StoreError, ask, set_up_mlflow
+from analysis.record.mlflow_database import database_fault, deleted, is_server
+from sweeps.record.mlflow_store import EXPERIMENT, open_store
+from trainable.config.schema import ConfigError
+from trainable.storage.redaction import first_line, redact_uri
+
+
+def check_usable(tracking_uri: str) -> None:
+    """Refuse a store that will not take a record, however long one waits.
+
+    Raises:
+        ConfigError: It will not; the message names what mends it.
+    """
+    fault = lasting_fault(tracking_uri)
+    if fault is not None:
+        raise ConfigError(f"--tracking-uri must name a store that takes the record, but {fault}")
+
+
+def lasting_fault(tracking_uri: str, *, writing: bool = True) -> str | None:
+    """Return why a store will not take, or give, a record however long one waits; None if it may.
+
+    Args:
+        tracking_uri: Of the store; `check_store` let it pass.
+        writing: Whether the record is to be written, too.
+    """
+    shown = redact_uri(tracking_uri)
+    if not is_server(tracking_uri):
+        return database_fault(tracking_uri, writing=writing)
+    try:
+        return ask(SMALL_S, _server_fault, tracking_uri, shown)
+    except StoreError as error:
+        if not error.lasting:
+            return None
+        return (
+            f"{shown} does not answer as an MLflow server that lets this user in does: "
+            f"{first_line(error, tracking_uri)}; mend the address or what gives access, or name "
+            "another"
+        )
+
+
+def _server_fault(tracking_uri: str, shown: str) -> str | None:
+    set_up_mlflow()
+    from mlflow.entities import ViewType
+
+    # A server that is none of MLflow's knows no such address; one experiment may well be unknown.
+    named = f"name = '{EXPERIMENT}'"
+    found = open_store(tracking_uri).search_experiments(ViewType.ALL, filter_string=named)
+    gone = [str(one.experiment_id) for one in found if one.lifecycle_stage == "deleted"]
+    return deleted(gone[0], shown) if gone and len(gone) == len(found) else None

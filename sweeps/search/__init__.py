@@ -1,0 +1,1 @@
+"""What is trained next: a list, a race of seeds or a search with Optuna."""

@@ -1,0 +1,121 @@
+"""The options that every search has, and the source that they describe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sweeps.planning.plan import Plan
+from sweeps.search.optuna_source import SearchSource
+from sweeps.search.samplers import SAMPLERS, SCHEDULERS
+from sweeps.search.space import READOUTS, Space
+from sweeps.search.study import Method
+from sweeps.search.suggestions import Search
+from sweeps.search.warm_start import read_point
+from trainable.cli.options import whole
+from trainable.config.schema import ConfigError
+
+# On two cores the demo takes 20 s for a run with 36 readouts and 10 s for one of the 3 x 3 that
+# confirm: together about 4 minutes.
+ASKS = 20
+CONFIRM = 3
+OPTIONS_OF_A_SEARCH = {
+    "sampler": "tpe",
+    "scheduler": "none",
+    "readouts": "exhaustive",
+    "asks": ASKS,
+    "confirm": CONFIRM,
+    "points": [],
+    "warm_start": None,
+}
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `search_source` reads."""
+    parser.add_argument("--sampler", choices=SAMPLERS, help="what suggests settings (default: tpe)")
+    parser.add_argument(
+        "--scheduler",
+        choices=SCHEDULERS,
+        help="what stops training runs that lag behind (default: none)",
+    )
+    parser.add_argument(
+        "--readouts",
+        choices=READOUTS,
+        help="value a training run by its best readout, or suggest one (default: exhaustive)",
+    )
+    parser.add_argument(
+        "--asks",
+        type=whole(),
+        metavar="N",
+        help=f"settings to ask for (default: {ASKS})",
+    )
+    parser.add_argument(
+        "--confirm",
+        type=_count,
+        metavar="K",
+        help=f"settings, the best, to train again with --seeds other seeds (default: {CONFIRM})",
+    )
+    parser.add_argument(
+        "--point",
+        dest="points",
+        action="append",
+        metavar="KEY=VALUE,...",
+        help="a setting to ask for first; may stand several times",
+    )
+    parser.add_argument(
+        "--warm-start",
+        nargs="*",
+        metavar="DIR",
+        help="tell the sampler of finished runs in these storages (without one: in --storage)",
+    )
+    parser.set_defaults(**OPTIONS_OF_A_SEARCH)
+
+
+def search_source(plan: Plan, options: argparse.Namespace, space: Space) -> SearchSource:
+    """Return the source of a search; with `--plan` it has filled the plan instead.
+
+    Raises:
+        ConfigError: The space, a point, the sampler or the scheduler is not usable.
+    """
+    space.check(plan.base)
+    _refuse_fixed(space, options)
+    storages, points = options.warm_start, list(dict.fromkeys(options.points))
+    if len(points) > options.asks:
+        raise ConfigError(
+            f"`points <= --asks` must hold, but got {len(points)} points and --asks {options.asks}"
+        )
+    search = Search(
+        space=space,
+        method=Method(sampler=options.sampler, scheduler=options.scheduler, seed=plan.base.seed),
+        asks=options.asks,
+        confirm=options.confirm,
+        seeds=options.seeds,
+        points=tuple(read_point(text, space, plan.base) for text in points),
+        warm_start=() if storages is None else _folders(storages or [str(plan.storage)]),
+    )
+    source = SearchSource(plan, search)
+    if options.plan:
+        source.outline()
+    return source
+
+
+def _refuse_fixed(space: Space, options: argparse.Namespace) -> None:
+    """Refuse an axis that the command line also gives one value."""
+    for text in options.overrides:
+        name = text.partition("=")[0].strip()
+        if name in space.axes:
+            raise ConfigError(
+                f"{name} is searched, {space.axes[name].in_words()}, but `--set {text}` gives it "
+                f"one value; leave that out, or begin with `--point {text}`"
+            )
+
+
+def _folders(storages: list[str]) -> tuple[str, ...]:
+    for storage in storages:
+        if not Path(storage).is_dir():
+            raise ConfigError(f"--warm-start must name folders of run folders, but got {storage!r}")
+    return tuple(str(Path(storage).resolve()) for storage in storages)
+
+
+def _count(text: str) -> int:
+    return 0 if text == "0" else whole()(text)

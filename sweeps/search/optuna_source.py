@@ -1,0 +1,297 @@
+"""A search as a source of training runs: it asks Optuna, and tells it what came of each ask.
+
+What happened stands in an event log beside the run folders. A restart does the events again and
+gives first what was under way; then it suggests what a search that was never interrupted does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self
+
+from sweeps.planning.plan import Plan, PlannedRun
+from sweeps.search.event_log import EventLog, damaged
+from sweeps.search.optuna_db import OptunaDatabase
+from sweeps.search.samplers import check_sampler, check_scheduler
+from sweeps.search.study import COMPLETE, FAIL, PRUNED, ReplayableStudy
+from sweeps.search.suggestions import (
+    Search,
+    Suggestion,
+    best_trial,
+    describe_changes,
+    other_seeds,
+    plan_ask,
+    plan_confirmation,
+)
+from sweeps.search.warm_start import WarmStartTrial, earlier_trials
+from trainable.config.schema import ConfigError
+from trainable.runs.folder import RunFolder
+from trainable.runs.results import read_history
+from trainable.storage.redaction import first_line
+
+# What doing a line again raises that lacks something, holds another type or is out of turn.
+UNLIKE_AN_EVENT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError)
+UNCONFIRMED = "not confirmed with other seeds: the best of many on one seed is biased upward"
+
+
+class SearchSource:
+    """The runs of a search, in the order of its asks, then those that confirm its best.
+
+    As a context manager it is the search's one driver. Nothing is written before it is entered,
+    and no run is given.
+
+    Args:
+        plan: The sweep; asks are added to it, also those that the log tells of.
+        search: What to do.
+
+    Raises:
+        ConfigError: The space, the sampler or the scheduler is not usable, or the log is damaged.
+    """
+
+    def __init__(self, plan: Plan, search: Search) -> None:
+        search.space.check(plan.base)
+        distributions = search.space.distributions()
+        check_sampler(search.method.sampler, distributions)
+        check_scheduler(search.method.scheduler, plan.base)
+        self.plan = plan
+        self.search = search
+        self.asks: list[Suggestion] = []
+        self._log = EventLog(plan.storage / "searches" / f"{search.name(plan)}.jsonl")
+        self._study = ReplayableStudy(search.method, distributions, plan.base)
+        self._projection = OptunaDatabase(plan, f"{plan.name}-{search.name(plan)}", search.space)
+        self._cut_off = False  # the execution is ending
+        self._confirming: deque[PlannedRun] | None = None
+        for number, event in enumerate(self._log.events, start=1):
+            self._do_line_again(number, event)
+        self._again = deque(self._under_way())
+        self._choose_when_all_ended()
+
+    def __enter__(self) -> Self:
+        """Become the one driver, and tell what was answered while there was none.
+
+        Raises:
+            ConfigError: Another process drives the search.
+        """
+        self._log.open()
+        if not self._log.events:
+            facts = self.search.describe(self.plan)
+            self.plan.notes += describe_changes(facts, self._log.path.parent)
+            given = earlier_trials(self.plan, self.search.space, self.search.warm_start)
+            # In one line: a kill among several would leave a search that was told of some.
+            event = {"event": "search"} | facts | {"earlier": [asdict(one) for one in given]}
+            self._log.append(event)
+            self._do_again(event)
+        self._projection.add([ask for ask in self.asks if ask.state is not None])
+        for ask in self._under_way():
+            self._answer(ask)
+        self._choose_when_all_ended()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Wait for the stored study, and let another process drive the search."""
+        if self._confirming is None or not self.search.confirm:
+            self.plan.notes.append(UNCONFIRMED)
+        self._projection.close()
+        self._log.close()
+
+    def outline(self) -> None:
+        """Add to the plan as many runs as are still to come; their settings are a guess."""
+        while len(self.asks) < self.search.asks:
+            self._keep(self.search.space.values(self._study.ask(self._point())))
+        for ask in self.asks[: self.search.confirm]:
+            self.plan.add(other_seeds(ask.trials[0].config, self.search.seeds))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all asks ended and all that confirms the best was given."""
+        return self._cut_off or (self._confirming is not None and not self._confirming)
+
+    def next(self) -> PlannedRun | None:
+        """Return the run of the next ask that no run folder answers; None while that waits."""
+        if self._cut_off:
+            return None
+        while self._again:
+            ask = self._again.popleft()
+            if self._is_to_be_trained(ask):
+                return ask.run
+        while len(self.asks) < self.search.asks:
+            ask = self._ask()
+            self._answer(ask)
+            if self._is_to_be_trained(ask):
+                return ask.run
+        self._choose_when_all_ended()
+        return self._confirming.popleft() if self._confirming else None
+
+    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+        """Take in a validation; return whether the scheduler wants no more of the run."""
+        asks = self._under_way(run)
+        for ask in asks:
+            self._take_in(ask, iteration, miou)
+        return bool(asks) and not self._under_way(run)
+
+    def ended(self, run: PlannedRun, cause: str | None) -> None:
+        """Tell Optuna what became of a run; one without an outcome was cut off, and stays open."""
+        for ask in self._under_way(run):
+            if cause is not None:
+                self._tell(ask, FAIL, cause=cause)
+            else:
+                self._answer(ask)
+            self._cut_off = self._cut_off or ask.state is None
+        self._choose_when_all_ended()
+
+    def _do_line_again(self, number: int, event: Mapping[str, Any]) -> None:
+        """Bring back what an event of the log did.
+
+        Raises:
+            ConfigError: It is none that a search wrote, or the sampler is another.
+        """
+        try:
+            if number == 1:
+                self._check_facts(event)
+            self._do_again(event)
+        except ConfigError:
+            raise
+        except UNLIKE_AN_EVENT as error:
+            fault = f"is no such event ({type(error).__name__}: {first_line(error)})"
+            raise damaged(self._log.path, number, fault) from error
+
+    def _check_facts(self, event: Mapping[str, Any]) -> None:
+        facts = json.loads(json.dumps(self.search.describe(self.plan)))  # a tuple becomes a list
+        if any(event[name] != value for name, value in facts.items()):
+            raise ValueError("it begins another search")
+
+    def _do_again(self, event: Mapping[str, Any]) -> None:
+        """Bring back what an event did."""
+        match event["event"]:
+            case "search":
+                for earlier in event["earlier"]:
+                    self._give(WarmStartTrial(**earlier))
+            case "ask":
+                if event["ask"] != len(self.asks):
+                    raise ValueError(f"ask {len(self.asks)} comes first")
+                for name, axis in self.search.space.suggested.items():
+                    if not axis.contains(event["values"][name]):
+                        raise ValueError(f"{name} must be {axis.in_words()}")
+                params = self.search.space.params(event["values"])
+                self._study.ask_again(params, was_given=event["given"])
+                self._keep(event["values"])
+            case "report":
+                ask = self.asks[event["ask"]]
+                self._study.report(ask.number, event["iteration"], event["miou"])
+                self._note(ask, event)
+            case "tell":
+                ask = self.asks[event["ask"]]
+                self._end(ask, event["state"], event["value"])
+                if event["cause"]:
+                    self.plan.stopped[ask.training_key] = event["cause"]
+            case kind:
+                raise ValueError(f"unknown event {kind!r}")
+
+    def _give(self, earlier: WarmStartTrial) -> None:
+        self._study.give(self.search.space.params(earlier.values), earlier.value)
+
+    def _ask(self) -> Suggestion:
+        given = self._point()
+        values = self.search.space.values(self._study.ask(given))
+        event = {"ask": len(self.asks), "values": values, "given": given is not None}
+        self._log.append({"event": "ask"} | event)
+        return self._keep(values)
+
+    def _point(self) -> dict[str, Any] | None:
+        """Return the next ask's setting, where it is not the sampler's to choose."""
+        points = self.search.points[len(self.asks) :]
+        return self.search.space.params(points[0]) if points else None
+
+    def _keep(self, values: Mapping[str, Any]) -> Suggestion:
+        self.asks.append(plan_ask(self.plan, self.search.space, len(self.asks), values))
+        return self.asks[-1]
+
+    def _take_in(self, ask: Suggestion, iteration: int, miou: float) -> None:
+        """Show a validation to the scheduler, once; what it wants stopped has ended as pruned."""
+        if iteration in ask.reports or ask.state is not None:
+            return
+        stop = self._study.report(ask.number, iteration, miou)
+        # Nothing is saved by stopping what has come to its end.
+        stop = stop and iteration < ask.run.spec.config.iterations
+        event = {"ask": ask.number, "iteration": iteration, "miou": miou, "stop": stop}
+        self._log.append({"event": "report"} | event)
+        self._note(ask, event)
+        if stop:
+            self._projection.add([ask])
+
+    def _note(self, ask: Suggestion, report: Mapping[str, Any]) -> None:
+        ask.reports[report["iteration"]] = report["miou"]
+        if not report["stop"]:
+            return
+        self._end(ask, PRUNED, None)
+        if not self._under_way(ask.run):
+            why = f"stopped by {self.search.method.scheduler} at iteration {report['iteration']}"
+            self.plan.stopped[ask.training_key] = why
+
+    def _answer(self, ask: Suggestion) -> None:
+        """Tell what a run folder holds of an ask, if it holds an outcome.
+
+        Its validations are shown to the scheduler first, as if they came now: what a search
+        suggests must not depend on whether a folder was there already.
+        """
+        found = self.plan.outcome(ask.run)
+        if found is None and ask.training_key not in self.plan.stopped:
+            return
+        for iteration, miou in self._validations(ask):
+            self._take_in(ask, iteration, miou)
+        if ask.state is not None:
+            return
+        if found is not None and found[0] == "result":
+            self._tell(ask, COMPLETE, value=best_trial(ask, found[1])[0])
+        else:
+            self._tell(ask, PRUNED)
+
+    def _validations(self, ask: Suggestion) -> list[tuple[int, float]]:
+        """Return those of an ask's run: what an ask before saw of it, or what its folder holds."""
+        for other in self.asks[: ask.number]:
+            if other.training_key == ask.training_key:
+                return list(other.reports.items())
+        rows = read_history(RunFolder(self.plan.storage, ask.training_key))
+        return [(int(row["iteration"]), row["val/miou"]) for row in rows if "val/miou" in row]
+
+    def _tell(
+        self, ask: Suggestion, state: str, *, value: float | None = None, cause: str | None = None
+    ) -> None:
+        event = {"event": "tell", "ask": ask.number, "state": state}
+        self._log.append(event | {"value": value, "cause": cause})
+        self._end(ask, state, value)
+        self._projection.add([ask])
+
+    def _end(self, ask: Suggestion, state: str, value: float | None) -> None:
+        self._study.tell(ask.number, state, value)
+        ask.state, ask.value = state, value
+        for trial in ask.trials:
+            self.plan.tags[trial.trial_key].setdefault("search_state", state)
+
+    def _under_way(self, run: PlannedRun | None = None) -> list[Suggestion]:
+        """Return the asks that have not ended, all or those of a run."""
+        return [
+            ask
+            for ask in self.asks
+            if ask.state is None and (run is None or ask.training_key == run.spec.training_key)
+        ]
+
+    def _is_to_be_trained(self, ask: Suggestion) -> bool:
+        """Return whether an ask is open and no earlier one has the same run trained."""
+        return ask.state is None and self._under_way(ask.run)[0] is ask
+
+    def _choose_when_all_ended(self) -> None:
+        """Put the best settings on the list of what is trained with other seeds."""
+        all_asked = len(self.asks) >= self.search.asks
+        if self._confirming is None and all_asked and not self._under_way():
+            runs = plan_confirmation(self.plan, self.search, self.asks)
+            self._confirming = deque(run for run in runs if self.plan.outcome(run) is None)

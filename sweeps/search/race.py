@@ -1,0 +1,122 @@
+"""Seeds where they matter: more of them only for settings that noise does not tell from the best.
+
+A race goes in rounds. When every run of a round has ended, the settings whose 95 % intervals
+overlap the best's get one seed more, until the best stands apart or a limit is reached. What is
+decided follows from the run folders alone, so a restart decides the same again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+
+from sweeps.planning.plan import Plan, PlannedRun
+from sweeps.planning.ranking import settings_of
+from trainable.config.schema import ConfigError, TrialConfig
+from trainable.runs.keys import key_of, readout_key
+
+
+class AdaptiveSeeds:
+    """A source that trains the first seeds of all settings, then more of the contenders.
+
+    Settings that differ only in their readout share their training runs: a seed serves them all.
+
+    Args:
+        plan: The sweep, with the first seeds of every setting.
+        limit: Most seeds of a setting.
+
+    Raises:
+        ConfigError: There are fewer than two first seeds, or more than the limit.
+    """
+
+    def __init__(self, plan: Plan, limit: int) -> None:
+        self._plan = plan
+        self._limit = limit
+        # By what is trained, whatever the seed: a trial per readout, and the seeds so far.
+        self._readouts: dict[str, dict[str, TrialConfig]] = {}
+        self._seeds: dict[str, set[int]] = {}
+        for trial in plan.trials:
+            family = _family(trial.config)
+            key = readout_key(trial.config.readout)
+            self._readouts.setdefault(family, {}).setdefault(key, trial.config)
+            self._seeds.setdefault(family, set()).add(trial.config.seed)
+        self._check()
+        self._left = deque(plan.pending())
+        self._under_way: set[str] = set()
+        self._over = self._cut_off = False
+        self._begin_rounds()
+
+    def _check(self) -> None:
+        first = len(next(iter(self._seeds.values())))
+        if not 2 <= first <= self._limit:
+            raise ConfigError(
+                "`2 <= --seeds <= --race-limit` must hold for a race, but got "
+                f"--seeds {first}, --race-limit {self._limit}"
+            )
+        last = self._plan.base.seed + self._limit - 1
+        dataclasses.replace(self._plan.base, seed=last)  # refuses what is no seed
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the race is decided, its limit reached, or a run of it cut off."""
+        return self._over or self._cut_off
+
+    def next(self) -> PlannedRun | None:
+        """Return the next run of the round; None while the round ends."""
+        if self._cut_off or not self._left:
+            return None
+        run = self._left.popleft()
+        self._under_way.add(run.spec.training_key)
+        return run
+
+    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+        """Stop none: a seed that is cut short is no seed."""
+        return False
+
+    def ended(self, run: PlannedRun, cause: str | None) -> None:
+        """Begin the next round when this was the last run of one.
+
+        A run that a budget cut off has no outcome: nothing is decided without it.
+        """
+        self._under_way.discard(run.spec.training_key)
+        self._cut_off = self._cut_off or (cause is None and self._plan.outcome(run) is None)
+        self._begin_rounds()
+
+    def in_words(self) -> str:
+        """Return how many seeds the settings got, and what that saved."""
+        counts = [len(seeds) for seeds in self._seeds.values()]
+        most, trained = max(counts), sum(counts)
+        saved = len(counts) * most - trained
+        return (
+            f"race: {min(counts)} to {most} seeds a setting, {trained} training runs: {saved} "
+            f"fewer than {most} seeds for every setting"
+        )
+
+    def _begin_rounds(self) -> None:
+        """Add rounds until one has a run to be trained, or the race is over."""
+        while not (self._left or self._under_way or self.exhausted):
+            runs = self._plan.add(self._next_seeds())
+            self._left.extend(run for run in runs if self._plan.outcome(run) is None)
+            self._over = not runs
+
+    def _next_seeds(self) -> list[TrialConfig]:
+        """Return the trials of one seed more for the best and all that overlap it, if any does."""
+        settings = settings_of(self._plan)
+        contenders = [one for one in settings[1:] if one.overlaps(settings[0])]
+        if not contenders:
+            return []
+        contended = {_family(setting.config) for setting in (settings[0], *contenders)}
+        trials = []
+        for family, seeds in self._seeds.items():
+            if family in contended and len(seeds) < self._limit:
+                seed = max(seeds) + 1
+                seeds.add(seed)
+                configs = self._readouts[family].values()
+                trials += [dataclasses.replace(config, seed=seed) for config in configs]
+        return trials
+
+
+def _family(config: TrialConfig) -> str:
+    """Return what settings have in common that share their training runs."""
+    identity = config.training_identity()
+    return key_of({name: value for name, value in identity.items() if name != "seed"})

@@ -1,0 +1,114 @@
+"""What a search knows before it begins: points that a person gives, and finished training runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.planning.plan import Plan
+from sweeps.search.space import Space
+from sweeps.search.suggestions import VALUE
+from trainable.config.schema import READOUT_FIELDS, ConfigError, TrialConfig, suggest
+from trainable.runs.folder import RunFolder
+from trainable.runs.keys import readout_key, training_key
+from trainable.runs.results import read_description, read_result, summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStartTrial:
+    """A finished training run of another sweep, as a sampler is told of it."""
+
+    training_key: str
+    values: dict[str, Any]
+    value: float
+
+
+def read_point(text: str, space: Space, base: TrialConfig) -> dict[str, Any]:
+    """Return the setting that `key=value,key=value` names; axes left out are as in the base.
+
+    Raises:
+        ConfigError: A key is no axis that is drawn on, or a value lies outside the space.
+    """
+    axes = space.suggested
+    given: dict[str, Any] = {}
+    for part in text.split(","):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise ConfigError(f"`--point key=value,key=value` must hold, but got {text!r}")
+        if key in space.axes and key not in axes:
+            raise ConfigError(
+                f"--point {text}: {key} is read in all its values from every run; leave it out, or "
+                "search with --readouts sampled"
+            )
+        if key not in axes:
+            raise ConfigError(f"--point {text}: unknown axis {key!r}; {suggest(key, axes)}")
+        if key in given:
+            raise ConfigError(f"--point {text}: {key} must stand once; leave one out")
+        given[key] = value
+    config = dataclasses.replace(base, **given)
+    values = {name: getattr(config, name) for name in axes}
+    for name, axis in axes.items():
+        if not axis.contains(values[name]):
+            raise ConfigError(
+                f"--point {text}: {name} must be {axis.in_words()}, but is {values[name]}"
+            )
+    return values
+
+
+def earlier_trials(plan: Plan, space: Space, storages: Iterable[str]) -> list[WarmStartTrial]:
+    """Return the finished runs in some storages that answer a setting of the space.
+
+    Taken is what this code trained on this data, alike in all that the space does not vary, the
+    seed too, so that each setting stands once. A run that carried few of the readouts is valued
+    by the best of those. The plan notes which run folders cannot be read.
+    """
+    found: dict[str, WarmStartTrial] = {}
+    damaged: list[str] = []
+    for storage in storages:
+        for key, config, result in _finished(Path(storage), damaged):
+            if training_key(config, plan.data.fingerprint) == key:
+                earlier = _as_earlier(key, config, result, plan, space)
+                if earlier is not None:
+                    found.setdefault(key, earlier)
+    if damaged:
+        plan.notes.append(f"the warm start left out run folders ({len(damaged)}): {damaged[0]}")
+    return list(found.values())
+
+
+def _finished(
+    storage: Path, damaged: list[str]
+) -> Iterator[tuple[str, TrialConfig, dict[str, Any]]]:
+    for path in sorted(storage.glob("*/result.json")):
+        folder = RunFolder(storage, path.parent.name)
+        try:
+            config = TrialConfig(**read_description(folder)["config"])
+            result = read_result(folder)
+        except (TypeError, ValueError, KeyError) as error:
+            # Of another version, or damaged: it has nothing to say here.
+            if isinstance(error, ConfigError):
+                damaged.append(str(error))
+            continue
+        if result is not None:
+            yield path.parent.name, config, result
+
+
+def _as_earlier(
+    key: str, config: TrialConfig, result: dict[str, Any], plan: Plan, space: Space
+) -> WarmStartTrial | None:
+    values = {name: getattr(config, name) for name in space.training}
+    if not all(axis.contains(values[name]) for name, axis in space.training.items()):
+        return None
+    siblings = space.siblings(plan.base, values)
+    if siblings[0].training_identity() != config.training_identity():
+        return None
+    read = [c for c in siblings if readout_key(c.readout) in result["readouts"]]
+    if not read:
+        return None
+    value, best = max(
+        ((summary(result, c.readout)[VALUE], c) for c in read), key=lambda pair: pair[0]
+    )
+    readout = {k: getattr(best, k) for k in space.suggested if k in READOUT_FIELDS}
+    return WarmStartTrial(training_key=key, values=values | readout, value=value)

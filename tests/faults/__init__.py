@@ -1,4 +1,0 @@
-"""The fault program: sweeps that are killed, stopped and starved, and must end with the same bits.
-
-PYTHONPATH=tests python -m faults [--kills 40] [--seed 0] [--only NAME] [--short] [--list]
-"""

@@ -1,0 +1,39 @@
+"""A training run small enough for a test: seconds become milliseconds, nothing else changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainable.config.loading import load_config
+from trainable.config.schema import TrialConfig
+from trainable.data import datasets
+from trainable.runs.keys import RunSpec
+from trainable.training.numerics import with_precision
+
+SMALL = (
+    "image_px=24",
+    "crop_px=24",
+    "train_images=20",
+    "val_images=6",
+    "generator_width=4",
+    "discriminator_width=4",
+    "batch_size=4",
+    "iterations=12",
+    "log_every=3",
+    "eval_every=4",
+    "checkpoint_every=4",
+    "swa_n=2",
+    "swa_batch_norm_batches=3",
+)
+
+
+def small_config(**changes: Any) -> TrialConfig:
+    """Return the demo preset made small, with these changes."""
+    return load_config(overrides=[*SMALL, *(f"{key}={value}" for key, value in changes.items())])
+
+
+def spec_of(config: TrialConfig, *others: TrialConfig) -> RunSpec:
+    """Return the run of a config on a CPU, with its readout and those of the others."""
+    config = with_precision(config, "fp32")
+    readouts = [one.readout for one in (config, *others)]
+    return RunSpec.of(config, readouts, datasets.inspect(config).fingerprint)

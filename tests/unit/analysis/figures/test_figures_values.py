@@ -1,0 +1,488 @@
+"""What the figures draw: the numbers of their tables, where they belong, and refusals."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import figure_data
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from scipy import stats
+
+from analysis import figures, make_figures
+from analysis.figures.colors import LOOKS, voc_colours
+from analysis.record.schema import RecordError
+from analysis.stats.aggregation import is_logarithmic, varying
+from analysis.stats.swa import start_share
+from trainable.data.sources.labels import palette
+
+PAPER = yaml.safe_load(make_figures.PAPER.read_text(encoding="utf-8"))
+
+
+def bars(axes: Axes) -> list[tuple[float, float, float, float]]:
+    """Return x, mean, low and high of every point with an error bar, NaN where it has none."""
+    found = []
+    for each in axes.containers:
+        if isinstance(each, ErrorbarContainer):
+            line, _, (segments,) = each.lines
+            xs, means = np.asarray(line.get_data(), dtype=float)
+            for x, mean, ends in zip(xs, means, segments.get_segments(), strict=True):
+                low, high = ends[:, 1] if len(ends) else (math.nan, math.nan)
+                found.append((x, mean, low, high))
+    return found
+
+
+def assert_drawn(axes: Axes, table: pd.DataFrame) -> None:
+    """Each row of the table must be drawn once, in percent, and nothing else."""
+    drawn = sorted(bar[1:] for bar in bars(axes))
+    wanted = sorted((100 * table[["mean", "ci_low", "ci_high"]]).itertuples(index=False, name=None))
+    np.testing.assert_allclose(drawn, wanted)
+
+
+def heights(figure: Figure, look: int) -> list[Any]:
+    """Return the y values of the lines in a colour of `LOOKS`."""
+    lines: Any = figure.axes[0].lines
+    return [list(line.get_ydata()) for line in lines if line.get_color() == LOOKS[look].color]
+
+
+# The SWA study
+
+
+def test_swa_table_has_interval_and_paired_gain_of_each_readout() -> None:
+    trials = figure_data.swa_grid(ns=(5, 10), thresholds=(0.0, 0.5))
+    table = figures.swa_table(trials)
+    assert len(table) == 2 * 2 * 2
+    row = table[(table["swa_rule"] == "eq7") & (table["swa_n"] == 10)].iloc[1]
+    own = trials[(trials["swa_rule"] == "eq7") & (trials["swa_n"] == 10)]
+    own = own[own["swa_threshold"] == 0.5]
+    gains = own["swa/miou"] - own["val/miou"]
+    low, high = stats.t.interval(0.95, 2, loc=gains.mean(), scale=stats.sem(gains))
+    assert (row["n_seeds"], row["mean"]) == (3, pytest.approx(own["swa/miou"].mean()))
+    assert row["gain"] == pytest.approx(gains.mean())
+    assert (row["gain_low"], row["gain_high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.mark.parametrize(
+    ("rule", "n", "threshold", "share"),
+    # The first two are METHOD's numbers for 20,000 iterations; half of them leave its root.
+    [
+        ("eq7", 100, 0.0, 0.137),
+        ("eq7", 500, 0.0, 0.923),
+        ("eq7", 100, 0.5, 0.137**0.5),
+        ("ema", 100, 0.0, 0.99**200),
+        ("uniform", 100, 0.0, 0.0),
+    ],
+)
+def test_share_of_the_start_follows_eq7(rule: str, n: int, threshold: float, share: float) -> None:
+    trial = {"swa_rule": rule, "swa_n": n, "swa_threshold": threshold}
+    trial |= {"iterations": 20000, "swa_decay": 0.99}
+    assert start_share(trial) == pytest.approx(share, abs=6e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "along", "held"),
+    [("swa_threshold", "swa_threshold", "swa_n"), ("swa_n", "swa_n", "swa_threshold")],
+)
+def test_swa_lines_are_each_rule_at_its_best(name: str, along: str, held: str) -> None:
+    trials = figure_data.swa_grid(dataset="voc2012")
+    table = figures.swa_table(trials)
+    best = {
+        rule: rows.groupby(held)["mean"].mean().idxmax() for rule, rows in table.groupby("swa_rule")
+    }
+    wanted = table[table[held] == table["swa_rule"].map(best)]
+    axes = getattr(figures, name)(trials, PAPER).axes[0]
+    assert_drawn(axes, wanted)
+    raw = 100 * trials.drop_duplicates("seed")["val/miou"].mean()
+    levels = [line for line in axes.lines if list(line.get_xdata()) == [0, 1]]
+    assert [line.get_ydata()[0] for line in levels] == [pytest.approx(raw)]
+    assert len([p for p in axes.patches if p.get_alpha()]) == 1
+    stars = [float(y) for line in axes.lines if line.get_marker() == "*" for y in line.get_ydata()]
+    assert stars == ([73.1] if along == "swa_threshold" else [])
+
+
+def test_the_second_axis_tells_the_share_of_the_start_under_eq7() -> None:
+    trials = figure_data.swa_grid(ns=(1, 10, 100), thresholds=(0.0,)).assign(iterations=20000)
+    _, top = figures.swa_n(trials, PAPER).axes
+    assert [label.get_text() for label in top.get_xticklabels()] == ["0 %", "<1 %", "14 %"]
+    assert "Eq. 7" in top.get_xlabel()
+    without = figures.swa_n(trials[trials["swa_rule"] == "uniform"], PAPER)
+    assert len(without.axes) == 1
+
+
+def test_heat_map_cells_name_miou_gain_and_the_share_of_the_start() -> None:
+    trials = figure_data.swa_grid(ns=(5, 50), thresholds=(0.0, 0.5))
+    trials = trials[(trials["swa_n"] == 5) | (trials["swa_threshold"] == 0)]  # one cell is empty
+    table = figures.swa_table(trials)
+    own = table[table["swa_rule"] == "eq7"]
+    axes = figures.swa_heatmap(trials, "eq7").axes[0]
+    cells = {text.get_position(): text.get_text() for text in axes.texts}
+    for row in own.itertuples():
+        at = (0 if row.swa_threshold == 0 else 1, 0 if row.swa_n == 5 else 1)
+        gain = f"{100 * row.gain:+.1f}".replace("-", "\N{MINUS SIGN}")
+        share = f"{100 * row.start_share:.0f} %" if row.start_share >= 0.01 else "<1 %"
+        assert cells[at] == f"{100 * row.mean:.1f}\n({gain})\nstart {share}"
+    assert cells[1, 1] == "\N{EN DASH}"
+    assert "start" not in figures.swa_heatmap(trials, "uniform").axes[0].texts[0].get_text()
+    with pytest.raises(RecordError, match="swa_rule=ema; there are: eq7, uniform"):
+        figures.swa_heatmap(trials, "ema")
+
+
+def test_a_heat_map_of_more_cells_than_can_be_read_is_of_colours_alone() -> None:
+    thresholds = [i / 20 for i in range(11)]
+    trials = figure_data.swa_grid(seeds=1, rules=("ema",), ns=range(1, 11), thresholds=thresholds)
+    figure = figures.swa_heatmap(trials, "ema")
+    axes = figure.axes[0]
+    assert not axes.texts
+    assert len(axes.images[0].get_array()) == 10  # type: ignore[arg-type]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [str(n) for n in range(1, 11)]
+    assert "difference" not in figure.get_supxlabel()
+
+
+def test_training_runs_that_differ_have_no_common_level() -> None:
+    trials = figure_data.swa_grid(ns=(5,), thresholds=(0.0, 0.5))
+    trials.loc[trials["swa_threshold"] == 0.5, "training_key"] += "x"
+    with pytest.raises(RecordError, match="one training run per seed, but 6 runs share 3 seeds"):
+        figures.swa_n(trials, PAPER)
+
+
+# The ablation
+
+
+def test_fig8_draws_its_table_with_and_without_adversary_and_swa() -> None:
+    trials = figure_data.ablation(generators=("deeplab_small", "deeplabv3_resnet18"))
+    table = figures.fig8_table(trials)
+    assert len(table) == 2 * 3 * 2
+    assert set(table["arm"]) == {"none", "standard", "pixelwise"}
+    assert_drawn(figures.fig8(trials).axes[0], table)
+
+
+def test_lambda_zero_is_the_baseline_whatever_its_adversary() -> None:
+    trials = figure_data.ablation()
+    trials["adversarial"] = trials["adversarial"].replace("none", "pixelwise")
+    pd.testing.assert_frame_equal(
+        figures.fig8_table(trials), figures.fig8_table(figure_data.ablation())
+    )
+
+
+def test_fig6_draws_mean_and_band_over_seeds_and_the_averaged_weights_at_the_end() -> None:
+    trials = figure_data.ablation()
+    curves = figure_data.curves_of(trials)
+    table = figures.fig6_table(trials, curves=curves)
+    axes = figures.fig6(trials, curves=curves).axes[0]
+    for arm, look in (("none", 1), ("pixelwise", 0)):
+        rows = table[table["arm"] == arm]
+        own = trials.loc[trials["adversarial"] == arm, "run_id"]
+        at = curves[curves["run_id"].isin(own) & (curves["metric"] == "val/miou")]
+        expected = at.groupby("iteration")["value"].mean()
+        assert rows["mean"].tolist() == pytest.approx(expected.tolist())
+        lines: Any = [line for line in axes.lines if line.get_color() == LOOKS[look].color]
+        assert any(
+            len(line.get_ydata()) == len(rows) and np.allclose(line.get_ydata(), 100 * rows["mean"])
+            for line in lines
+        )
+    bands: list[Any] = [c for c in axes.collections if isinstance(c, PolyCollection)]
+    assert len(bands) == 2
+    top = max(float(band.get_paths()[0].vertices[:, 1].max()) for band in bands)
+    assert top == pytest.approx(100 * table["ci_high"].max())
+    ends = trials[trials["adversarial"].isin(["none", "pixelwise"])]
+    ends = ends.groupby("adversarial")["swa/miou"].mean() * 100
+    assert sorted(mean for _, mean, *_ in bars(axes)) == pytest.approx(sorted(ends))
+
+
+def test_fig6_takes_one_generator_and_names_it() -> None:
+    trials = figure_data.ablation(generators=("b_net", "a_net"))
+    curves = figure_data.curves_of(trials)
+    assert "a_net" in figures.fig6(trials, curves=curves).get_supxlabel()
+    assert "b_net" in figures.fig6(trials, curves=curves, generator="b_net").get_supxlabel()
+    with pytest.raises(RecordError, match="generator=c_net; there are: a_net, b_net"):
+        figures.fig6(trials, curves=curves, generator="c_net")
+
+
+def test_fig6_without_the_baseline_says_what_it_needs() -> None:
+    trials = figure_data.ablation()
+    curves = figure_data.curves_of(trials)
+    alone = trials[trials["adversarial"] != "none"]
+    with pytest.raises(
+        RecordError, match=r"Fig\. 6 needs the baseline, but finished trials are of"
+    ):
+        figures.fig6(alone, curves=curves)
+
+
+def test_health_draws_each_training_run_once_beside_the_healthy_band() -> None:
+    trials = figure_data.ablation()
+    twice = pd.concat([trials, trials.assign(run_id=trials["run_id"] + "b", swa_n=10)])
+    twice.attrs = trials.attrs
+    figure = figures.health(twice, curves=figure_data.curves_of(twice))
+    above: Any
+    below: Any
+    above, below = figure.axes
+    # Two arms with an adversary, three seeds each.
+    assert [len(each.get_segments()) for each in above.collections] == [3, 3]
+    assert [len(each.get_segments()) for each in below.collections] == [6, 6]
+    (band,) = (p for p in above.patches if p.get_alpha())
+    assert (band.get_y(), band.get_y() + band.get_height()) == (0.2, 0.5)
+    baseline = trials[trials["adversarial"] == "none"]
+    with pytest.raises(RecordError, match="no finished trial has a curve"):
+        figures.health(baseline, curves=figure_data.curves_of(trials))
+
+
+# Masks
+
+
+def test_voc_colours_are_the_data_sets_own() -> None:
+    assert voc_colours().reshape(-1).tolist() == palette()
+    assert voc_colours()[[0, 1, 2, 15, 20, 255]].tolist() == [
+        [0, 0, 0],
+        [128, 0, 0],
+        [0, 128, 0],
+        [192, 128, 128],
+        [0, 64, 128],
+        [224, 224, 192],
+    ]
+
+
+def pictures(figure: Figure) -> list[Any]:
+    return [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
+
+
+def test_fig5_shows_image_truth_stages_and_average_of_the_proposed_method() -> None:
+    trials = figure_data.ablation()
+    masks = figure_data.masks_of(trials, images=2, stages=tuple(range(20, 241, 20)))
+    figure = figures.fig5(trials, masks=masks, classes=figure_data.CLASSES)
+    headings = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    stages = ["iteration\n20", "iteration\n100", "iteration\n160", "iteration\n240"]
+    assert headings == ["image", "truth", *stages, "averaged"]
+    run = trials.loc[(trials["adversarial"] == "pixelwise") & (trials["seed"] == 0), "run_id"]
+    samples, shown = masks[run.item()], pictures(figure)
+    assert len(shown) == 2 * 7
+    for k in range(2):
+        names = ["image", "truth", "raw-20", "raw-100", "raw-160", "raw-240", "swa"]
+        for name, picture in zip(names, shown[7 * k :], strict=False):
+            pixels = samples[f"{name}-{k}"]
+            expected = pixels if name == "image" else voc_colours()[pixels]
+            np.testing.assert_array_equal(picture, expected)
+
+
+def test_fig7_pairs_baseline_and_proposed_method_by_the_seed() -> None:
+    trials = figure_data.ablation()
+    masks = figure_data.masks_of(trials)
+    first = {arm: rows["run_id"].iloc[0] for arm, rows in trials.groupby("adversarial")}
+    del masks[first["none"]]  # so the pair is of seed 1
+    figure = figures.fig7(trials, masks=masks, classes=figure_data.CLASSES)
+    assert "seed 1" in figure.get_supxlabel()
+    second = {arm: rows["run_id"].iloc[1] for arm, rows in trials.groupby("adversarial")}
+    baseline, proposed = pictures(figure)[2:4]
+    np.testing.assert_array_equal(baseline, voc_colours()[masks[second["none"]]["raw-240-0"]])
+    np.testing.assert_array_equal(proposed, voc_colours()[masks[second["pixelwise"]]["swa-0"]])
+    only = {second["pixelwise"]: masks[second["pixelwise"]]}
+    with pytest.raises(RecordError, match="of the same seed"):
+        figures.fig7(trials, masks=only, classes=figure_data.CLASSES)
+
+
+def test_the_legend_names_the_classes_that_occur_and_void() -> None:
+    trials = figure_data.ablation()
+    masks = figure_data.masks_of(trials, images=1)
+    figure = figures.fig5(trials, masks=masks, classes=figure_data.CLASSES)
+    samples = masks["run6"]
+    labels = set(np.unique(samples["truth-0"])) - {255}
+    legend = figure.axes[-1].get_legend()
+    assert legend is not None
+    named = [text.get_text() for text in legend.get_texts()]
+    assert named == [*(figure_data.CLASSES[label] for label in sorted(labels)), "void"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"), [("swa-0", "lack swa-0"), ("raw", "no stage of training"), ("", "has masks")]
+)
+def test_masks_that_are_not_whole_are_one_line(lost: str, said: str) -> None:
+    trials = figure_data.ablation()
+    masks = {
+        run: {name: pixels for name, pixels in samples.items() if not name.startswith(lost)}
+        for run, samples in figure_data.masks_of(trials, images=1).items()
+        if lost
+    }
+    with pytest.raises(RecordError, match=said):
+        figures.fig5(trials, masks=masks, classes=figure_data.CLASSES)
+
+
+# Searches
+
+
+def test_search_table_has_the_best_readout_of_each_suggestion() -> None:
+    trials = figure_data.joint_search()
+    table = figures.search_table(trials)
+    assert table["ask"].tolist() == list(range(24))
+    assert set(table["state"]) == {"COMPLETE", "PRUNED", "FAIL"}
+    assert table.loc[table["state"] != "COMPLETE", "value"].isna().all()
+    found = trials[(trials["phase"] == "search") & (trials["ask"] == 3)]
+    row = table.loc[3]
+    assert row["value"] == found["swa/miou"].max()
+    assert row["swa_n"] == found.loc[found["swa/miou"].idxmax(), "swa_n"]
+    assert row["readouts"] == 2
+    assert table["best"].iloc[-1] == table["value"].max()
+
+
+def test_history_draws_best_so_far_what_was_stopped_and_fresh_seeds() -> None:
+    trials = figure_data.joint_search()
+    table = figures.search_table(trials)
+    figure = figures.search_history(trials)
+    (best,) = heights(figure, 0)
+    assert best == pytest.approx((100 * table["best"]).tolist())
+    axes: Any = figure.axes[0]
+    marks = {line.get_marker(): list(line.get_xdata()) for line in axes.lines}
+    assert marks["|"] == table.loc[table["state"] == "PRUNED", "ask"].tolist()
+    assert marks["x"] == table.loc[table["state"] == "FAIL", "ask"].tolist()
+    fresh = 100 * trials.loc[trials["phase"] == "confirm", "swa/miou"]
+    ((_, mean, low, high),) = bars(axes)
+    assert mean == pytest.approx(fresh.mean())
+    expected = stats.t.interval(0.95, 2, loc=fresh.mean(), scale=stats.sem(fresh))
+    assert (low, high) == pytest.approx(expected)
+
+
+def test_importance_finds_the_setting_that_decides_and_weighs_each_kind_once() -> None:
+    trials = figure_data.joint_search(asks=60, confirmed=0)
+    random = np.random.default_rng(0)
+    decided = np.log10(trials["lr_generator"]) / 10 + random.normal(0, 1e-4, len(trials))
+    trials["swa/miou"] = decided.where(trials["search_state"] == "COMPLETE")
+    table = figures.importance_table(trials)
+    training = table[table["kind"] == "training"]
+    assert training["parameter"].iloc[0] == "lr_generator"
+    assert training["fanova"].iloc[0] > 0.9
+    assert table.loc[table["kind"] == "readout", "parameter"].tolist() == ["swa_n"]
+    for kind, rows in table.groupby("kind"):
+        assert rows[["ped_anova", "fanova"]].sum().tolist() == pytest.approx([1, 1]), kind
+    axes: Any = figures.search_importance(trials).axes[0]
+    widths = sorted(patch.get_width() for patch in axes.patches if patch.get_width())
+    assert widths == pytest.approx(sorted(training[["ped_anova", "fanova"]].to_numpy().ravel()))
+
+
+def test_importance_of_many_values_says_how_many_were_left_out() -> None:
+    trials = figure_data.joint_search(asks=400, confirmed=0)
+    table = figures.importance_table(trials)
+    ((whole, compared, grown),) = set(
+        table.loc[table["kind"] == "readout", ["n_all", "n", "n_forest"]].itertuples(
+            index=False, name=None
+        )
+    )
+    assert (compared, grown) == (500, 200)
+    assert whole > compared
+    caption = " ".join(figures.search_importance(trials, table).get_supxlabel().split())
+    assert f"500 values of the readout of {whole}, the others left out (fANOVA: 200)" in caption
+
+
+def test_importance_of_a_few_suggestions_is_refused() -> None:
+    with pytest.raises(RecordError, match="needs 10 completed suggestions, but there are 5"):
+        figures.importance_table(figure_data.joint_search(asks=5))
+
+
+def test_slices_of_thousands_of_readouts_are_pixels_and_those_of_few_are_not() -> None:
+    many = figure_data.joint_search(asks=60, siblings=range(1, 26), confirmed=0)
+    for trials, kinds in ((many, {True, False}), (figure_data.joint_search(), {False})):
+        panels = [axes for axes in figures.search_slices(trials).axes if axes.collections]
+        dots = [panel.collections[0] for panel in panels if panel.get_xlabel()]
+        assert {bool(one.get_rasterized()) for one in dots} == kinds
+
+
+def test_slices_and_contour_draw_each_completed_suggestion() -> None:
+    trials = figure_data.joint_search()
+    done = figures.search_table(trials).dropna(subset="value")
+    panels: Any = figures.search_slices(trials).axes
+    counts = {
+        axes.get_xlabel(): len(axes.collections[0].get_offsets())
+        for axes in panels
+        if axes.collections and axes.get_xlabel()
+    }
+    assert counts[r"$\lambda$"] == len(done)
+    assert counts[r"$n$"] == 2 * len(done)  # a point per readout
+    contour = figures.search_contour(trials)
+    dots = contour.axes[0].collections[-1]
+    drawn = sorted(map(tuple, np.asarray(dots.get_offsets()).tolist()))
+    wanted = done[["lambda_adv", "lr_generator"]].itertuples(index=False, name=None)
+    assert drawn == sorted(wanted)
+    assert (contour.axes[0].get_xscale(), contour.axes[0].get_yscale()) == ("log", "log")
+
+
+def test_no_surface_is_drawn_between_a_few_suggestions() -> None:
+    few = figures.search_contour(figure_data.joint_search(asks=8))
+    assert len(few.axes[0].collections) == 1
+    assert "interpolated" not in few.get_supxlabel()
+    with pytest.raises(RecordError, match="did not vary momentum; it varied: lambda_adv"):
+        figures.search_contour(figure_data.joint_search(asks=8), x="momentum")
+
+
+def test_parallel_coordinates_run_through_every_setting_to_the_value() -> None:
+    trials = figure_data.joint_search()
+    done = figures.search_table(trials).dropna(subset="value")
+    figure = figures.search_parallel(trials)
+    lines: Any
+    (lines,) = figure.axes[0].collections
+    segments = np.array(lines.get_segments())
+    assert segments.shape == (len(done), 6, 2)
+    assert (segments[:, :, 1].min(), segments[:, :, 1].max()) == (0, 1)
+    assert sorted(segments[:, -1, 1]) == pytest.approx(
+        sorted((done["value"] - done["value"].min()) / np.ptp(done["value"]))
+    )
+
+
+def test_a_sweep_that_is_no_search_is_refused() -> None:
+    with pytest.raises(RecordError, match="is no search"):
+        figures.search_history(figure_data.lambda_grid())
+
+
+# Any setting
+
+
+def test_other_settings_are_held_where_the_mean_is_highest() -> None:
+    trials = figure_data.swa_grid(rules=("uniform",))
+    trials.attrs["axes"] = ("swa_n", "swa_threshold")
+    table = figures.axis_table(trials, "swa_n")
+    best = trials.groupby("swa_threshold")["swa/miou"].mean().idxmax()
+    assert table.attrs["held"] == {"swa_threshold": best}
+    figure = figures.metric_vs_axis(trials, "swa_n")
+    assert_drawn(figure.axes[0], table)
+    assert f"$th_\\mathrm{{swa}}$ = {best:g}" in figure.get_supxlabel()
+
+
+def test_names_have_places_of_their_own() -> None:
+    trials = figure_data.ablation(generators=("a_net", "b_net"))
+    trials = trials[trials["adversarial"] == "none"]
+    figure = figures.metric_vs_axis(trials, "generator")
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["a\nnet", "b\nnet"]
+    assert_drawn(figure.axes[0], figures.axis_table(trials, "generator"))
+    with pytest.raises(RecordError, match="no trial has the setting gnerator; varied: generator"):
+        figures.metric_vs_axis(trials, "gnerator")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "logarithmic"),
+    [
+        ("lr_generator", [1e-4, 1e-2], True),
+        ("lr_generator", [1e-3, 1e-2], False),
+        ("lambda_adv", [0.0, 1.0], False),
+        ("swa_threshold", [0.001, 0.9], False),
+    ],
+)
+def test_an_axis_is_logarithmic_over_decades_but_for_shares(
+    name: str, values: Sequence[float], logarithmic: bool
+) -> None:
+    assert is_logarithmic(name, values) == logarithmic
+
+
+def test_what_was_varied_is_the_sweeps_axes_or_what_differs() -> None:
+    trials = figure_data.swa_grid(ns=(5, 10), thresholds=(0.0,))
+    assert set(varying(trials)) == {"swa_rule", "swa_n"}
+    trials.attrs["axes"] = ("swa_n", "swa_threshold")
+    assert varying(trials) == ["swa_n"]
+
+
+def test_figures_leave_the_users_settings_alone() -> None:
+    before = dict(matplotlib.rcParams)
+    figures.fig4(figure_data.lambda_grid(), PAPER)
+    assert dict(matplotlib.rcParams) == before

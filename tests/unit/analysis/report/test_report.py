@@ -1,0 +1,433 @@
+"""The report: one page that needs nothing else, says all it must, and trusts no text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from itertools import pairwise
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pandas as pd
+import pytest
+from report_helpers import (
+    CAPTION,
+    ENVIRONMENT,
+    FACTS,
+    figure_item,
+    page,
+    picture,
+    section,
+    table_item,
+    trials_of,
+)
+
+from analysis.record.version_mix import mixtures
+from analysis.report.facts import costs, duration, hardware, stamp, tally, troubles
+from analysis.report.views import ROWS_SHOWN, view_of
+
+VOID = {"meta", "link", "img"}
+BLOCKS = {"p", "li", "dt", "dd", "h1", "h2", "h3", "h4", "summary"}
+
+
+class RenderedSweep(HTMLParser):
+    """The elements of a page with their attributes, its words, and whether its tags nest."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.words = ""
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag in BLOCKS:
+            self.words += " "
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] in ("style", "script"):
+            return
+        self.words += data
+        if {"td", "th"} & set(self._open):
+            self.rows[-1][-1] += data
+
+    def values(self, name: str, tag: str | None = None) -> list[str]:
+        """All values of an attribute, in the order of the page."""
+        return [
+            str(attrs[name])
+            for found, attrs in self.elements
+            if name in attrs and tag in (None, found)
+        ]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words.split())
+
+
+def texts(frame: pd.DataFrame) -> list[list[str]]:
+    return [[cell.text for cell in row] for row in view_of(frame).rows]
+
+
+# The page as a whole
+
+
+def test_same_sections_give_the_same_page() -> None:
+    assert page() == page()
+
+
+def test_the_page_loads_nothing_and_its_links_lead_to_files_parts_and_mlflow() -> None:
+    read = RenderedSweep(page(section(), section()))
+    assert all(source.startswith("data:") for source in read.values("src"))
+    links = read.values("href", "a")
+    kinds = Counter("#" if href[0] == "#" else href.partition(":")[0] for href in links)
+    assert set(kinds) - {"#", "http"} == {
+        *("fig4.pdf", "fig4.csv", "table2.csv", "trials.csv", "manifest.json")
+    }
+    runs = [href for href in links if href.startswith("http")]
+    assert all(href.startswith("http://127.0.0.1:5000/#/experiments/1/runs/") for href in runs)
+    assert [attrs for tag, attrs in read.elements if tag == "link"] == [
+        {"rel": "icon", "href": "data:,"}
+    ]
+
+
+def test_anchors_and_labels_point_at_parts_that_exist_once() -> None:
+    read = RenderedSweep(page(section(), section(title="Another")))
+    ids = Counter(read.values("id"))
+    assert set(ids.values()) == {1}
+    anchors = {href[1:] for href in read.values("href", "a") if href.startswith("#")}
+    assert anchors | set(read.values("aria-labelledby")) <= set(ids)
+    assert {"s1-fig4", "s2-fig4", "s1-table2", "s1-trials", "s1-conditions"} <= anchors
+
+
+def test_headings_skip_no_level() -> None:
+    read = RenderedSweep(page(section(trials=trials_of(["FINISHED", "FAILED"]))))
+    levels = [int(tag[1]) for tag, _ in read.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_the_policy_allows_the_script_of_the_page_and_no_other() -> None:
+    html = page()
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert f"script-src 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+def test_text_from_the_record_is_never_markup() -> None:
+    evil = "</script><script>alert('x')</script>\"'&"
+    trials = trials_of(["FINISHED", "FAILED"]).assign(cause=[None, evil], lambda_adv=[evil, evil])
+    html = page(
+        section(
+            {"why_partial": evil, "state": "partial", "environment": ENVIRONMENT | {"cpu": evil}},
+            **dict.fromkeys(("title", "question", "dataset"), evil),
+            sentences=[evil],
+            figures=[figure_item(title=evil, caption=evil, files=[evil, "javascript:alert(1)"])],
+            tables=[table_item(pd.DataFrame({evil: [evil]}), title=evil, caption=evil)],
+            trials=trials,
+        ),
+        tracking_uri=f"sqlite:///{evil}",
+    )
+    assert html.count("<script>") == 1
+    assert "alert('x')" not in html
+    assert escape("<script>alert(") in html
+    read = RenderedSweep(html)
+    assert read.text.count(evil) > 10
+    assert not [href for href in read.values("href") if href.startswith("javascript:")]
+
+
+# What it says of a sweep
+
+
+def test_a_sweep_is_told_from_its_question_to_its_conditions() -> None:
+    text = RenderedSweep(page()).text
+    told = [
+        "Data set: shapes (generated, not the paper's data) Weight of the adversarial loss",
+        "Does mIoU depend on lambda?",
+        "What came out The best lambda is 0.01. It is not distinguishable from 0.1.",
+        "Figure fig4",
+        CAPTION,
+        "Files: fig4.pdf, fig4.csv",
+        "Table 2 In percent.",
+        "Files: table2.csv",
+        "Of 6 trials 5 finished, 1 stopped early.",
+        "1 stopped early: below the median (00000003)",
+        "Training runs 7 for 6 trials; one run per trial would be 21",
+        "Hardware Some Processor, 2 CPU cores, 15.6 GB of memory, no GPU",
+        "Python 3.12.4, Linux",
+        "Packages ray 2.60.0, torch 2.15.0",
+        "Code version cccccccccccccccc Data fingerprint dddddddddddddddd",
+        "Command python sweeps/lambda_grid.py --seeds 3",
+        f"sweep {'b' * 16}, run {'a' * 32}",
+        "Drawn from the record at sqlite:///mlflow.db with matplotlib 3.10.1.",
+    ]
+    told_from = text.index("Data set:")  # the contents before it name the parts, too
+    places = [text.find(part, told_from) for part in told]
+    assert -1 not in places, told[places.index(-1)]
+    assert places == sorted(places)
+    assert 'class="note"' not in page()
+
+
+def test_the_overview_counts_trials_runs_and_hours() -> None:
+    read = RenderedSweep(page(section(), section({"costs": None}, title="Another")))
+    head, first, second = read.rows[:3]
+    assert head[2:] == [
+        "trials",
+        "finished",
+        "training runs",
+        "hours",
+        "runs, naive",
+        "hours, naive",
+    ]
+    assert first[2:] == ["6", "5", "7", "0.0417", "21", "0.125"]
+    assert second[2:] == ["6", "5", *"\N{EN DASH}" * 4]
+
+
+def test_a_record_without_costs_and_environment_says_so() -> None:
+    text = RenderedSweep(page(section({"costs": None, "environment": None}))).text
+    assert "Cost not recorded Hardware and versions not recorded" in text
+
+
+@pytest.mark.parametrize(
+    ("states", "facts", "said"),
+    [
+        (["FINISHED"] * 6, {}, ""),
+        (["FINISHED"] * 4 + ["KILLED"] * 2, {}, ""),
+        (["FINISHED"] * 5, {}, "5 of 6 trials"),
+        (["FINISHED"] * 5 + ["FAILED"], {}, "5 of 6 trials"),
+        (["FINISHED"] * 5 + ["RUNNING"], {}, "5 of 6 trials"),
+        (["FINISHED"] * 6, {"state": "partial"}, "6 of 6 trials"),
+    ],
+)
+def test_a_sweep_that_lacks_trials_is_stamped(
+    states: list[str], facts: dict[str, Any], said: str
+) -> None:
+    assert stamp(FACTS | facts, trials_of(states)) == said
+
+
+def test_the_stamp_names_the_reason() -> None:
+    facts = {"state": "partial", "why_partial": "time budget of 60 s"}
+    read = RenderedSweep(page(section(facts, trials=trials_of(["FINISHED", "FINISHED"]))))
+    assert "2 of 6 trials. The sweep ended early: time budget of 60 s." in read.text
+    assert "Of 6 trials 2 finished, 4 not begun." in read.text
+
+
+def test_finished_trials_without_an_miou_are_counted() -> None:
+    trials = trials_of(["FINISHED"] * 3, **{"swa/miou": [0.5, math.nan, 0.6]})
+    assert tally(trials, 3) == "Of 3 trials 3 finished, 1 finished without an mIoU."
+
+
+def test_code_and_data_that_differ_are_named_and_shown_by_trial() -> None:
+    versions = ["c0ffee" * 3, "c0ffee" * 3, "deadbeef" * 2, None]
+    trials = trials_of(["FINISHED"] * 3 + ["FAILED"], code_version=versions)
+    (mixture,) = mixtures(trials)
+    assert mixture.what == "2 code versions"
+    assert mixture.counts == {"c0ffeec0ffee": 2, "deadbeefdead": 1}
+    read = RenderedSweep(page(section(trials=trials)))
+    assert "2 code versions in one sweep, whose trials may not compare: c0ffeec0ffee" in read.text
+    (head,) = [row for row in read.rows if row[0] == "run"]
+    assert head[1:4] == ["status", "seed", "lambda_adv"]
+    assert head[4:] == ["val/miou [%]", "swa/miou [%]", "code_version", "cause"]
+
+
+def test_kinds_of_machines_are_named_and_told_from_code_that_differs() -> None:
+    kinds = ["x86_64 AVX512", "x86_64 AVX2", "x86_64 AVX512", ""]
+    trials = trials_of(["FINISHED"] * 4, processor=kinds, torch=["2.15.0"] * 3 + [""])
+    (mixture,) = mixtures(trials)
+    assert mixture.counts == {"x86_64 AVX2": 1, "x86_64 AVX512": 2}
+    read = RenderedSweep(page(section(trials=trials)))
+    assert (
+        "2 kinds of processor in one sweep, whose trials may differ in digits for that alone: "
+        "x86_64 AVX2 (trials: 1), x86_64 AVX512 (trials: 2)."
+    ) in read.text
+    (head,) = [row for row in read.rows if row[0] == "run"]
+    assert "processor" in head
+    assert "torch" not in head
+
+
+def test_causes_are_gathered_the_most_frequent_first() -> None:
+    trials = trials_of(["FINISHED", "FAILED", *["KILLED"] * 5, "RUNNING"])
+    found = [(each.count, each.status, each.cause, len(each.runs)) for each in troubles(trials)]
+    assert found == [
+        (5, "stopped early", "below the median", 3),
+        (1, "failed", "NonFiniteLossError: train/loss_adv is nan", 1),
+        (1, "not ended", "no cause recorded", 1),
+    ]
+
+
+def test_a_sweep_without_a_cause_or_a_finished_trial_has_a_section() -> None:
+    trials = trials_of(["FAILED", "FAILED"], cause=[math.nan, math.nan])
+    text = RenderedSweep(page(section(trials=trials))).text
+    assert "0 of 6 trials." in text
+    assert "2 failed: no cause recorded" in text
+
+
+def test_very_many_causes_are_cut_and_counted() -> None:
+    trials = trials_of(["FAILED"] * 30, cause=[f"cause {number}" for number in range(30)])
+    assert (
+        "10 more causes stand with their trials."
+        in RenderedSweep(page(section(trials=trials))).text
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 s"), (59, "59 s"), (150, "2.5 min"), (3600, "1.0 h"), (36e6, "10,000.0 h")],
+)
+def test_a_duration_is_told_in_its_unit(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+def test_costs_stand_beside_one_run_per_trial() -> None:
+    recorded = {"cost/training_runs": 7, "cost/naive_runs": 21, "cost/training_s": 1200.0}
+    assert costs(recorded, 21)[1] == (
+        "Training time",
+        "20.0 min; one run per trial would take about 1.0 h, at the mean time per run",
+    )
+    nothing_new = {"cost/training_runs": 0, "cost/naive_runs": 21, "cost/training_s": 0.0}
+    assert costs(nothing_new, 21)[1] == ("Training time", "0 s")
+
+
+def test_hardware_counts_equal_gpus() -> None:
+    gpus = {"cpus": 1, "gpus": ["Big", "Small", "Big"]}
+    assert hardware(gpus) == "1 CPU core, 2 Big, 1 Small"
+
+
+# Links to MLflow
+
+
+@pytest.mark.parametrize(
+    ("uri", "base"),
+    [
+        ("http://127.0.0.1:5001", "http://127.0.0.1:5001"),
+        ("https://me:secret@host.example/mlflow/?a=b", "https://host.example/mlflow"),
+    ],
+)
+def test_a_server_is_linked_to_without_its_password(uri: str, base: str) -> None:
+    html = page(tracking_uri=uri)
+    links = [href for href in RenderedSweep(html).values("href", "a") if href.startswith("http")]
+    # Each trial, the one that was stopped once more beside its cause, and the sweep.
+    ids = [f"{number:08d}{'e' * 24}" for number in (0, 1, 2, 3, 3, 4, 5)] + ["a" * 32]
+    assert sorted(links) == [f"{base}/#/experiments/1/runs/{run_id}" for run_id in ids]
+    assert "mlflow ui" not in html
+    assert "secret" not in html
+
+
+def test_a_database_is_linked_to_through_the_command_that_serves_it() -> None:
+    text = RenderedSweep(page(tracking_uri="sqlite:///my runs/mlflow.db")).text
+    command = "mlflow ui --backend-store-uri 'sqlite:///my runs/mlflow.db' --host 127.0.0.1"
+    assert f"open while this runs where the record lies: {command}" in text
+
+
+# Figures
+
+
+def test_a_figure_has_its_caption_as_words_and_its_size_in_paper() -> None:
+    (image,) = [attrs for tag, attrs in RenderedSweep(page()).elements if tag == "img"]
+    assert image["alt"] == CAPTION
+    # 6.4 x 3 inches at 96 CSS pixels each, a fifth larger
+    assert (image["width"], image["height"]) == ("737", "346")
+    assert image["src"] == f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
+
+
+def test_a_vector_figure_is_shown_instead_of_its_pixels() -> None:
+    svg = picture(file_format="svg").decode()
+    (image,) = [
+        attrs
+        for tag, attrs in RenderedSweep(page(section(figures=[figure_item(svg=svg)]))).elements
+        if tag == "img"
+    ]
+    assert image["src"] == f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def test_a_file_name_is_quoted_in_its_link() -> None:
+    read = RenderedSweep(page(section(figures=[figure_item(files=["a b#c.csv"])])))
+    assert "a%20b%23c.csv" in read.values("href", "a")
+
+
+# Tables
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ([72.125, 3.0, math.nan], ["72.12", "3.00", "\N{EN DASH}"]),
+        ([0.0, 0.001, 0.01, 1.0], ["0", "0.001", "0.01", "1"]),
+        ([0.0, 0.01, 0.5], ["0.00", "0.01", "0.50"]),
+        ([1e-4, 1e-3], ["0.0001", "0.0010"]),
+        ([10.0, 20.0, math.nan], ["10", "20", "\N{EN DASH}"]),
+        ([3, 12], ["3", "12"]),
+        ([math.inf, 1.5], ["inf", "1.5"]),
+        (["eq7", None, ""], ["eq7", "\N{EN DASH}", "\N{EN DASH}"]),
+        ([True, False], ["True", "False"]),
+    ],
+)
+def test_a_column_is_written_in_one_format(values: list[Any], written: list[str]) -> None:
+    assert [row[0] for row in texts(pd.DataFrame({"x": values}))] == written
+
+
+@pytest.mark.parametrize(
+    ("values", "keys"),
+    [
+        (["9.5 [9.1, 9.9]", "75.4 ± 1", None], ["9.5", "75.4", ""]),
+        (["\N{MINUS SIGN}0.5", "+1"], ["-0.5", "+1"]),
+        ([2.0, math.inf, math.nan], ["2.0", "Infinity", ""]),
+        (["1f0c", "2"], ["", ""]),
+        ([True, False], ["", ""]),
+    ],
+)
+def test_a_column_is_sorted_by_number_only_where_all_are_numbers(
+    values: list[Any], keys: list[str]
+) -> None:
+    view = view_of(pd.DataFrame({"x": values}))
+    assert [row[0].sort for row in view.rows] == keys
+    assert view.columns[0].numeric == any(keys)
+
+
+def test_a_long_table_says_what_it_leaves_out() -> None:
+    frame = pd.DataFrame({"x": range(ROWS_SHOWN + 1)})
+    text = RenderedSweep(page(section(tables=[table_item(frame)]))).text
+    assert "The first 500 of 501 rows are shown; the file has all of them." in text
+    assert "rows are shown" not in RenderedSweep(page(section(tables=[table_item(frame[1:])]))).text
+
+
+def test_trials_stand_the_best_first_and_say_so() -> None:
+    read = RenderedSweep(page())
+    start = next(index for index, row in enumerate(read.rows) if row[0] == "run")
+    rows = read.rows[start + 1 : start + 7]
+    assert [int(row[0][:8]) for row in rows] == [5, 4, 2, 1, 0, 3]
+    assert rows[0][1:] == ["finished", "2", "0.10", "50.01", "51.01", "\N{EN DASH}"]
+    assert read.values("aria-sort") == ["descending"]
+
+
+def test_ten_thousand_trials_are_cut_to_the_best_and_the_failed() -> None:
+    states = ["FAILED"] * 300 + ["KILLED"] * 1000 + ["FINISHED"] * 8700
+    html = page(section({"trials_total": 10_000}, trials=trials_of(states)))
+    read = RenderedSweep(html)
+    assert (
+        "500 of 10000 trials are shown: the 250 best by swa/miou and 250 of the 300 failed; "
+        "all stand in the file below." in read.text
+    )
+    runs = [row[0] for row in read.rows if re.fullmatch(r"\d{8}e{24}", row[0])]
+    assert len(runs) == ROWS_SHOWN
+    assert runs[0].startswith("00009999")
+    assert len(html) < 1_000_000

@@ -1,0 +1,141 @@
+"""The settings of a sweep: their order, how they stand to the best, and the tables of them."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from record_helpers import BASE, DATA, finish, grid, plan_of
+from rich.console import Console, RenderableType
+
+from sweeps.driver.tables import against_best, axis_table, best_table, rows, rows_by_axis
+from sweeps.planning.plan import Plan
+from sweeps.planning.ranking import Setting, best_by_axis, best_point, lower_than_best, settings_of
+from trainable.config.schema import Readout, TrialConfig
+
+AXES = ("lambda_adv", "swa_n")
+# By lambda, n and seed. Of lambda 1, n 5 is the best; n 10 is always 0.1 lower, lambda 0 by chance.
+SWA = {
+    **{(1.0, 5, 0): 0.60, (1.0, 5, 1): 0.70},
+    **{(1.0, 10, 0): 0.50, (1.0, 10, 1): 0.60},
+    **{(0.0, 5, 0): 0.64, (0.0, 5, 1): 0.60},
+    **{(0.0, 10, 0): 0.40, (0.0, 10, 1): 0.20},
+}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    configs = [one for n in (5, 10) for one in grid([1.0, 0.0], (0, 1), swa_n=n)]
+    plan = plan_of(tmp_path, configs, axes=AXES)
+
+    def miou(config: TrialConfig, readout: Readout) -> tuple[float, float]:
+        return 0.5, SWA[config.lambda_adv, readout.swa_n, config.seed]
+
+    for run in plan.runs:
+        finish(plan, run, miou)
+    return plan
+
+
+def text_of(table: RenderableType | None) -> list[list[str]]:
+    assert table is not None
+    console = Console(file=io.StringIO(), width=160)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return [line.split() for line in console.file.getvalue().splitlines()]
+
+
+def test_settings_stand_in_the_order_of_their_means(plan: Plan) -> None:
+    settings = settings_of(plan)
+    assert [tuple(one.point(AXES).values()) for one in settings] == [
+        (1.0, 5), (0.0, 5), (1.0, 10), (0.0, 10),
+    ]  # fmt: skip
+    assert against_best(settings) == [
+        "best", "not distinguishable", "lower", "not distinguishable",
+    ]  # fmt: skip
+
+
+def setting(*values: float) -> Setting:
+    return Setting(config=BASE, metrics={seed: {"swa/miou": v} for seed, v in enumerate(values)})
+
+
+def test_lower_holds_among_all_pairs_that_could_have_been_compared() -> None:
+    """Differences of 0.1, 0.1 and 0.13: t = 11 with 2 degrees of freedom, p = 0.0082 alone."""
+    best, close = setting(0.7, 0.71, 0.75), setting(0.6, 0.61, 0.62)
+    assert lower_than_best([best, close]) == [False, True]
+    noisy = [setting(0.5 + k / 100, 0.69, 0.5) for k in range(3)]
+    assert lower_than_best([best, close, *noisy[:2]])[1]  # 0.0082 x 6
+    assert not lower_than_best([best, close, *noisy])[1]  # 0.0082 x 10
+
+
+def test_of_seeds_that_two_settings_share_the_lower_mean_is_not_called_lower() -> None:
+    """A race gives the best other seeds than the rest: its mean owes itself to those."""
+    best = setting(0.5, 0.5001, 0.5, 0.9)
+    assert lower_than_best([best, setting(0.55, 0.55, 0.55)]) == [False, False]
+    assert lower_than_best([best, setting(0.4)]) == [False, False]  # one seed tells nothing apart
+
+
+def test_the_table_has_numbers_intervals_and_words(plan: Plan) -> None:
+    title, head, *lines = text_of(best_table(settings_of(plan), AXES))
+    assert " ".join(title) == "best settings (4 of 4)"
+    assert " ".join(head) == (
+        "lambda_adv swa_n swa/miou 95 % interval val/miou seeds against the best"
+    )
+    # Mean 0.65, standard error 0.05, t(1 degree, 97.5 %) = 12.7062.
+    assert " ".join(lines[0]) == "1 5 0.6500 0.0147 to 1.2853 0.5000 2 best"
+    assert " ".join(lines[2]) == "1 10 0.5500 -0.0853 to 1.1853 0.5000 2 lower"
+
+
+def test_the_table_has_at_most_five_rows_and_a_single_seed_no_interval(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, grid([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]))
+    for run in plan.runs:
+        finish(plan, run)
+    title, _, *lines = text_of(best_table(settings_of(plan), ("lambda_adv",)))
+    assert " ".join(title) == "best settings (5 of 6)"
+    assert len(lines) == 5
+    assert " ".join(lines[0]).startswith("0.5 0.6500 none from one seed")
+
+
+def test_each_value_of_an_axis_stands_with_its_best_setting(plan: Plan) -> None:
+    settings = settings_of(plan)
+    found = {
+        axis: [one.point(AXES) for one in best]
+        for axis, best in best_by_axis(settings, AXES).items()
+    }
+    assert found == {
+        "lambda_adv": [{"lambda_adv": 0.0, "swa_n": 5}, {"lambda_adv": 1.0, "swa_n": 5}],
+        "swa_n": [{"lambda_adv": 1.0, "swa_n": 5}, {"lambda_adv": 1.0, "swa_n": 10}],
+    }
+    lines = text_of(axis_table(settings, AXES))[2:]
+    assert [(line[0], line[-1]) for line in lines] == [
+        ("lambda_adv", "swa_n=5"), ("1", "swa_n=5"),
+        ("swa_n", "lambda_adv=1"), ("10", "lambda_adv=1"),
+    ]  # fmt: skip
+    assert axis_table(settings, ("lambda_adv",)) is None  # would say the same again
+
+
+def test_programs_get_every_setting(plan: Plan) -> None:
+    found = rows(settings_of(plan), AXES)
+    assert len(found) == 4
+    assert found[0]["point"] == {"lambda_adv": 1.0, "swa_n": 5}
+    assert found[0]["mean/swa/miou"] == pytest.approx(0.65)
+    assert found[2]["against_best"] == "lower"
+    assert rows_by_axis(settings_of(plan), AXES).keys() == set(AXES)
+
+
+def test_of_a_search_only_the_seeds_that_confirm_are_reported(plan: Plan) -> None:
+    def tag(phase_of: dict[int, str]) -> None:
+        for trial in plan.trials:
+            plan.tags[trial.trial_key] = {"phase": phase_of[trial.config.seed]}
+
+    tag({0: "search", 1: "search"})
+    assert len(settings_of(plan)[0].metrics) == 2  # nothing is confirmed yet
+    tag({0: "search", 1: "confirm"})
+    best: dict[str, Any] | None = best_point(plan)
+    assert best is not None
+    assert (best["mean/swa/miou"], best["best/seeds"]) == (0.70, 1)
+
+
+def test_a_plan_without_numbers_has_no_settings(tmp_path: Path) -> None:
+    assert settings_of(plan_of(tmp_path, [BASE], data=DATA)) == []

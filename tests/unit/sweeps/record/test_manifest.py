@@ -1,0 +1,294 @@
+"""The manifest: what a sweep asked, enough to bring its record up to date and to tell a change."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from record_helpers import BASE, DATA, fail, finish, grid, plan_of
+from store_helpers import children_of, parent_of, publish, record_of
+
+from sweeps import publish as command
+from sweeps.planning.plan import Plan
+from sweeps.record import manifest
+from sweeps.record.manifest import FIELDS, begin, changes, manifests, write
+from sweeps.record.manifest import plan_of as plan_from
+from trainable.config.schema import ConfigError
+from trainable.storage import json_files
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+
+URI = "sqlite:///mlflow.db"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    """Run `python -m sweeps.publish` in this process, and return its exit code."""
+    monkeypatch.setattr("sys.argv", ["publish", *options])
+    with pytest.raises(SystemExit) as end:
+        sys.exit(command.main())
+    return int(str(end.value.code))
+
+
+# What stands in it
+
+
+def test_a_plan_comes_out_as_it_went_in(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, grid(seeds=(0, 1), swa_n=4) + grid(swa_n=8))
+    plan.question, plan.with_samples = "How much?", True
+    plan.tags[plan.trials[0].trial_key] = {"ask": "0"}
+    plan.stopped[plan.runs[1].spec.training_key] = "pruned"
+    begin(plan, URI)
+    (content,) = manifests(tmp_path)
+    again = plan_from(content, tmp_path)
+    for name in ("name", "sweep_key", "axes", "base", "data", "tags", "stopped", "question"):
+        assert getattr(again, name) == getattr(plan, name)
+    assert again.with_samples
+    assert {run.spec.training_key: set(run.trials) for run in again.runs} == {
+        run.spec.training_key: set(run.trials) for run in plan.runs
+    }
+
+
+def test_all_trials_ever_asked_for_are_in_it(tmp_path: Path) -> None:
+    begin(plan_of(tmp_path, grid(seeds=(0, 1))), URI)
+    plan = plan_of(tmp_path, grid(seeds=(1,)))
+    content = begin(plan, URI)
+    plan.add(grid([0.05]))
+    assert len(write(plan, content)["trials"]) == 5
+    assert len(manifests(tmp_path)[0]["trials"]) == 5
+
+
+def test_no_password_is_in_it(tmp_path: Path) -> None:
+    begin(plan_of(tmp_path, grid()), "https://me:Zq9/x7@host")
+    texts = [path.read_text() for path in (tmp_path / "sweeps").iterdir()]
+    assert not [text for text in texts if "x7@" in text or "Zq9" in text]
+
+
+def test_looking_at_what_is_done_does_not_make_it_another_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(tmp_path, grid())
+    before = begin(plan, URI)["environment"]
+    for one in plan.runs:
+        finish(plan, one)
+    monkeypatch.setattr("sys.argv", ["elsewhere.py"])
+    assert begin(plan, URI)["environment"] == before
+    assert "elsewhere.py" in begin(plan_of(tmp_path, grid([0.5])), URI)["environment"]["command"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', "\xff"])
+def test_a_manifest_of_another_kind_is_refused_by_name(text: str, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, grid())
+    begin(plan, URI)
+    path = tmp_path / "sweeps" / f"{plan.sweep_key}.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=f"{plan.sweep_key}.json: must be the manifest"):
+        manifests(tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", [1], {"a": 1}])
+def test_a_manifest_that_lacks_what_is_read_of_it_is_refused(value: Any, tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, grid())
+    whole = begin(plan, URI)
+    path = tmp_path / "sweeps" / f"{plan.sweep_key}.json"
+    for name, kind in FIELDS.items():
+        for content in (
+            {key: one for key, one in whole.items() if key != name},
+            {**whole, name: value},
+        ):
+            path.write_bytes(json_files.dumps(content))
+            if type(content.get(name)) is not kind:
+                with pytest.raises(ConfigError, match=rf"{path}: must be the manifest .*{name}"):
+                    manifests(tmp_path)
+
+
+@pytest.mark.parametrize("diffs", [("", "+1"), ("+1", ""), ("+1", "+2")])
+def test_a_manifest_that_tells_of_a_diff_has_one_at_every_moment(
+    diffs: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(tmp_path, grid())
+    monkeypatch.setattr(manifest, "git_diff", lambda: diffs[0])
+    begin(plan, URI)
+    monkeypatch.setattr(manifest, "git_diff", lambda: diffs[1])
+    with monkeypatch.context() as killed:
+        killed.setattr(manifest, "write", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            begin(plan, URI)
+    path = manifest.diff_path(tmp_path, plan.sweep_key)
+    assert path.exists() or not manifests(tmp_path)[0]["diff"]
+    begin(plan, URI)
+    assert path.exists() == manifests(tmp_path)[0]["diff"] == bool(diffs[1])
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_two_commands_of_one_sweep_keep_each_others_trials(tmp_path: Path) -> None:
+    one, other = plan_of(tmp_path, grid([0.1])), plan_of(tmp_path, grid([0.2]))
+    ours = begin(one, URI)
+    begin(other, URI)
+    write(one, ours)
+    keys = {trial.trial_key for trial in (*one.trials, *other.trials)}
+    assert manifests(tmp_path)[0]["trials"].keys() == keys
+
+
+# What has changed
+
+
+def test_the_first_sweep_and_the_same_again_have_no_changes(tmp_path: Path) -> None:
+    assert changes(plan_of(tmp_path, grid()), tmp_path) == []
+    begin(plan_of(tmp_path, grid()), URI)
+    assert changes(plan_of(tmp_path, grid()), tmp_path) == []
+    # More seeds are no other question.
+    assert changes(plan_of(tmp_path, grid(seeds=range(5))), tmp_path) == []
+
+
+def with_code(plan: Plan, version: str) -> Plan:
+    plan.code_version = version
+    return plan
+
+
+LONGER = dataclasses.replace(BASE, iterations=480)
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("field", "iterations: 240 -> 480"),
+        ("data", "data fingerprint: 0123456789abcdef -> fedcba9876543210"),
+        ("code", "code version: {code} -> 0123456789ab"),
+        ("axes", "axes: lambda_adv -> lambda_adv, swa_n"),
+        ("values", "values of lambda_adv: 0.0, 0.01 -> 0.0, 0.05"),
+    ],
+)
+def test_a_change_is_told_as_what_was_and_what_is(kind: str, line: str, tmp_path: Path) -> None:
+    first = plan_of(tmp_path, grid())
+    begin(first, URI)
+    other = dataclasses.replace(DATA, fingerprint="fedcba9876543210")
+    now = {
+        "field": lambda: plan_of(tmp_path, grid(iterations=480), base=LONGER),
+        "data": lambda: plan_of(tmp_path, grid(), data=other),
+        "code": lambda: with_code(plan_of(tmp_path, grid()), "0123456789ab"),
+        "axes": lambda: plan_of(tmp_path, grid(), axes=("lambda_adv", "swa_n")),
+        "values": lambda: plan_of(tmp_path, grid([0.0, 0.05])),
+    }[kind]()
+    told = changes(now, tmp_path)
+    assert told[:-1] == [line.format(code=first.code_version)]
+    stays = "stay" if kind in ("values", "code") else f"stay in the record under {first.sweep_key}"
+    assert stays in told[-1]
+
+
+def test_the_sweep_that_started_last_is_what_is_compared_with(tmp_path: Path) -> None:
+    begin(plan_of(tmp_path, grid()), URI)
+    longer = plan_of(tmp_path, grid(iterations=480), base=LONGER)
+    begin(longer, URI)
+    assert changes(plan_of(tmp_path, grid()), tmp_path)[0] == "iterations: 480 -> 240"
+    begin(plan_of(tmp_path, grid()), URI)
+    assert changes(longer, tmp_path)[0] == "iterations: 240 -> 480"
+
+
+def test_another_data_set_is_another_question(tmp_path: Path) -> None:
+    begin(plan_of(tmp_path, grid()), URI)
+    base = dataclasses.replace(BASE, dataset="sbd")
+    assert changes(plan_of(tmp_path, grid(dataset="sbd"), base=base), tmp_path) == []
+
+
+# Catching up by hand
+
+
+def with_all_endings(storage: Path) -> Plan:
+    """A plan with a result, a failure, a run that was stopped, and tags."""
+    plan = plan_of(storage, grid([0.0, 0.01, 0.05]))
+    fail(plan, plan.runs[0], "nan")
+    plan.stopped[plan.runs[1].spec.training_key] = "pruned"
+    finish(plan, plan.runs[2])
+    plan.tags[plan.runs[2].trials[0].trial_key] = {"ask": "7"}
+    return plan
+
+
+def test_by_hand_the_record_becomes_what_the_sweep_would_have_written(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = with_all_endings(tmp_path / "runs")
+    assert publish(plan, "http://127.0.0.1:1")
+    assert run(monkeypatch, "--tracking-uri", uri) == 0
+    assert "3 of 3 trials in the record, 3 of them new" in capsys.readouterr().out
+    by_hand = record_of(uri)
+    assert {child.info.status for child in children_of(uri)} == {"FINISHED", "FAILED", "KILLED"}
+    assert publish(plan, uri) == []
+    assert record_of(uri) == by_hand
+    assert run(monkeypatch, "--tracking-uri", uri, "--sweep", "lambda_grid") == 0
+    assert "0 of them new" in capsys.readouterr().out
+    assert record_of(uri) == by_hand
+
+
+# A run that is to be trained again for one more readout, and was not yet.
+def test_by_hand_what_a_run_has_is_told_though_it_lacks_a_readout(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(tmp_path / "runs", grid([0.01], swa_n=4))
+    finish(plan, plan.runs[0])
+    plan.add(grid([0.01], swa_n=8))
+    begin(plan, uri)
+    assert run(monkeypatch) == 0
+    (child,) = children_of(uri)
+    assert (child.data.params["swa_n"], child.info.status) == ("4", "FINISHED")
+    tags = parent_of(uri).data.tags
+    assert (tags["trials_total"], tags["state"]) == ("2", "partial")
+
+
+# Another version's code would give the same config other keys.
+def test_by_hand_a_sweep_of_other_code_keeps_its_keys(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(tmp_path / "runs", grid())
+    for one in plan.runs:
+        finish(plan, one)
+    begin(plan, uri)
+    monkeypatch.setattr("trainable.runs.keys.code_version", lambda: "0123456789ab")
+    assert run(monkeypatch) == 0
+    children = children_of(uri)
+    keys = {child.data.tags["trial_key"] for child in children}
+    assert keys == {trial.trial_key for trial in plan.trials}
+    assert {child.data.tags["code_version"] for child in children} == {plan.code_version}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--storage", "nowhere"], "--storage must hold manifests of sweeps"),
+        (["--sweep", "lambda_gird"], "did you mean 'lambda_grid'?"),
+        (["--tracking-uri", "nonsense"], "must begin with one of"),
+        ([], "--tracking-uri must be given for lambda_grid"),
+    ],
+)
+def test_by_hand_bad_input_is_one_line_and_writes_nothing(
+    options: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    begin(plan_of(tmp_path / "runs", grid()), "http://me:secret@127.0.0.1:1")
+    assert run(monkeypatch, *options) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert "secret" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_by_hand_a_store_that_is_gone_is_named_and_the_exit_code_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    begin(plan_of(tmp_path / "runs", grid()), URI)
+    assert run(monkeypatch, "--tracking-uri", "http://me:secret@127.0.0.1:1") == 1
+    said = capsys.readouterr().err
+    assert "is not in http://***@127.0.0.1:1: " in said
+    assert "secret" not in said
+    assert said.count("\n") == 1

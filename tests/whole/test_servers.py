@@ -1,0 +1,196 @@
+"""A real MLflow server, killed in mid-sweep and started again: every point is there once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from record_helpers import finish, grid, plan_of
+from servers import POSTGRES, Postgres
+
+from sweeps.planning.plan import Plan
+from sweeps.record import publisher as publisher_module
+from sweeps.record.ended_run import EndedRun
+from sweeps.record.publisher import Publisher
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
+]
+
+START_S = 120.0
+
+
+class Server:
+    """`mlflow server` with the settings that the README names."""
+
+    def __init__(self, store: str, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
+        self.command += [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--workers",
+            "1",
+            *options,
+        ]
+
+    def start(self) -> None:
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                env=os.environ | quiet,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_S
+        while not self._answers():
+            assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """End the server and its workers as a power cut would."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """A server on each kind of database; one hands artifacts on, with one they are written to."""
+    if request.param == "sqlite":
+        options = "--no-serve-artifacts", "--default-artifact-root", str(tmp_path / "artifacts")
+        yield from running(Server(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, *options))
+        return
+    if not POSTGRES.is_dir():
+        pytest.skip("needs Debian's postgresql-15")
+    with Postgres() as postgres:
+        options = "--serve-artifacts", "--artifacts-destination", str(tmp_path / "artifacts")
+        yield from running(Server(postgres.uri, tmp_path, *options))
+
+
+def running(server: Server) -> Iterator[Server]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def children_of(uri: str) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("pixelwise-adversarial")
+    if experiment is None:
+        return []
+    return list(client.search_runs([experiment.experiment_id], "tags.kind = 'trial'"))
+
+
+def wait_for_children(uri: str, count: int) -> None:
+    deadline = time.monotonic() + START_S
+    while len(children_of(uri)) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def in_folders(plan: Plan) -> dict[str, list[Any]]:
+    """Every point of every metric that the run folders tell of, by trial."""
+    points = {}
+    for run in plan.runs:
+        ended = EndedRun.read(plan, run, None)
+        assert ended is not None
+        for trial in run.trials:
+            each = [*ended.curves, *ended.final(trial)]
+            # A curve's last point may be the number at the end.
+            points[trial.trial_key] = sorted({(p.key, p.step, p.timestamp, p.value) for p in each})
+    return points
+
+
+def in_record(uri: str) -> dict[str, list[Any]]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    children = children_of(uri)
+    points = {
+        child.data.tags["trial_key"]: sorted(
+            (p.key, p.step, p.timestamp, p.value)
+            for name in child.data.metrics
+            for p in client.get_metric_history(child.info.run_id, name)
+        )
+        for child in children
+    }
+    assert len(points) == len(children)
+    return points
+
+
+def test_a_server_killed_in_mid_sweep_and_started_again_has_every_point_once(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(publisher_module, "PAUSE_S", 1.0)
+    plan = plan_of(tmp_path / "runs", grid(seeds=range(6)))
+    warnings: list[str] = []
+    with Publisher(plan, server.uri, warnings.append) as publisher:
+        for run in plan.runs[:6]:
+            finish(plan, run)
+            publisher.publish(run)
+        wait_for_children(server.uri, 2)
+        server.kill()
+        begun = time.monotonic()
+        for run in plan.runs[6:9]:
+            finish(plan, run)
+            publisher.publish(run)
+        assert time.monotonic() - begun < 2.0  # training is not held up
+        deadline = time.monotonic() + START_S
+        while not warnings:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        server.start()
+        wait_for_children(server.uri, 9)  # it is found again while the sweep goes on
+        for run in plan.runs[9:]:
+            finish(plan, run)
+            publisher.publish(run)
+    assert len(warnings) == 1
+    assert capsys.readouterr().out == ""  # that of `--json`
+    assert publisher.reachable
+    assert in_record(server.uri) == in_folders(plan)
+    assert {child.info.status for child in children_of(server.uri)} == {"FINISHED"}
+    client = MlflowClient(server.uri)
+    for child in children_of(server.uri):
+        assert [one.path for one in client.list_artifacts(child.info.run_id)] == ["result.json"]

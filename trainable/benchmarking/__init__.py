@@ -1,0 +1,1 @@
+"""What `trainable.benchmark` compares with."""

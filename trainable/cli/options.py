@@ -1,0 +1,252 @@
+"""What every command shares: the options that name a config, and the way bad input is refused."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shlex
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+from trainable.config.loading import load_config
+from trainable.config.schema import EXECUTION_FIELDS, ConfigError, TrialConfig, shorten
+from trainable.storage.faults import machine_fault
+from trainable.storage.redaction import HIDDEN, printable, redact, redact_command
+
+MOST_WORD, MOST_MESSAGE = 400, 4000  # characters of a word, such as a path, and of all
+OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line per error, the form that every other bad input has."""
+
+    def error(self, message: str) -> NoReturn:
+        refuse(f"{message}; see `{self.prog} --help`")
+
+
+def refuse(message: str) -> NoReturn:
+    """Say in one line on standard error why the input is not usable, and exit with 2.
+
+    What gives access is not said: a word of the command line may hold it.
+    """
+    words = " ".join(shorten(word, MOST_WORD) for word in printable(redact(message)).split())
+    print(f"error: {shorten(words, MOST_MESSAGE)}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT)
+
+
+def give_up(fault: str, way_on: str) -> int:
+    """Say in one line what the machine refused, and return the exit code.
+
+    Args:
+        fault: What `machine_fault` says.
+        way_on: The command that goes on, or what else is to be done.
+    """
+    said = " ".join(printable(redact(fault)).split())
+    print(f"error: {said}; {way_on}", file=sys.stderr)
+    return SOME_FAILED
+
+
+def command(main: Callable[[], int]) -> Callable[[], int]:
+    """Let what the machine refuses end a command in one line, with exit code 1."""
+
+    @wraps(main)
+    def run() -> int:
+        try:
+            return main()
+        except Exception as error:
+            fault = machine_fault(error)
+            if fault is None:
+                raise
+            return give_up(fault, f"mend that and run again: {_shown(_program() + sys.argv[1:])}")
+
+    return run
+
+
+def _program() -> list[str]:
+    """Return the words that started this program, without its options."""
+    spec = sys.modules["__main__"].__spec__
+    return [sys.argv[0]] if spec is None else ["-m", spec.name]
+
+
+def _shown(words: Sequence[str]) -> str:
+    """Return a command line of Python's with secrets hidden."""
+    shown = shlex.join(redact_command([Path(sys.executable).name, *words]))
+    return f"{shown} (with the secret for {HIDDEN})" if HIDDEN in shown else shown
+
+
+def add_config_options(parser: argparse.ArgumentParser, *, preset: str = "demo") -> None:
+    """Add the options that `config_of` reads, with a preset by default."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--preset", default=preset, metavar="NAME", help=f"default: {preset}")
+    source.add_argument("--config", metavar="FILE", help="YAML file instead of a preset")
+    parser.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
+    add_set(parser, "set a field of the config")
+
+
+def add_set(parser: argparse.ArgumentParser, does: str) -> None:
+    """Add the option that changes fields of a config; `does` says of which and what for."""
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"{does}; may stand several times",
+    )
+
+
+def config_of(options: argparse.Namespace) -> TrialConfig:
+    """Return the config that the options name.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    overrides = list(options.overrides)
+    if options.data_root is not None:
+        overrides.append(f"data_root={json.dumps(str(Path(options.data_root).resolve()))}")
+    config = load_config(preset=options.preset, file=options.config, overrides=overrides)
+    if config.cache_dir:
+        # A worker's own folder is another one.
+        cache_dir = str(Path(config.cache_dir).expanduser().resolve())
+        config = dataclasses.replace(config, cache_dir=cache_dir)
+    return config
+
+
+def execution_of(options: argparse.Namespace, repetition: str) -> dict[str, Any]:
+    """Return the fields that the options set for a repetition, none of which decides its numbers.
+
+    Args:
+        options: Those of `add_config_options`.
+        repetition: What repeats, in words that `takes --set for ...` goes on.
+
+    Raises:
+        ConfigError: An option would train something else, or as `config_of`.
+    """
+    config = config_of(options)
+    fields = [text.partition("=")[0].strip() for text in options.overrides]
+    for field in fields:
+        if field not in EXECUTION_FIELDS:
+            raise ConfigError(
+                f"{repetition} takes --set for {', '.join(EXECUTION_FIELDS)} alone, "
+                f"but got {field!r}; leave it out"
+            )
+    if options.data_root is not None:
+        fields.append("data_root")
+    return {field: getattr(config, field) for field in fields}
+
+
+def add_no_reuse(parser: argparse.ArgumentParser) -> None:
+    """Add the option that `attempt_of` reads."""
+    parser.add_argument(
+        "--no-reuse",
+        nargs="?",
+        const="",
+        metavar="ATTEMPT",
+        help="train again what run folders already hold; with a name, go on with what was so begun",
+    )
+
+
+def attempt_of(options: argparse.Namespace) -> str:
+    """Return the attempt that the options name: a new one for `--no-reuse` alone, empty without."""
+    if options.no_reuse == "":
+        options.no_reuse = uuid.uuid4().hex
+    return options.no_reuse or ""
+
+
+def resume_command(options: argparse.Namespace, *command: str) -> str:
+    """Return the command line that goes on with what `command` began, with secrets hidden."""
+    attempt = [f"--no-reuse={options.no_reuse}"] if options.no_reuse else []
+    return _shown([*command, *sys.argv[1:], *attempt])
+
+
+def whole(most: int = 1_000_000) -> Callable[[str], int]:
+    """Return the reader of an option that is a whole number from 1 to `most`."""
+
+    def read(text: str) -> int:
+        digits = text.isascii() and text.isdigit() and len(text) < 10
+        if not digits or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from 1 to {most}, but got {text!r}"
+            )
+        return int(text)
+
+    return read
+
+
+def check_writable(option: str, folder: Path) -> None:
+    """Refuse a folder that is not there and cannot be made.
+
+    Raises:
+        ConfigError: What is there is a file, or may not be written.
+    """
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{option} must lie in a folder, but {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{option} must be writable, but {there} is not; give another folder")
+
+
+@contextmanager
+def signals_handled(handle: Callable[[int], None], *numbers: int) -> Iterator[None]:
+    """Handle signals for a while; one that is ignored, as SIGHUP under `nohup`, stays so.
+
+    Args:
+        handle: Is given the number of each that comes.
+        numbers: The signals.
+    """
+    terminals = [stream for stream in (1, 2) if os.isatty(stream)]
+
+    def handle_one(number: int, frame: object) -> None:
+        for stream in terminals:
+            if number == signal.SIGHUP and not os.isatty(stream):
+                _silence(stream)  # to write to a terminal that was closed is an error
+        handle(number)
+
+    before = {number: signal.getsignal(number) for number in numbers}
+    heeded = {number: old for number, old in before.items() if old != signal.SIG_IGN}
+    for number in heeded:
+        signal.signal(number, handle_one)
+    try:
+        yield
+    finally:
+        for number, old in heeded.items():
+            signal.signal(number, old)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does; it ends here, with 130.
+
+    A service manager and a terminal that closes send one after another: what the first began, only
+    the same one again cuts short.
+
+    Raises:
+        SystemExit: A KeyboardInterrupt was not caught inside.
+    """
+    first: list[int] = []
+
+    def interrupt(number: int) -> None:
+        if number in first or not first:
+            first.append(number)
+            raise KeyboardInterrupt
+
+    with signals_handled(interrupt, signal.SIGTERM, signal.SIGHUP):
+        try:
+            yield
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
+
+
+def _silence(stream: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream)
+    os.close(nowhere)

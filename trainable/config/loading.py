@@ -1,0 +1,120 @@
+"""Where a config comes from: a preset or a YAML file, and `key=value` overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainable.config.schema import (
+    DEFAULTS,
+    ConfigError,
+    TrialConfig,
+    kind_of,
+    shorten,
+    shown,
+    suggest,
+)
+from trainable.storage.bounded_reads import read_bounded
+
+PRESET_DIR = Path(__file__).parents[1] / "presets"
+MAX_YAML_BYTES = 64 * 1024
+
+
+def presets() -> list[str]:
+    """Return the names of the presets that ship with the package."""
+    return sorted(path.stem for path in PRESET_DIR.glob("*.yaml"))
+
+
+def load_config(
+    *, preset: str = "demo", file: str | None = None, overrides: Iterable[str] = ()
+) -> TrialConfig:
+    """Read a preset or a YAML file, apply `key=value` overrides, and check the outcome.
+
+    Args:
+        preset: A name from `presets()`; not read when `file` is given.
+        file: Path of a YAML file with values for the fields of `TrialConfig`.
+        overrides: Texts `key=value`, later ones winning.
+
+    Raises:
+        ConfigError: The preset, the file, a key or a value is not usable.
+    """
+    if file is None and preset not in presets():
+        raise ConfigError(f"unknown preset {shown(preset)}; {suggest(preset, presets())}")
+    values = read_yaml(PRESET_DIR / f"{preset}.yaml" if file is None else Path(file))
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"`--set key=value` must hold, but got {shown(text)}")
+        values[key.strip()] = _parse_scalar(key.strip(), value)
+    return config_from(values)
+
+
+def config_from(values: Mapping[str, Any]) -> TrialConfig:
+    """Build a config from a mapping, refusing keys that the schema does not have."""
+    for key in values:
+        if key not in DEFAULTS:
+            raise ConfigError(f"unknown key {shown(key)}; {suggest(str(key), DEFAULTS)}")
+    return TrialConfig(**values)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one flat mapping from a YAML file.
+
+    Raises:
+        ConfigError: The file is missing, too large, a device or a pipe, not UTF-8, not YAML, not a
+            mapping, holds an alias, or names a key twice.
+    """
+    try:
+        raw = read_bounded(path, MAX_YAML_BYTES)
+        text = raw.decode("utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} must be UTF-8, but byte {error.start} is not") from error
+    try:
+        values = yaml.load(text, Loader=_Loader)  # nosec B506  # a SafeLoader
+    except _NOT_YAML as error:
+        raise ConfigError(f"{path} is not usable YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold `key: value` lines, but holds {kind_of(values)}")
+    return values
+
+
+# Besides its own error PyYAML lets through what a date such as 2020-13-45, a number of more than
+# 4,300 digits, and nesting without end raise.
+_NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """PyYAML's safe loader without aliases (no expansion bombs), tags and duplicate keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if getattr(self.peek_event(), "tag", None) is not None:
+            raise yaml.YAMLError(f"tags are not allowed{self.peek_event().start_mark}")
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases are not allowed{self.peek_event().start_mark}")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = repr(self.construct_object(key, deep=True))  # a list is a key, too, in YAML
+            if name in seen:
+                raise yaml.YAMLError(f"key {shorten(name)} stands twice{node.start_mark}")
+            seen.add(name)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def _parse_scalar(key: str, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # nosec B506  # a SafeLoader
+    except _NOT_YAML as error:
+        raise ConfigError(
+            f"{shown(key)[1:-1]}={shown(text)} is not a value that YAML can read"
+        ) from error

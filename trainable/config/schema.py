@@ -1,0 +1,407 @@
+"""The schema of one trial: every field, its default and its rule, checked once at construction.
+
+The defaults are the paper's Pascal VOC 2012 setting; a preset or a user's YAML file carries values
+only. Where the paper contradicts itself or its base code, the field's comment names both readings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from trainable.config.choices import (
+    ADVERSARIAL,
+    DATASETS,
+    DISCRIMINATORS,
+    GENERATORS,
+    SWA_BATCH_NORMS,
+    SWA_RULES,
+)
+
+
+class ConfigError(ValueError):
+    """A setting breaks a rule; the message is one line: the rule, the value, the way out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readout:
+    """How a finished trajectory is read: the fields that change no weight of the training."""
+
+    swa_rule: str
+    swa_n: int
+    swa_threshold: float
+    swa_decay: float
+    swa_batch_norm: str
+    swa_batch_norm_batches: int
+
+    def start(self, iterations: int) -> int:
+        """Return the iteration from which `iterations` of training are averaged."""
+        return math.floor(self.swa_threshold * iterations)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this readout from others, without what its rule does not read."""
+        values = dataclasses.asdict(self)
+        if self.swa_rule != "ema":
+            del values["swa_decay"]
+        if self.swa_batch_norm != "recompute":
+            del values["swa_batch_norm_batches"]
+        return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """One trial: a training run and the readout that is made of it.
+
+    Raises:
+        ConfigError: A value has the wrong type or breaks a rule.
+    """
+
+    # Data
+    dataset: str = "voc2012"  # one of DATASETS
+    data_root: str = ""  # folder that holds the real data set; the embedded one needs none
+    image_px: int = 48  # side of a generated image (shapes only)
+    train_images: int = 240  # generated training images (shapes only)
+    val_images: int = 96  # generated validation images (shapes only)
+    data_seed: int = 0  # what the generated data set, or a seeded split of a real one, follows from
+    voc_train: str = "train_aug"  # or `train`, VOC's own 1,464; the paper: SBD added (section 4)
+    skip_bad_images: bool = False  # train without the images that cannot be decoded
+    segtrack_classes: str = "merged16"  # class table in presets/segtrack; the paper: "16 classes"
+    segtrack_split: str = "interleave"  # or `block`: none is published (section 4.4)
+    scale_min: float = 0.5  # random scaling; base code 0.5 to 1.5 in steps of 0.1
+    scale_max: float = 1.5
+    mirror: bool = True  # random left-right mirroring; base code
+    crop_px: int = 321  # side of a training crop; base code
+
+    # Networks
+    generator: str = "deeplabv2_resnet101"  # section 4.1
+    weights: str = ""  # file with pretrained weights, or `torchvision`; empty: random
+    weights_sha256: str = ""  # what the content of that file must be; filled in when it is read
+    # Where a bottleneck strides, how pooling rounds, order and mean of the input: `caffe`
+    # (BGR) or `torchvision` (RGB); `auto`: caffe for deeplabv2_resnet101, torchvision for others
+    # and for torchvision's weights
+    trunk_layout: str = "auto"
+    # `affine_frozen` (base code: gamma and beta fixed, batch statistics), `frozen` or `train`
+    trunk_batch_norm: str = "affine_frozen"
+    aspp_branches: int = 4  # summed, rates 6, 12, 18, 24; base code really computes the first 2
+    discriminator: str = "encoder_decoder"  # section 3.1 and Fig. 2
+    output_stride: int = 8  # pixels per cell, 8 (section 4.1) or 16 (deeplabv3_* only)
+    generator_width: int = 16  # channels of the first stage (deeplab_small only)
+    discriminator_width: int = 64  # channels of the first encoder layer; base code 64
+
+    # Losses
+    adversarial: str = "pixelwise"  # `none`, `standard` (section 5.1) or `pixelwise` (section 3.3)
+    lambda_adv: float = 0.01  # weight of the adversarial term; section 4.2, Fig. 4
+    loss_disc_weight: float = 1.0  # of Eq. 5's sum of fake and real; base code 0.5
+
+    # Optimisation
+    iterations: int = 20000  # section 4.3; SegTrack-v2 5,000
+    batch_size: int = 10  # text, twice, and base code; Algorithm 1 says m = 16
+    lr_generator: float = 2.5e-4  # section 4.2
+    lr_discriminator: float = 1e-4  # section 4.2 and base code; Algorithm 1 says 2.5e-4
+    lr_trunk_multiplier: float = 1.0  # base code in effect 3: it lists block convolutions thrice
+    lr_head_multiplier: float = 10.0  # base code
+    momentum: float = 0.9  # section 4.2
+    weight_decay: float = 5e-5  # section 4.2; base code 5e-4
+    adam_beta1: float = 0.9  # section 4.2
+    adam_beta2: float = 0.99  # section 4.2
+    poly_power: float = 0.9  # section 4.2
+    seed: int = 0  # decides initialisation, batches and crops, alike in paired trials
+
+    # Numerics: each changes the rounding, so each is part of what identifies a training run
+    # `fp32`, or autocast in `bf16` or, with scaled gradients, `fp16`; auto, which is made definite
+    # before the key: bf16 on a GPU that has it (Ampere and later), fp16 on others, fp32 on a CPU
+    precision: str = "auto"
+    memory_format: str = "channels_last"  # or `contiguous`, torch's default
+    optimizer_kernels: str = "fused"  # or `plain`, what torch takes by itself
+    compile: bool = False  # torch.compile for both networks
+    deterministic: bool = False  # the same bits on a GPU, too, with slower kernels
+
+    # Readout: changes no weight of the training run
+    swa_rule: str = "eq7"  # `eq7` as printed, `uniform` (Izmailov et al.), `ema`
+    swa_n: int = 100  # iterations between two averagings; Algorithm 1
+    swa_threshold: float = 0.0  # share of the iterations before averaging begins; section 4.3
+    swa_decay: float = 0.99  # weight kept at each averaging (ema only)
+    swa_batch_norm: str = "recompute"  # of the averaged weights: `recompute`, `average`, `copy`
+    swa_batch_norm_batches: int = 100  # training batches that `recompute` reads
+
+    # Reporting
+    eval_every: int = 1000  # iterations between two validations of the raw weights
+    log_every: int = 50  # iterations per recorded mean of the training losses
+
+    # Execution: changes neither weights nor metrics
+    checkpoint_every: int = 500  # iterations between two checkpoints
+    device: str = "auto"  # `auto` takes cuda when there is one, or `cpu`, `cuda`
+    data_device: str = "auto"  # where the data set lies: `host`, `device`; auto: device if it fits
+    averages_on: str = "device"  # where carried averages lie: `device` or `host`
+    cache_dir: str = ""  # folder of decoded data sets; empty: one in the user's cache folder
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = coerce(field.name, field.type, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            if isinstance(value, str) and (len(value) > MOST_TEXT or not value.isprintable()):
+                raise ConfigError(
+                    f"{field.name} must be at most {MOST_TEXT} printable characters, "
+                    f"but got {shown(value)}"
+                )
+            if field.name in MOST and value > MOST[field.name]:
+                raise ConfigError(
+                    f"`{field.name} <= {MOST[field.name]}` must hold, but got "
+                    f"{field.name}={shown(value)}"
+                )
+        for name, rule, holds in _RULES:
+            value = getattr(self, name)
+            if not holds(value):
+                raise ConfigError(f"`{rule}` must hold, but got {name}={shown(value)}")
+        self._check_names()
+        self._check_together()
+
+    def _check_names(self) -> None:
+        for name, known in (
+            ("dataset", DATASETS),
+            ("adversarial", ADVERSARIAL),
+            ("generator", GENERATORS),
+            ("discriminator", DISCRIMINATORS),
+            ("swa_rule", SWA_RULES),
+            ("swa_batch_norm", SWA_BATCH_NORMS),
+            ("voc_train", ("train", "train_aug")),
+            ("segtrack_split", ("interleave", "block")),
+            ("segtrack_classes", ("merged16", "separate17")),
+            ("trunk_layout", ("auto", "caffe", "torchvision")),
+            ("trunk_batch_norm", ("affine_frozen", "frozen", "train")),
+            ("precision", ("auto", "fp32", "bf16", "fp16")),
+            ("memory_format", ("channels_last", "contiguous")),
+            ("optimizer_kernels", ("fused", "plain")),
+            ("device", ("auto", "cpu", "cuda")),
+            ("data_device", ("auto", "device", "host")),
+            ("averages_on", ("device", "host")),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise ConfigError(f"unknown {name} {shown(value)}; {suggest(value, known)}")
+
+    def _check_together(self) -> None:
+        if self.scale_min > self.scale_max:
+            raise ConfigError(
+                "`scale_min <= scale_max` must hold, but got "
+                f"scale_min={self.scale_min}, scale_max={self.scale_max}"
+            )
+        least = GENERATORS[self.generator]
+        if self.has_adversary:
+            least = max(least, DISCRIMINATORS[self._read_discriminator])
+        if self.crop_px < least:
+            raise ConfigError(
+                f"`crop_px >= {least}` must hold for generator={self.generator}, "
+                f"but got crop_px={self.crop_px}"
+            )
+        if self.generator.startswith("deeplabv3_") and self.batch_size < 2:
+            # After pooling a whole image, batch norm has one value per image and channel.
+            raise ConfigError(
+                f"`batch_size >= 2` must hold for generator={self.generator}, "
+                f"but got batch_size={self.batch_size}"
+            )
+        if self.dataset == "shapes" and self.image_px < 16:
+            raise ConfigError(f"`image_px >= 16` must hold, but got image_px={self.image_px}")
+        if self.weights_sha256 and not self.weights:
+            raise ConfigError(
+                "`weights` must name a file where weights_sha256 is set, but is empty; "
+                "set weights=FILE, or leave weights_sha256 out"
+            )
+        if self.weights == "torchvision" and self.trunk_layout == "caffe":
+            raise ConfigError(
+                "`trunk_layout=torchvision` must hold for weights=torchvision, but got "
+                "trunk_layout=caffe; leave it at auto"
+            )
+        if self.trunk_batch_norm == "frozen" and not self.weights:
+            raise ConfigError(
+                "trunk_batch_norm=frozen needs the statistics of pretrained weights, but weights "
+                "is empty; set weights=FILE or trunk_batch_norm=train"
+            )
+
+    @property
+    def has_adversary(self) -> bool:
+        """Whether a discriminator acts on the weights: with lambda 0 none does."""
+        return self.adversarial != "none" and self.lambda_adv > 0
+
+    @property
+    def _read_discriminator(self) -> str:
+        """The architecture in use: that of `standard` is the default one's encoder."""
+        return self.discriminator if self.adversarial == "pixelwise" else DEFAULTS["discriminator"]
+
+    @property
+    def is_caffe(self) -> bool:
+        """Whether trunk and input are laid out as Caffe's weights want them (`trunk_layout`)."""
+        if self.trunk_layout != "auto":
+            return self.trunk_layout == "caffe"
+        return self.generator == "deeplabv2_resnet101" and self.weights != "torchvision"
+
+    @property
+    def readout(self) -> Readout:
+        """The part of the trial that only reads the trajectory."""
+        return Readout(**{name: getattr(self, name) for name in READOUT_FIELDS})
+
+    def canonical(self) -> TrialConfig:
+        """Return the config with one spelling for what is the same training.
+
+        With lambda 0 no gradient of the adversary reaches the generator, so such a trial is the
+        baseline; what only a discriminator reads then takes its default.
+        """
+        spelled: dict[str, Any] = {"trunk_layout": "caffe" if self.is_caffe else "torchvision"}
+        if self.has_adversary:
+            spelled["discriminator"] = self._read_discriminator
+        else:
+            spelled |= {name: DEFAULTS[name] for name in ADVERSARY_FIELDS}
+            spelled |= {"adversarial": "none", "lambda_adv": 0.0}
+        return dataclasses.replace(self, **spelled)
+
+    def training_identity(self) -> dict[str, Any]:
+        """Return the fields that decide the weights, in their one spelling."""
+        left_out = READOUT_FIELDS + EXECUTION_FIELDS
+        values = dataclasses.asdict(self.canonical())
+        return {name: value for name, value in values.items() if name not in left_out}
+
+
+READOUT_FIELDS = tuple(field.name for field in dataclasses.fields(Readout))
+DATA_FIELDS = (
+    "dataset",
+    "image_px",
+    "train_images",
+    "val_images",
+    "data_seed",
+    "segtrack_classes",
+    "segtrack_split",
+    "voc_train",
+    "skip_bad_images",
+)
+EXECUTION_FIELDS = (
+    "data_root",
+    "weights",
+    "checkpoint_every",
+    "device",
+    "data_device",
+    "averages_on",
+    "cache_dir",
+)
+ADVERSARY_FIELDS = (
+    "discriminator",
+    "discriminator_width",
+    "loss_disc_weight",
+    "lr_discriminator",
+    "adam_beta1",
+    "adam_beta2",
+)
+DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
+
+MOST_TEXT = 4096  # characters: the longest path
+# What no real use meets: above, a slip of the pen would fill memory or disk before it is noticed.
+MOST: dict[str, float] = {
+    "train_images": 1_000_000,
+    "val_images": 1_000_000,
+    "scale_max": 16.0,
+    "crop_px": 4096,
+    "lambda_adv": 1e6,
+    "loss_disc_weight": 1e6,
+    "iterations": 100_000_000,
+    "batch_size": 65_536,
+    "lr_generator": 1e30,  # fills nothing, and at what rate training diverges may be asked
+    "lr_discriminator": 1e30,
+    "lr_trunk_multiplier": 1e6,
+    "lr_head_multiplier": 1e6,
+    "weight_decay": 1e3,
+    "poly_power": 1e3,
+    "swa_n": 100_000_000,
+    "swa_batch_norm_batches": 1_000_000,
+    "eval_every": 100_000_000,
+    "log_every": 100_000_000,
+    "checkpoint_every": 100_000_000,
+}
+_RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+    ("image_px", "image_px <= 4096", lambda v: v <= 4096),
+    ("train_images", "train_images >= 1", lambda v: v >= 1),
+    ("val_images", "val_images >= 1", lambda v: v >= 1),
+    ("data_seed", "0 <= data_seed < 2**31", lambda v: 0 <= v < 2**31),
+    ("scale_min", "scale_min > 0", lambda v: v > 0),
+    ("output_stride", "output_stride in (8, 16)", lambda v: v in (8, 16)),
+    ("generator_width", "1 <= generator_width <= 4096", lambda v: 1 <= v <= 4096),
+    ("discriminator_width", "1 <= discriminator_width <= 4096", lambda v: 1 <= v <= 4096),
+    ("lambda_adv", "lambda_adv >= 0", lambda v: v >= 0),
+    ("iterations", "iterations >= 1", lambda v: v >= 1),
+    ("batch_size", "batch_size >= 1", lambda v: v >= 1),
+    ("lr_generator", "lr_generator > 0", lambda v: v > 0),
+    ("lr_discriminator", "lr_discriminator > 0", lambda v: v > 0),
+    ("lr_trunk_multiplier", "lr_trunk_multiplier > 0", lambda v: v > 0),
+    ("lr_head_multiplier", "lr_head_multiplier > 0", lambda v: v > 0),
+    ("aspp_branches", "1 <= aspp_branches <= 4", lambda v: 1 <= v <= 4),
+    ("loss_disc_weight", "loss_disc_weight > 0", lambda v: v > 0),
+    ("momentum", "0 <= momentum < 1", lambda v: 0 <= v < 1),
+    ("weight_decay", "weight_decay >= 0", lambda v: v >= 0),
+    ("adam_beta1", "0 <= adam_beta1 < 1", lambda v: 0 <= v < 1),
+    ("adam_beta2", "0 <= adam_beta2 < 1", lambda v: 0 <= v < 1),
+    ("poly_power", "poly_power >= 0", lambda v: v >= 0),
+    ("seed", "0 <= seed < 2**31", lambda v: 0 <= v < 2**31),
+    ("swa_n", "swa_n >= 1", lambda v: v >= 1),
+    ("swa_threshold", "0 <= swa_threshold < 1", lambda v: 0 <= v < 1),
+    ("swa_decay", "0 < swa_decay < 1", lambda v: 0 < v < 1),
+    ("swa_batch_norm_batches", "swa_batch_norm_batches >= 1", lambda v: v >= 1),
+    ("eval_every", "eval_every >= 1", lambda v: v >= 1),
+    ("log_every", "log_every >= 1", lambda v: v >= 1),
+    ("checkpoint_every", "checkpoint_every >= 1", lambda v: v >= 1),
+)
+
+
+def coerce(name: str, kind: Any, value: Any) -> Any:
+    """Return `value` as the field's type; numbers that YAML 1.1 reads as text are numbers.
+
+    Raises:
+        ConfigError: It is none of that type.
+    """
+    number = value
+    if kind in ("int", "float") and isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    is_whole = kind == "int" or isinstance(number, int)
+    if is_number and is_whole and 2**63 <= abs(number) < math.inf:
+        raise ConfigError(f"{name} must lie within 64 bits, but has {int(number).bit_length()}")
+    if kind == "float" and is_number:
+        if not math.isfinite(number):
+            raise ConfigError(f"{name} must be finite, but got {shown(value)}")
+        return float(number)
+    if kind == "int" and is_number and math.isfinite(number) and number == int(number):
+        return int(number)
+    if kind == "bool" and isinstance(value, bool):
+        return value
+    if kind == "str" and isinstance(value, str):
+        return value
+    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+    raise ConfigError(f"{name} must be {wanted[kind]}, but got {shown(value)} ({kind_of(value)})")
+
+
+def shorten(text: str, most: int = 100) -> str:
+    """Return a text for a message: one that is longer than `most` is cut, and says so."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message, quoted and not too long."""
+    return shorten(repr(value))
+
+
+def kind_of(value: Any) -> str:
+    """Return what YAML would call a value, for a message."""
+    names = {bool: "true or false", str: "text", list: "a list", dict: "a mapping"}
+    return names.get(type(value), "nothing" if value is None else type(value).__name__)
+
+
+def suggest(value: str, known: Iterable[str]) -> str:
+    """Return the hint that ends a message about an unknown name."""
+    names = list(known)
+    nearest = difflib.get_close_matches(str(value), names, n=1)
+    listed = f"one of {', '.join(names)}" if len(names) <= 8 else "see trainable/config/schema.py"
+    return f"did you mean {nearest[0]!r}?" if nearest else listed

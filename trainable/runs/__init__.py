@@ -1,0 +1,1 @@
+"""Training runs as folders: their keys, checkpoints, results and masks."""

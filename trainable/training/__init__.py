@@ -1,0 +1,1 @@
+"""One training run: losses, the adversary, averages of weights, and the step."""

@@ -1,0 +1,90 @@
+"""The adversary: a discriminator, its optimizer and its step, kept together.
+
+Shapes: N images, C classes, H and W pixels. Maps are [N, C, H, W], zero at void; the mask of
+counted pixels is [N, 1, H, W].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainable.training.losses import loss_bce, mean_probability
+
+REAL, FAKE = 1.0, 0.0
+
+
+class Adversary:
+    """Judges label maps; is trained to tell the generator's from the ground truth.
+
+    Args:
+        discriminator: Gives one logit per pixel (section 3.3) or per image (section 5.1).
+        optimizer: Of the discriminator's parameters.
+        lambda_adv: Weight of the adversarial term in the generator's loss.
+        loss_weight: Weight of the discriminator's own loss.
+        judge: The discriminator's training pass, maps to fp32 logits; None is the plain call.
+        scaler: Of the discriminator's loss; None scales nothing.
+    """
+
+    def __init__(
+        self,
+        discriminator: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        lambda_adv: float,
+        loss_weight: float = 1.0,
+        judge: Callable[[Tensor], Tensor] | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
+        self.discriminator = discriminator
+        self.optimizer = optimizer
+        self.lambda_adv = lambda_adv
+        self.loss_weight = loss_weight
+        self.judge: Callable[[Tensor], Tensor] = judge or discriminator
+        self.scaler = scaler or torch.amp.GradScaler(enabled=False)
+
+    def loss_adv(self, fake: Tensor, mask: Tensor) -> Tensor:
+        """Return how far the discriminator is from taking `fake` for real; it stays fixed.
+
+        Source: Eq. 4.
+        """
+        self.discriminator.requires_grad_(False)
+        loss = loss_bce(self.judge(fake), REAL, mask)
+        self.discriminator.requires_grad_(True)
+        return loss
+
+    def step(self, fake: Tensor, real: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Train the discriminator for one step on maps that carry no gradient.
+
+        Both maps go through in one pass: without batch norm that equals two.
+
+        Source: Eq. 5; Algorithm 1, lines 11 and 12; the base code takes half of the sum.
+        """
+        on_fake, on_real = self.judge(torch.cat((fake, real))).chunk(2)
+        loss = self.loss_weight * (loss_bce(on_fake, FAKE, mask) + loss_bce(on_real, REAL, mask))
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(self.scaler.scale(loss))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return {
+            "train/loss_disc": loss.detach(),
+            "train/d_real": mean_probability(on_real, mask),
+            "train/d_fake": mean_probability(on_fake, mask),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on."""
+        return {
+            "discriminator": self.discriminator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])

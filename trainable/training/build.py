@@ -1,0 +1,92 @@
+"""Builds the trainer of a config: networks from the seed, optimizers, averages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainable.config.schema import Readout, TrialConfig
+from trainable.data.batches import stream_seed
+from trainable.data.datasets import DataSet
+from trainable.networks.deeplab import DeepLab, build_generator
+from trainable.networks.discriminators import build_discriminator
+from trainable.training.adversary import Adversary
+from trainable.training.numerics import Numerics
+from trainable.training.trainer import Trainer
+
+
+def new_generator(config: TrialConfig, classes: int) -> DeepLab:
+    """Build the generator on the CPU, initialised from the config's seed."""
+    torch.manual_seed(stream_seed(config.seed, "generator"))
+    return build_generator(config, classes)
+
+
+def build_trainer(
+    config: TrialConfig,
+    data: DataSet,
+    readouts: Sequence[Readout],
+    device: torch.device,
+    *,
+    generator: DeepLab | None = None,
+) -> Trainer:
+    """Build networks, optimizers and adversary as `config` says, all from its seed.
+
+    Args:
+        config: The trial.
+        data: Training and validation images.
+        readouts: The averages to carry.
+        device: Where to train.
+        generator: What training starts from, with pretrained weights; None is `new_generator`.
+    """
+    classes = len(data.classes)
+    numerics = Numerics.of(config, device)
+    numerics.apply()
+    generator = generator or new_generator(config, classes)
+    numerics.place(generator)
+    torch.manual_seed(stream_seed(config.seed, "discriminator"))
+    discriminator = build_discriminator(config, classes)
+    adversary = None
+    if discriminator is not None:
+        numerics.place(discriminator)
+        adam = torch.optim.Adam(
+            [_group(discriminator, config.lr_discriminator)],
+            betas=(config.adam_beta1, config.adam_beta2),
+            fused=numerics.fused or None,
+        )
+        adversary = Adversary(
+            discriminator,
+            adam,
+            lambda_adv=config.lambda_adv,
+            loss_weight=config.loss_disc_weight,
+            judge=numerics.forward_of(discriminator),
+            scaler=numerics.scaler(),
+        )
+    return Trainer(
+        config,
+        data,
+        readouts,
+        numerics,
+        generator=generator,
+        optimizer=_sgd(generator, config, fused=numerics.fused or None),
+        adversary=adversary,
+    )
+
+
+def _sgd(generator: DeepLab, config: TrialConfig, *, fused: bool | None) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        [
+            _group(generator.trunk, config.lr_generator * config.lr_trunk_multiplier),
+            _group(generator.head, config.lr_generator * config.lr_head_multiplier),
+        ],
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        fused=fused,
+    )
+
+
+def _group(module: nn.Module, lr: float) -> dict[str, Any]:
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return {"params": trained, "lr": lr, "initial_lr": lr}
