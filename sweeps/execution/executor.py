@@ -49,7 +49,7 @@ from trainable.storage.redaction import first_line, redact_command, redact_uri
 
 if TYPE_CHECKING:
     from sweeps.execution.in_flight import RunsInFlight
-    from sweeps.execution.tune_hooks import Budget, Report
+    from sweeps.execution.tune_hooks import Budget, TuneCallback
 
 STARTS = 3  # of a Ray that takes longer than the 30 s it has, as on a busy machine
 MAX_RETRIES = 2  # of a run whose worker died; it goes on from its last good checkpoint
@@ -235,17 +235,17 @@ def execute(
         KeyboardInterrupt: The driver was interrupted; workers were stopped.
     """
     from sweeps.execution.in_flight import RunsInFlight
-    from sweeps.execution.tune_hooks import Budget, Report
+    from sweeps.execution.tune_hooks import Budget, TuneCallback
     from trainable.ray_trainable import SegmentationTrainable
 
     execution = ExecutionStats(slots=slots.count)
     budget = Budget(execution, time_s=slots.time_budget_s, gpu_hours=slots.gpu_hours)
-    traffic = RunsInFlight(source=source)
+    in_flight = RunsInFlight(source=source)
     started = time.monotonic()
-    for roomier in _shares(traffic, slots):
-        report = Report(
+    for roomier in _shares(in_flight, slots):
+        callback = TuneCallback(
             plan,
-            traffic,
+            in_flight,
             screen,
             execution,
             on_outcome,
@@ -253,32 +253,37 @@ def execute(
             hang_timeout_s=slots.hang_timeout_s,
         )
         taught = trainable or SegmentationTrainable
-        while _fit(taught, plan, traffic, roomier, budget, report) and not execution.spent:
+        while _fit(taught, plan, in_flight, roomier, budget, callback) and not execution.spent:
             pass
         if execution.spent:
             break
         if roomier.gpus == 0 or roomier.gpus >= 1:
-            report.fail_crowded_out()
+            callback.fail_out_of_memory()
     execution.wall_s = time.monotonic() - started
     return execution
 
 
-def _shares(traffic: RunsInFlight, slots: Slots) -> Iterator[Slots]:
+def _shares(in_flight: RunsInFlight, slots: Slots) -> Iterator[Slots]:
     """Yield what runs take: those of the source, then those that need more room, and so on."""
     while True:
-        traffic.again = None
+        in_flight.retrying = None
         yield slots
         roomier = slots
-        while traffic.out_of_memory:
+        while in_flight.out_of_memory:
             roomier = dataclasses.replace(roomier, gpus=min(1.0, 2 * roomier.gpus))
-            traffic.take_crowded_out()
+            in_flight.retry_set_aside()
             yield roomier
-        if traffic.drained:
+        if in_flight.drained:
             return
 
 
 def _fit(
-    trainable: type, plan: Plan, traffic: RunsInFlight, slots: Slots, budget: Budget, report: Report
+    trainable: type,
+    plan: Plan,
+    in_flight: RunsInFlight,
+    slots: Slots,
+    budget: Budget,
+    callback: TuneCallback,
 ) -> bool:
     """Train with a fresh Tuner until it has done its fill, all is done, or the budget used up.
 
@@ -293,7 +298,7 @@ def _fit(
     if storage != plan.workers_storage:
         # By reference: Ray writes the parameters of a trial to files.
         trainable = tune.with_parameters(trainable, uri=plan.workers_storage)
-    searcher = SourceSearcher(traffic, most=RUNS_OF_A_SLOT * slots.count)
+    searcher = SourceSearcher(in_flight, most=RUNS_OF_A_SLOT * slots.count)
     scratch = plan.storage / ".tune" / plan.sweep_key  # another sweep may be under way beside it
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
@@ -304,7 +309,7 @@ def _fit(
         },
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=SourceScheduler(traffic),
+            scheduler=SourceScheduler(in_flight),
             num_samples=-1,
             reuse_actors=True,
             max_concurrent_trials=slots.count,
@@ -316,18 +321,18 @@ def _fit(
             storage_path=str(scratch),
             verbose=0,
             stop=budget,
-            callbacks=[report],
+            callbacks=[callback],
             failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
     try:
         with slots.lifeline.watch() as watch:
-            report.watched_by(watch)
+            callback.watched_by(watch)
             tuner.fit()
     except RayLost as lost:
         slots.lifeline.restart(lost)
-        traffic.put_back()
+        in_flight.requeue_all()
         return True
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -22,28 +22,28 @@ class RunsInFlight:
     Attributes:
         source: Gives the runs.
         under_way: Being trained, or about to be.
-        crowded_out: Ran out of GPU memory.
-        again: If not None, these are to be trained, and none is drawn from the source.
-        ending: Keys of runs that the source wants stopped.
+        out_of_memory: Ran out of GPU memory; each waits for an execution that gives it more.
+        retrying: If not None, these are to be trained, and none is drawn from the source.
+        stopping: Keys of runs that the source wants stopped.
     """
 
     source: RunSource
     under_way: dict[str, PlannedRun] = field(default_factory=dict)
     out_of_memory: dict[str, PlannedRun] = field(default_factory=dict)
-    again: deque[PlannedRun] | None = None
-    ending: set[str] = field(default_factory=set)
+    retrying: deque[PlannedRun] | None = None
+    stopping: set[str] = field(default_factory=set)
     _told: dict[str, int] = field(default_factory=dict)  # iteration of the last validation
     _held: PlannedRun | None = None
     _returned: deque[PlannedRun] = field(default_factory=deque)
 
-    def draw(self) -> PlannedRun | None:
+    def suggest(self) -> PlannedRun | None:
         """Return the next run to train; None while there is none."""
         if self._returned:
             run: PlannedRun | None = self._returned.popleft()
-        elif self.again is not None:
-            run = self.again.popleft() if self.again else None
+        elif self.retrying is not None:
+            run = self.retrying.popleft() if self.retrying else None
         else:
-            run, self._held = self._held or self.source.next(), None
+            run, self._held = self._held or self.source.suggest(), None
         if run is None:
             return None
         key = run.spec.training_key
@@ -55,14 +55,14 @@ class RunsInFlight:
 
     @property
     def over(self) -> bool:
-        """Whether no run comes before one that was crowded out has ended, or none at all.
+        """Whether no run comes before one that ran out of memory has ended, or none at all.
 
         Raises:
             RuntimeError: The source waits for the end of a run, but none is under way.
         """
         if self.empty:
             return True
-        if self.again is not None or self.under_way:
+        if self.retrying is not None or self.under_way:
             return False
         if not self.out_of_memory:
             raise RuntimeError("a source must give a run, or be exhausted, where none is under way")
@@ -71,28 +71,28 @@ class RunsInFlight:
     @property
     def empty(self) -> bool:
         """Whether no run is left to draw, whatever becomes of those under way."""
-        return not self._returned and (self.drained if self.again is None else not self.again)
+        return not self._returned and (self.drained if self.retrying is None else not self.retrying)
 
     @property
     def drained(self) -> bool:
         """Whether the source gives no further run and none of its runs is held back."""
         return not self._returned and self._held is None and self.source.exhausted
 
-    def tell(self, key: str, validations: Iterable[tuple[int, float]]) -> bool:
+    def on_result(self, key: str, validations: Iterable[tuple[int, float]]) -> bool:
         """Pass validations on, each once; return whether the run is to be stopped.
 
         A worker that goes on from a checkpoint, or in another process, reports from the first on.
         """
         for iteration, miou in validations:
-            if key in self.ending:
+            if key in self.stopping:
                 break
             if iteration > self._told.get(key, 0):
                 self._told[key] = iteration
-                if self.source.report(self.under_way[key], iteration, miou):
-                    self.ending.add(key)
-        return key in self.ending
+                if self.source.on_result(self.under_way[key], iteration, miou):
+                    self.stopping.add(key)
+        return key in self.stopping
 
-    def put_back(self) -> None:
+    def requeue_all(self) -> None:
         """Let the runs under way be drawn again, first: those who train them are gone.
 
         The source is told nothing, and not again what it was told.
@@ -100,27 +100,27 @@ class RunsInFlight:
         self._returned.extend(self.under_way.values())
         self.under_way.clear()
 
-    def take_back(self, key: str) -> None:
+    def requeue(self, key: str) -> None:
         """Have a run drawn again that did not begin."""
         self._returned.append(self.under_way.pop(key))
 
     @property
-    def waiting(self) -> bool:
+    def has_requeued(self) -> bool:
         """Whether runs that were under way are to be drawn again."""
         return bool(self._returned)
 
-    def crowd_out(self, key: str) -> None:
+    def set_aside(self, key: str) -> None:
         """Let a run wait for more room."""
         self.out_of_memory[key] = self.under_way.pop(key)
 
-    def take_crowded_out(self) -> None:
+    def retry_set_aside(self) -> None:
         """Let the runs that wait for more room be trained next, and no others."""
-        self.again, self.out_of_memory = deque(self.out_of_memory.values()), {}
+        self.retrying, self.out_of_memory = deque(self.out_of_memory.values()), {}
 
-    def end(self, key: str, cause: str | None) -> PlannedRun:
+    def on_complete(self, key: str, cause: str | None) -> PlannedRun:
         """Let the source know that a run ended, and return it."""
         run = self.under_way.pop(key, None) or self.out_of_memory.pop(key)
         self._told.pop(key, None)
-        self.ending.discard(key)
-        self.source.ended(run, cause)
+        self.stopping.discard(key)
+        self.source.on_complete(run, cause)
         return run

@@ -33,12 +33,12 @@ FAULT = "machine's refusal"
 REFUSAL = "workers' refusal to train what other code has planned"
 
 
-class Report(tune.Callback):
+class TuneCallback(tune.Callback):
     """Translates Tune's events; a trial's name is the training key.
 
     Args:
         plan: The sweep.
-        traffic: The runs under way.
+        in_flight: The runs under way.
         screen: Is told what happens.
         execution: Is given causes of failures, seconds and memory.
         on_outcome: Called for each run that ended, with the cause if its worker failed.
@@ -49,7 +49,7 @@ class Report(tune.Callback):
     def __init__(
         self,
         plan: Plan,
-        traffic: RunsInFlight,
+        in_flight: RunsInFlight,
         screen: LiveDisplay,
         execution: ExecutionStats,
         on_outcome: Callable[[PlannedRun, str | None], None],
@@ -58,7 +58,7 @@ class Report(tune.Callback):
         hang_timeout_s: float,
     ) -> None:
         self.plan = plan
-        self.traffic = traffic
+        self.in_flight = in_flight
         self.screen = screen
         self.execution = execution
         self.on_outcome = on_outcome
@@ -78,7 +78,7 @@ class Report(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Show the run."""
         key = str(trial)
-        self._show(self.traffic.under_way[key])
+        self._show(self.in_flight.under_way[key])
         self._heard[key] = trial, time.monotonic()
         self._hung.discard(key)
 
@@ -114,7 +114,7 @@ class Report(tune.Callback):
         key = str(trial)
         busy_s = self._forget(key)
         if trial.last_result.get("out_of_memory"):
-            self.traffic.crowd_out(key)
+            self.in_flight.set_aside(key)
             return
         if fault := trial.last_result.get("fault"):
             self.plan.fault = self.plan.fault or fault
@@ -123,7 +123,7 @@ class Report(tune.Callback):
         if refused := trial.last_result.get("refused"):
             self._refuse(key, refused)
             return
-        run = self.traffic.end(key, None)
+        run = self.in_flight.on_complete(key, None)
         kind, content = self.plan.outcome(run) or (None, {})
         if kind == "result":
             readouts = [summary(content, trial.config.readout) for trial in run.trials]
@@ -152,7 +152,7 @@ class Report(tune.Callback):
         """
         self.execution.spent = why
         del self.screen.running[key]
-        self.on_outcome(self.traffic.end(key, None), None)
+        self.on_outcome(self.in_flight.on_complete(key, None), None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
         """Show a run whose worker failed more often than it is retried.
@@ -164,9 +164,9 @@ class Report(tune.Callback):
         if key not in self.screen.running:
             self._unbegun[key] += trial.num_failures
             if self._unbegun[key] < TRIES:
-                self.traffic.take_back(key)
+                self.in_flight.requeue(key)
                 return
-            self._show(self.traffic.under_way[key])
+            self._show(self.in_flight.under_way[key])
         cause = _last_line(trial.error_file)
         if key in self._hung:
             cause = (
@@ -176,9 +176,9 @@ class Report(tune.Callback):
         self._forget(key)
         self._fail(key, cause)
 
-    def fail_crowded_out(self) -> None:
+    def fail_out_of_memory(self) -> None:
         """Give up on runs that CUDA has no memory for, where there is no more to be had."""
-        for key in list(self.traffic.out_of_memory):
+        for key in list(self.in_flight.out_of_memory):
             self._fail(
                 key,
                 f"CUDA ran out of memory with {self.gpus:g} GPUs; lower batch_size or "
@@ -188,7 +188,7 @@ class Report(tune.Callback):
     def _fail(self, key: str, cause: str) -> None:
         self.screen.ended_without_numbers(key, cause)
         self.execution.causes[key] = cause
-        self.on_outcome(self.traffic.end(key, cause), cause)
+        self.on_outcome(self.in_flight.on_complete(key, cause), cause)
 
     def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
         """Kill the workers that hang: Tune sees that they died, and tries their runs again.
@@ -234,19 +234,19 @@ class SourceSearcher(Searcher):
     """Suggests what a source gives, and is finished when that is, or has suggested its fill.
 
     Args:
-        traffic: Draws the runs.
+        in_flight: Draws the runs.
         most: Runs to suggest.
     """
 
-    def __init__(self, traffic: RunsInFlight, most: int) -> None:
+    def __init__(self, in_flight: RunsInFlight, most: int) -> None:
         super().__init__()
-        self.traffic = traffic
+        self.in_flight = in_flight
         self._left = most
 
     @property
     def more(self) -> bool:
         """Whether it ended with its fill, or before a run came back, and some are left."""
-        return self.traffic.waiting or (self._left == 0 and not self.traffic.empty)
+        return self.in_flight.has_requeued or (self._left == 0 and not self.in_flight.empty)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing; see the module."""
@@ -255,14 +255,14 @@ class SourceSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return what a worker needs to know of the next run."""
         full = self._left == 0
-        run = None if full else self.traffic.draw()
+        run = None if full else self.in_flight.suggest()
         if run is not None:
             self._left -= 1
             # As text: of every number in a config Tune keeps statistics, for each trial.
             text = json.dumps(run.spec.to_primitives())
             return {"training_key": run.spec.training_key, "spec": text}
         finished: Any = Searcher.FINISHED
-        return finished if full or self.traffic.over else None
+        return finished if full or self.in_flight.over else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -279,9 +279,9 @@ class SourceSearcher(Searcher):
 class SourceScheduler(FIFOScheduler):
     """Tells a source of each validation and stops what it wants stopped."""
 
-    def __init__(self, traffic: RunsInFlight) -> None:
+    def __init__(self, in_flight: RunsInFlight) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.traffic = traffic
+        self.in_flight = in_flight
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing; see the module."""
@@ -289,13 +289,13 @@ class SourceScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stop a trial in whose validations the source saw enough."""
-        stop = self.traffic.tell(str(trial), result["validations"])
+        stop = self.in_flight.on_result(str(trial), result["validations"])
         decision: str = TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
         return decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Pass on the validations of a last report, which Tune does not ask a decision for."""
-        self.traffic.tell(str(trial), result["validations"])
+        self.in_flight.on_result(str(trial), result["validations"])
 
 
 class Budget(Stopper):

@@ -115,7 +115,7 @@ class SearchSource:
         """Whether all asks ended and all that confirms the best was given."""
         return self._cut_off or (self._confirming is not None and not self._confirming)
 
-    def next(self) -> PlannedRun | None:
+    def suggest(self) -> PlannedRun | None:
         """Return the run of the next ask that no run folder answers; None while that waits."""
         if self._cut_off:
             return None
@@ -131,14 +131,14 @@ class SearchSource:
         self._choose_when_all_ended()
         return self._confirming.popleft() if self._confirming else None
 
-    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+    def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
         """Take in a validation; return whether the scheduler wants no more of the run."""
         asks = self._under_way(run)
         for ask in asks:
             self._take_in(ask, iteration, miou)
         return bool(asks) and not self._under_way(run)
 
-    def ended(self, run: PlannedRun, cause: str | None) -> None:
+    def on_complete(self, run: PlannedRun, cause: str | None) -> None:
         """Tell Optuna what became of a run; one without an outcome was cut off, and stays open."""
         for ask in self._under_way(run):
             if cause is not None:

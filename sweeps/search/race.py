@@ -61,7 +61,7 @@ class AdaptiveSeeds:
         """Whether the race is decided, its limit reached, or a run of it cut off."""
         return self._over or self._cut_off
 
-    def next(self) -> PlannedRun | None:
+    def suggest(self) -> PlannedRun | None:
         """Return the next run of the round; None while the round ends."""
         if self._cut_off or not self._left:
             return None
@@ -69,11 +69,11 @@ class AdaptiveSeeds:
         self._under_way.add(run.spec.training_key)
         return run
 
-    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+    def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
         """Stop none: a seed that is cut short is no seed."""
         return False
 
-    def ended(self, run: PlannedRun, cause: str | None) -> None:
+    def on_complete(self, run: PlannedRun, cause: str | None) -> None:
         """Begin the next round when this was the last run of one.
 
         A run that a budget cut off has no outcome: nothing is decided without it.

@@ -22,13 +22,13 @@ class RunSource(Protocol):
     def exhausted(self) -> bool:
         """Whether no further run will come, whatever becomes of those under way."""
 
-    def next(self) -> PlannedRun | None:
+    def suggest(self) -> PlannedRun | None:
         """Return a run to train now; None while that waits for the end of another."""
 
-    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+    def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
         """Take in a validation of the raw weights; return whether the run is to be stopped."""
 
-    def ended(self, run: PlannedRun, cause: str | None) -> None:
+    def on_complete(self, run: PlannedRun, cause: str | None) -> None:
         """Take in that a run has its outcome in its folder, was stopped, or failed of a cause."""
 
 
@@ -47,15 +47,15 @@ class FixedRuns:
         """Whether the list is used up."""
         return not self._left
 
-    def next(self) -> PlannedRun | None:
+    def suggest(self) -> PlannedRun | None:
         """Return the next run of the list."""
         return self._left.popleft() if self._left else None
 
-    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+    def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
         """Stop none."""
         return False
 
-    def ended(self, run: PlannedRun, cause: str | None) -> None:
+    def on_complete(self, run: PlannedRun, cause: str | None) -> None:
         """Need nothing."""
 
 
@@ -79,22 +79,22 @@ class MirroredSource:
         """Whether the source is."""
         return self._source.exhausted
 
-    def next(self) -> PlannedRun | None:
+    def suggest(self) -> PlannedRun | None:
         """Return the source's next run."""
-        return self._source.next()
+        return self._source.suggest()
 
-    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+    def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
         """Pass a validation on."""
-        return self._source.report(run, iteration, miou)
+        return self._source.on_result(run, iteration, miou)
 
-    def ended(self, run: PlannedRun, cause: str | None) -> None:
+    def on_complete(self, run: PlannedRun, cause: str | None) -> None:
         """Fetch what the store holds of the run, and pass its end on."""
         try:
             self._mirror.fetch(run.spec.training_key)
         except OSError as error:
             told = first_line(error, self._mirror.uri)
             cause = cause or f"its numbers cannot be fetched from --storage: {told}"
-        self._source.ended(run, cause)
+        self._source.on_complete(run, cause)
 
 
 class TrialLimit:
@@ -129,23 +129,23 @@ class TrialLimit:
         """Whether the limit is reached, or the source exhausted."""
         return self._ended >= self._most or self._source.exhausted
 
-    def next(self) -> PlannedRun | None:
+    def suggest(self) -> PlannedRun | None:
         """Return the source's next run; None while those under way may reach the limit."""
         if self._ended + sum(self._under_way.values()) >= self._most:
             return None
-        run = self._source.next()
+        run = self._source.suggest()
         if run is not None:
             self._under_way[run.spec.training_key] = len(run.trials)
         return run
 
-    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+    def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
         """Pass a validation on."""
-        return self._source.report(run, iteration, miou)
+        return self._source.on_result(run, iteration, miou)
 
-    def ended(self, run: PlannedRun, cause: str | None) -> None:
+    def on_complete(self, run: PlannedRun, cause: str | None) -> None:
         """Count the trials of a run that has an outcome, and pass its end on."""
         key = run.spec.training_key
         trials = self._under_way.pop(key)
         if key in self._plan.stopped or self._plan.outcome(run) is not None:
             self._ended += trials
-        self._source.ended(run, cause)
+        self._source.on_complete(run, cause)

@@ -164,8 +164,8 @@ def test_a_point_that_is_not_one_of_the_space_is_refused(text: str, message: str
 def test_a_point_names_what_differs_from_the_preset(tmp_path: Path) -> None:
     _, search = ready(tmp_path, "--point", "lambda_adv=1e-1", "--point", "lr_generator=0.01")
     with search:
-        search.next()
-        search.next()
+        search.suggest()
+        search.suggest()
     assert [ask.values["lambda_adv"] for ask in search.asks] == [0.1, BASE.lambda_adv]
     assert [ask.values["lr_generator"] for ask in search.asks] == [BASE.lr_generator, 0.01]
     sampled = Space(axes=axes(BASE), readouts="sampled")

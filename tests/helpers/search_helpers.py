@@ -90,7 +90,7 @@ def drive(source: SearchSource, *, slots: int = 2, tick: Callable[[], None] = la
     """
     under_way: list[PlannedRun] = []
     while True:
-        while len(under_way) < slots and (run := source.next()) is not None:
+        while len(under_way) < slots and (run := source.suggest()) is not None:
             under_way.append(run)
         if not under_way:
             assert source.exhausted
@@ -100,13 +100,13 @@ def drive(source: SearchSource, *, slots: int = 2, tick: Callable[[], None] = la
         reported = len(_reports(source, run)) + 1
         stop = False
         for iteration, value in validations(run.spec.config)[:reported]:
-            stop = source.report(run, iteration, value)
+            stop = source.on_result(run, iteration, value)
         if not stop and reported <= len(validations(run.spec.config)):
             continue
         under_way.remove(run)
         cause = None if stop else _end(source.plan, run)
         tick()
-        source.ended(run, cause)
+        source.on_complete(run, cause)
 
 
 def _reports(source: SearchSource, run: PlannedRun) -> dict[int, float]:

@@ -26,14 +26,14 @@ class Scripted:
     def exhausted(self) -> bool:
         return self.will_be_exhausted and not self.runs
 
-    def next(self) -> PlannedRun | None:
+    def suggest(self) -> PlannedRun | None:
         return self.runs.popleft() if self.runs else None
 
-    def report(self, run: PlannedRun, iteration: int, miou: float) -> bool:
+    def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
         self.told.append((run.spec.config.seed, iteration, miou))
         return miou < self.bar
 
-    def ended(self, run: PlannedRun, cause: str | None) -> None:
+    def on_complete(self, run: PlannedRun, cause: str | None) -> None:
         self.ends.append((run.spec.config.seed, cause))
 
 

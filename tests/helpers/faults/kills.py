@@ -45,7 +45,7 @@ POINTS = (
     Point("checkpoint half written", "trainable.storage.files:sync:before:2"),
     Point("checkpoint without its name", "trainable.storage.files:sync:after:3", short=True),
     Point("checkpoint written", f"{RUN_FOLDER}:RunFolder.save_checkpoint:after:2"),
-    Point("a validation reported", "sweeps.execution.in_flight:RunsInFlight.tell:after:2"),
+    Point("a validation reported", "sweeps.execution.in_flight:RunsInFlight.on_result:after:2"),
     Point("before the model", f"{RUN_FOLDER}:RunFolder.save_model:before:1"),
     Point("model written, no result", f"{RUN_FOLDER}:RunFolder.save_model:after:1"),
     Point("result written", f"{RUN_FOLDER}:RunFolder.drop_checkpoints:before:2", short=True),

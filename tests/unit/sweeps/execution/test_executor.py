@@ -27,7 +27,7 @@ from sweeps.execution.executor import MAX_RETRIES, RAY_SETTINGS, execute
 from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import ExecutorError, Resources, Slots, slots_of
-from sweeps.execution.tune_hooks import Report
+from sweeps.execution.tune_hooks import TuneCallback
 from sweeps.planning.packing import largest, measure, share
 from sweeps.planning.plan import Plan, PlannedRun, make_plan
 from trainable.data import datasets
@@ -251,8 +251,8 @@ def test_a_tuner_may_have_its_fill_of_what_the_source_waits_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Waiting(Scripted):
-        def ended(self, run: PlannedRun, cause: str | None) -> None:
-            super().ended(run, cause)
+        def on_complete(self, run: PlannedRun, cause: str | None) -> None:
+            super().on_complete(run, cause)
             self.will_be_exhausted = True
 
     def step(config: dict[str, Any], _: int) -> dict[str, Any]:
@@ -371,20 +371,20 @@ def test_a_run_that_never_begins_fails_after_as_many_tries_as_others(tmp_path: P
     lines = io.StringIO()
     screen = LiveDisplay(console=Console(file=lines, width=400), title="", total=1, done=0)
     source = Scripted(plan.runs)
-    traffic = RunsInFlight(source=source)
+    in_flight = RunsInFlight(source=source)
     execution = ExecutionStats()
-    report = Report(
-        plan, traffic, screen, execution, lambda run, cause: None, gpus=0, hang_timeout_s=9
+    report = TuneCallback(
+        plan, in_flight, screen, execution, lambda run, cause: None, gpus=0, hang_timeout_s=9
     )
     for failures in (1, 1):  # of a warm worker, which Tune does not replace
-        assert traffic.draw() is plan.runs[0]
+        assert in_flight.suggest() is plan.runs[0]
         report.on_trial_error(1, [], Unbegun(key, failures))
-        assert traffic.waiting
-        assert not traffic.empty
+        assert in_flight.has_requeued
+        assert not in_flight.empty
         assert source.ends == []
-    assert traffic.draw() is plan.runs[0]
+    assert in_flight.suggest() is plan.runs[0]
     report.on_trial_error(1, [], Unbegun(key, MAX_RETRIES + 1))
-    assert (traffic.waiting, traffic.empty) == (False, True)
+    assert (in_flight.has_requeued, in_flight.empty) == (False, True)
     assert source.ends == [(0, "its worker died")]
     assert execution.causes == {key: "its worker died"}
     assert "FAILED: its worker died" in lines.getvalue()

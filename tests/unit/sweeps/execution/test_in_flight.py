@@ -39,21 +39,21 @@ def test_a_searcher_suggests_the_runs_of_its_source_and_then_is_finished(tmp_pat
 def test_a_searcher_waits_while_its_source_waits_for_the_end_of_a_run(tmp_path: Path) -> None:
     (run,) = runs_of(tmp_path, 1)
     source = Scripted([run], exhausted=False)
-    traffic = RunsInFlight(source=source)
-    searcher = SourceSearcher(traffic, most=9)
+    in_flight = RunsInFlight(source=source)
+    searcher = SourceSearcher(in_flight, most=9)
     searcher.suggest("id")
     assert searcher.suggest("id") is None
-    traffic.end(run.spec.training_key, None)
+    in_flight.on_complete(run.spec.training_key, None)
     source.will_be_exhausted = True
     assert searcher.suggest("id") == FINISHED
 
 
 def test_a_searcher_has_its_fill_and_leaves_the_rest_to_another(tmp_path: Path) -> None:
-    traffic = RunsInFlight(source=FixedRuns(runs_of(tmp_path, 3)))
-    first, second = (SourceSearcher(traffic, most=2) for _ in range(2))
+    in_flight = RunsInFlight(source=FixedRuns(runs_of(tmp_path, 3)))
+    first, second = (SourceSearcher(in_flight, most=2) for _ in range(2))
     assert [first.suggest("id") == FINISHED for _ in range(3)] == [False, False, True]
     assert first.more
-    assert len(traffic.under_way) == 2
+    assert len(in_flight.under_way) == 2
     assert [second.suggest("id") == FINISHED for _ in range(2)] == [False, True]
     assert not second.more
 
@@ -72,24 +72,24 @@ def test_a_source_that_waits_for_nothing_is_an_error_and_no_endless_wait(tmp_pat
 
 def test_a_run_is_not_trained_twice_at_a_time(tmp_path: Path) -> None:
     (run,) = runs_of(tmp_path, 1)
-    traffic = RunsInFlight(source=FixedRuns([run, run]))
-    assert traffic.draw() == run
-    assert traffic.draw() is None
-    assert not traffic.over
-    assert not traffic.drained
-    traffic.end(run.spec.training_key, None)
-    assert traffic.draw() == run
-    assert traffic.drained
+    in_flight = RunsInFlight(source=FixedRuns([run, run]))
+    assert in_flight.suggest() == run
+    assert in_flight.suggest() is None
+    assert not in_flight.over
+    assert not in_flight.drained
+    in_flight.on_complete(run.spec.training_key, None)
+    assert in_flight.suggest() == run
+    assert in_flight.drained
 
 
 def test_each_validation_is_told_once_though_a_retried_worker_reports_all(tmp_path: Path) -> None:
     (run,) = runs_of(tmp_path, 1)
     source = Scripted([run])
-    traffic = RunsInFlight(source=source)
-    traffic.draw()
+    in_flight = RunsInFlight(source=source)
+    in_flight.suggest()
     key = run.spec.training_key
-    assert not traffic.tell(key, [(4, 0.1), (8, 0.2)])
-    assert not traffic.tell(key, [(4, 0.1), (8, 0.2), (12, 0.3)])
+    assert not in_flight.on_result(key, [(4, 0.1), (8, 0.2)])
+    assert not in_flight.on_result(key, [(4, 0.1), (8, 0.2), (12, 0.3)])
     assert source.told == [(0, 4, 0.1), (0, 8, 0.2), (0, 12, 0.3)]
 
 
@@ -99,9 +99,9 @@ def test_a_stop_does_not_depend_on_how_many_validations_a_report_brings(tmp_path
     told = []
     for reports in ([validations], [[one] for one in validations]):
         source = Scripted([run], bar=0.2)
-        traffic = RunsInFlight(source=source)
-        traffic.draw()
-        scheduler = SourceScheduler(traffic)
+        in_flight = RunsInFlight(source=source)
+        in_flight.suggest()
+        scheduler = SourceScheduler(in_flight)
         decisions = [
             scheduler.on_trial_result(None, _trial(run), {"validations": report})
             for report in reports
@@ -114,9 +114,9 @@ def test_a_stop_does_not_depend_on_how_many_validations_a_report_brings(tmp_path
 def test_the_validations_of_a_last_report_are_told_too(tmp_path: Path) -> None:
     (run,) = runs_of(tmp_path, 1)
     source = Scripted([run])
-    traffic = RunsInFlight(source=source)
-    traffic.draw()
-    scheduler = SourceScheduler(traffic)
+    in_flight = RunsInFlight(source=source)
+    in_flight.suggest()
+    scheduler = SourceScheduler(in_flight)
     scheduler.on_trial_complete(None, _trial(run), {"validations": [(12, 0.4)]})
     assert source.told == [(0, 12, 0.4)]
 
@@ -124,16 +124,16 @@ def test_the_validations_of_a_last_report_are_told_too(tmp_path: Path) -> None:
 def test_a_run_without_memory_is_tried_again_when_the_source_has_no_other(tmp_path: Path) -> None:
     first, second = runs_of(tmp_path, 2)
     source = Scripted([first, second])
-    traffic = RunsInFlight(source=source)
-    assert [traffic.draw(), traffic.draw()] == [first, second]
-    traffic.crowd_out(first.spec.training_key)
-    traffic.end(second.spec.training_key, None)
+    in_flight = RunsInFlight(source=source)
+    assert [in_flight.suggest(), in_flight.suggest()] == [first, second]
+    in_flight.set_aside(first.spec.training_key)
+    in_flight.on_complete(second.spec.training_key, None)
     assert source.ends == [(1, None)]
-    assert traffic.over
-    traffic.take_crowded_out()
-    assert traffic.draw() == first
-    traffic.end(first.spec.training_key, None)
-    assert traffic.over
+    assert in_flight.over
+    in_flight.retry_set_aside()
+    assert in_flight.suggest() == first
+    in_flight.on_complete(first.spec.training_key, None)
+    assert in_flight.over
     assert source.ends == [(1, None), (0, None)]
 
 
@@ -141,16 +141,16 @@ def test_a_source_that_waits_for_a_run_without_memory_does_not_wait_for_ever(
     tmp_path: Path,
 ) -> None:
     (run,) = runs_of(tmp_path, 1)
-    traffic = RunsInFlight(source=Scripted([run], exhausted=False))
-    traffic.draw()
-    traffic.crowd_out(run.spec.training_key)
-    assert traffic.draw() is None
-    assert traffic.over
+    in_flight = RunsInFlight(source=Scripted([run], exhausted=False))
+    in_flight.suggest()
+    in_flight.set_aside(run.spec.training_key)
+    assert in_flight.suggest() is None
+    assert in_flight.over
 
 
 def test_what_tune_pickles_of_a_search_weighs_nothing(tmp_path: Path) -> None:
-    traffic = RunsInFlight(source=FixedRuns(runs_of(tmp_path, 50)))
-    for part in (SourceSearcher(traffic, most=9), SourceScheduler(traffic)):
+    in_flight = RunsInFlight(source=FixedRuns(runs_of(tmp_path, 50)))
+    for part in (SourceSearcher(in_flight, most=9), SourceScheduler(in_flight)):
         assert len(pickle.dumps(part)) < 200
 
 

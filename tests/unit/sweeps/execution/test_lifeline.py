@@ -155,23 +155,23 @@ def test_runs_under_way_are_put_back_to_be_drawn_first_and_the_source_hears_noth
 ) -> None:
     plan = plan_of(tmp_path, grid([0.01], seeds=range(3)))
     source = Scripted(plan.runs, bar=0.2)
-    traffic = RunsInFlight(source=source)
-    first, second = traffic.draw(), traffic.draw()
+    in_flight = RunsInFlight(source=source)
+    first, second = in_flight.suggest(), in_flight.suggest()
     assert first is not None
     assert second is not None
     key = first.spec.training_key
-    assert not traffic.tell(second.spec.training_key, [(1, 0.9)])
-    assert traffic.tell(key, [(1, 0.9), (2, 0.1)])
+    assert not in_flight.on_result(second.spec.training_key, [(1, 0.9)])
+    assert in_flight.on_result(key, [(1, 0.9), (2, 0.1)])
     told = list(source.told)
-    traffic.put_back()
-    assert traffic.under_way == {}
-    assert not traffic.empty
-    assert not traffic.drained
-    searcher = SourceSearcher(traffic, most=9)
+    in_flight.requeue_all()
+    assert in_flight.under_way == {}
+    assert not in_flight.empty
+    assert not in_flight.drained
+    searcher = SourceSearcher(in_flight, most=9)
     suggested = [searcher.suggest(str(i)) for i in range(3)]
     assert [one["training_key"] for one in suggested if one is not None] == [
         run.spec.training_key for run in plan.runs
     ]
-    assert not traffic.tell(second.spec.training_key, [(1, 0.9)])
-    assert traffic.tell(key, [(1, 0.9), (2, 0.1)])
+    assert not in_flight.on_result(second.spec.training_key, [(1, 0.9)])
+    assert in_flight.on_result(key, [(1, 0.9), (2, 0.1)])
     assert source.told == told

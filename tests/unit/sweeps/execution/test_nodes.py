@@ -31,7 +31,7 @@ from sweeps.execution.executor import RAY_SETTINGS
 from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.nodes import NodeFacts, ask_what_they_train_with, differences, facts_here
 from sweeps.execution.progress import ExecutionStats
-from sweeps.execution.tune_hooks import REFUSAL, Report
+from sweeps.execution.tune_hooks import REFUSAL, TuneCallback
 from sweeps.planning.version_mix import mixtures
 from sweeps.search.source import FixedRuns
 from trainable.ray_trainable import SegmentationTrainable
@@ -372,18 +372,18 @@ def test_a_refusal_ends_the_sweep_and_the_run_stays_to_be_trained(
 
     monkeypatch.setattr(tune_hooks, "version_on_disk", lambda: on_disk)
     plan = plan_of(tmp_path, grid([0.01]))
-    traffic, execution = RunsInFlight(source=FixedRuns(plan.runs)), ExecutionStats()
+    in_flight, execution = RunsInFlight(source=FixedRuns(plan.runs)), ExecutionStats()
     ends: list[Any] = []
-    report = Report(
+    report = TuneCallback(
         plan,
-        traffic,
+        in_flight,
         LiveDisplay(console=Console(), title="", total=1, done=0),
         execution,
         lambda run, cause: ends.append((run, cause)),
         gpus=0,
         hang_timeout_s=1,
     )
-    assert traffic.draw() is not None
+    assert in_flight.suggest() is not None
     trial = _Trial(plan.runs[0].spec.training_key, {"refused": "code of another version"})
     report.on_trial_start(0, [], trial)
     report.on_trial_complete(0, [], trial)

@@ -118,25 +118,25 @@ def test_a_search_may_be_killed_all_along(
 def test_a_restart_gives_first_what_was_under_way_in_the_order_of_its_asks(tmp_path: Path) -> None:
     search = search_of(asks=5)
     before = begin(tmp_path, search)
-    given = [before.next() for _ in range(3)]
+    given = [before.suggest() for _ in range(3)]
     leave(before)
     again = begin(tmp_path, search)
-    assert [again.next() for _ in range(3)] == given
+    assert [again.suggest() for _ in range(3)] == given
     assert len(again.asks) == 3
-    assert again.next() not in given
+    assert again.suggest() not in given
 
 
 @pytest.mark.usefixtures("_nothing_stored")
 def test_what_ended_while_there_was_no_driver_is_told_at_once(tmp_path: Path) -> None:
     before = begin(tmp_path, search_of())
-    runs = [before.next(), before.next()]
+    runs = [before.suggest(), before.suggest()]
     assert runs[1] is not None
     finish(before.plan, runs[1], miou, history=history(runs[1].spec.config))
     leave(before)
     again = begin(tmp_path, search_of())
     assert [ask.state for ask in again.asks] == [None, "COMPLETE"]
-    assert again.next() == runs[0]
-    assert again.next() not in runs
+    assert again.suggest() == runs[0]
+    assert again.suggest() not in runs
 
 
 @pytest.mark.usefixtures("_nothing_stored")
@@ -144,13 +144,13 @@ def test_a_run_that_a_budget_cut_off_is_neither_told_nor_followed_by_another(
     tmp_path: Path,
 ) -> None:
     source = begin(tmp_path, search_of())
-    run = source.next()
+    run = source.suggest()
     assert run is not None
-    source.ended(run, None)
+    source.on_complete(run, None)
     assert source.asks[0].state is None
-    assert (source.next(), source.exhausted) == (None, True)
+    assert (source.suggest(), source.exhausted) == (None, True)
     leave(source)
-    assert begin(tmp_path, search_of()).next() == run
+    assert begin(tmp_path, search_of()).suggest() == run
 
 
 @pytest.mark.usefixtures("_nothing_stored")
@@ -218,7 +218,7 @@ def test_a_search_has_one_driver(tmp_path: Path) -> None:
     first = begin(tmp_path, search_of())
     with pytest.raises(ConfigError, match="must have one driver"):
         begin(tmp_path, search_of())
-    assert first.next() is not None
+    assert first.suggest() is not None
     leave(first)
     with pytest.raises(ConfigError, match="must have one driver"):
         late.__enter__()  # what it read is no longer all there is
@@ -272,8 +272,10 @@ def test_what_folders_answer_already_is_not_trained_again(tmp_path: Path) -> Non
     (log,) = (tmp_path / "searches").iterdir()
     log.unlink()
     source = begin(tmp_path, search_of())
-    while (run := source.next()) is not None:
-        source.ended(run, "its worker died")  # what left no outcome is all that there is to train
+    while (run := source.suggest()) is not None:
+        source.on_complete(
+            run, "its worker died"
+        )  # what left no outcome is all that there is to train
     trained = {ask.training_key for ask in source.asks if ask.state == "FAIL"}
     assert trained == {ask.training_key for ask in source.asks if ask.value is None} - {
         path.parent.name for path in tmp_path.glob("*/failure.json")
@@ -284,12 +286,12 @@ def test_what_folders_answer_already_is_not_trained_again(tmp_path: Path) -> Non
 def test_a_crash_is_told_as_failed_and_not_tried_again_by_a_restart(tmp_path: Path) -> None:
     search = search_of(asks=1)
     source = begin(tmp_path, search)
-    run = source.next()
+    run = source.suggest()
     assert run is not None
-    source.ended(run, "CUDA error")
+    source.on_complete(run, "CUDA error")
     leave(source)
     again = begin(tmp_path, search)
-    assert (again.next(), again.exhausted) == (None, True)
+    assert (again.suggest(), again.exhausted) == (None, True)
     assert again.plan.stopped == {run.spec.training_key: "CUDA error"}
     assert {tags["search_state"] for tags in again.plan.tags.values()} == {"FAIL"}
     for plan, cause in ((source.plan, "CUDA error"), (again.plan, None)):
@@ -331,7 +333,7 @@ def test_a_rung_at_the_last_iteration_stops_nothing(tmp_path: Path) -> None:
 def test_quasi_random_asks_are_one_sequence(tmp_path: Path) -> None:
     source = begin(tmp_path, search_of(sampler="qmc", asks=9))
     for _ in range(9):
-        source.next()
+        source.suggest()
     # Sobol's first 8 points have one in each eighth of an axis; the first ask is drawn alone.
     low, high = math.log(0.0005), math.log(1.0)
     places = [(math.log(ask.values["lambda_adv"]) - low) / (high - low) for ask in source.asks[1:]]
@@ -380,7 +382,7 @@ def test_the_best_settings_are_trained_again_with_other_seeds(tmp_path: Path) ->
 @pytest.mark.parametrize("confirm", [0, 1])
 def test_a_best_without_confirmation_is_called_biased(tmp_path: Path, confirm: int) -> None:
     source = begin(tmp_path, search_of(asks=2, confirm=confirm))
-    source.next()
+    source.suggest()
     leave(source)
     assert UNCONFIRMED in source.plan.notes
 
@@ -541,10 +543,10 @@ def test_a_warm_start_tells_the_sampler_of_finished_runs_that_fit(tmp_path: Path
 @pytest.mark.usefixtures("_nothing_stored")
 def test_the_history_of_a_run_that_ended_unseen_reaches_the_scheduler(tmp_path: Path) -> None:
     source = begin(tmp_path, search_of(scheduler="asha", asks=1))
-    run = source.next()
+    run = source.suggest()
     assert run is not None
     finish(source.plan, run, miou, history=history(run.spec.config))
-    source.ended(run, None)
+    source.on_complete(run, None)
     assert source.asks[0].reports == dict(validations(run.spec.config))
     (log,) = (tmp_path / "searches").iterdir()
     kinds = [json.loads(line)["event"] for line in log.read_text().splitlines()]

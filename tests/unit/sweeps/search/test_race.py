@@ -38,11 +38,11 @@ def drive(
     """Take all that a source gives, ending runs when it waits; return the runs by round."""
     rounds: list[list[PlannedRun]] = []
     while not source.exhausted:
-        rounds.append(list(iter(source.next, None)))
+        rounds.append(list(iter(source.suggest, None)))
         assert rounds[-1], "neither a run nor the end"
         for run in rounds[-1]:
             end(plan, run, miou)
-            source.ended(run, None)
+            source.on_complete(run, None)
     return rounds
 
 
@@ -73,15 +73,15 @@ def test_a_race_ends_when_the_best_stands_apart(tmp_path: Path) -> None:
 def test_a_round_begins_when_the_last_run_of_the_one_before_has_ended(tmp_path: Path) -> None:
     plan = race_of(tmp_path, [0.01, 1.0])
     race = AdaptiveSeeds(plan, 3)
-    runs = list(iter(race.next, None))
+    runs = list(iter(race.suggest, None))
     for run in runs[:-1]:
         finish(plan, run, miou)
-        race.ended(run, None)
-        assert race.next() is None
+        race.on_complete(run, None)
+        assert race.suggest() is None
         assert not race.exhausted
     finish(plan, runs[-1], miou)
-    race.ended(runs[-1], None)
-    assert points(list(iter(race.next, None))) == [(0.01, 2), (1.0, 2)]
+    race.on_complete(runs[-1], None)
+    assert points(list(iter(race.suggest, None))) == [(0.01, 2), (1.0, 2)]
 
 
 def test_the_order_in_which_runs_end_decides_nothing(tmp_path: Path) -> None:
@@ -90,11 +90,11 @@ def test_the_order_in_which_runs_end_decides_nothing(tmp_path: Path) -> None:
         plan = race_of(tmp_path / str(backwards), [0.0, 0.01, 1.0], seeds=2)
         race, given = AdaptiveSeeds(plan, 6), []
         while not race.exhausted:
-            runs = list(iter(race.next, None))
+            runs = list(iter(race.suggest, None))
             given.append(points(runs))
             for run in reversed(runs) if backwards else runs:
                 finish(plan, run, miou)
-                race.ended(run, None)
+                race.on_complete(run, None)
         found.append(given)
     assert found[0] == found[1]
     assert len(found[0]) > 2
@@ -108,9 +108,9 @@ def test_a_race_that_is_begun_again_goes_on_where_it_stood(tmp_path: Path, done:
     plan = race_of(tmp_path / "cut", [0.0, 0.01, 1.0], seeds=3)
     race = AdaptiveSeeds(plan, 5)
     ended: list[PlannedRun] = []
-    while len(ended) < done and (run := race.next()):
+    while len(ended) < done and (run := race.suggest()):
         finish(plan, run, miou)
-        race.ended(run, None)
+        race.on_complete(run, None)
         ended.append(run)
     again = race_of(tmp_path / "cut", [0.0, 0.01, 1.0], seeds=3)
     rest = [run for runs in drive(again, AdaptiveSeeds(again, 5)) for run in runs]
@@ -139,10 +139,10 @@ def test_a_seed_serves_all_readouts_of_a_training_run(tmp_path: Path) -> None:
 
     race, given = AdaptiveSeeds(plan, 4), 0
     while not race.exhausted:
-        for run in list(iter(race.next, None)):
+        for run in list(iter(race.suggest, None)):
             assert len(run.trials) == 3
             finish(plan, run, close)
-            race.ended(run, None)
+            race.on_complete(run, None)
             given += 1
     assert given == 4
     assert "0 fewer" in race.in_words()
@@ -164,22 +164,22 @@ def test_a_setting_that_always_diverges_gets_no_more_seeds(tmp_path: Path) -> No
 def test_a_run_whose_worker_failed_holds_up_no_round(tmp_path: Path) -> None:
     plan = race_of(tmp_path, [0.01, 1.0])
     race = AdaptiveSeeds(plan, 3)
-    runs = list(iter(race.next, None))
+    runs = list(iter(race.suggest, None))
     for run in runs[1:]:
         finish(plan, run, miou)
-        race.ended(run, None)
-    race.ended(runs[0], "its worker died")
-    assert {seed for _, seed in points(list(iter(race.next, None)))} == {2}
+        race.on_complete(run, None)
+    race.on_complete(runs[0], "its worker died")
+    assert {seed for _, seed in points(list(iter(race.suggest, None)))} == {2}
 
 
 def test_a_run_that_a_budget_cut_off_decides_nothing(tmp_path: Path) -> None:
     plan = race_of(tmp_path, [0.01, 1.0])
     race = AdaptiveSeeds(plan, 3)
-    runs = list(iter(race.next, None))
+    runs = list(iter(race.suggest, None))
     for run in runs[1:]:
         finish(plan, run, miou)
-        race.ended(run, None)
-    race.ended(runs[0], None)
+        race.on_complete(run, None)
+    race.on_complete(runs[0], None)
     assert race.exhausted
     assert plan.pending() == [runs[0]]
     assert len(plan.runs) == 4
@@ -209,12 +209,12 @@ def test_a_limit_counts_trials_that_ended_and_begins_no_run_beyond(tmp_path: Pat
     plan = plan_of(tmp_path, grid([0.0, 0.01, 1.0], range(2)))
     finish(plan, plan.runs[0], miou)
     limited = TrialLimit(FixedRuns(plan.pending()), plan, 3)
-    given = [limited.next(), limited.next()]
-    assert limited.next() is None
+    given = [limited.suggest(), limited.suggest()]
+    assert limited.suggest() is None
     assert not limited.exhausted  # one of them may fail, and another take its place
     for run in filter(None, given):
         finish(plan, run, miou)
-        limited.ended(run, None)
+        limited.on_complete(run, None)
     assert limited.exhausted
     assert limited.why_partial == "limit of 3 trials"
     again = plan_of(tmp_path, grid([0.0, 0.01, 1.0], range(2)))
@@ -224,10 +224,10 @@ def test_a_limit_counts_trials_that_ended_and_begins_no_run_beyond(tmp_path: Pat
 def test_a_failed_worker_does_not_count(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, grid([0.0, 0.01]))
     limited = TrialLimit(FixedRuns(plan.pending()), plan, 1)
-    run = limited.next()
+    run = limited.suggest()
     assert run is not None
-    limited.ended(run, "its worker died")
-    assert limited.next() is not None
+    limited.on_complete(run, "its worker died")
+    assert limited.suggest() is not None
 
 
 def test_a_limit_that_is_not_in_the_way_is_not_reached(tmp_path: Path) -> None:
@@ -241,8 +241,8 @@ def test_all_trials_of_a_run_count(tmp_path: Path) -> None:
     configs = [dataclasses.replace(BASE, seed=s, swa_n=n) for s in (0, 1) for n in (5, 10, 20)]
     plan = plan_of(tmp_path, configs)
     limited = TrialLimit(FixedRuns(plan.pending()), plan, 2)
-    assert limited.next() is not None
-    assert limited.next() is None
+    assert limited.suggest() is not None
+    assert limited.suggest() is None
 
 
 # Whole sweeps

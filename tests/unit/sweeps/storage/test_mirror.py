@@ -336,7 +336,7 @@ def test_a_store_that_is_away_at_the_end_is_told_of(store: ObjectStore, tmp_path
 class Told(FixedRuns):
     """Notes what a plan knows of a run when its end is told."""
 
-    def ended(self, run: PlannedRun, cause: str | None) -> None:
+    def on_complete(self, run: PlannedRun, cause: str | None) -> None:
         self.cause, self.outcome = cause, plan_outcome(run)
 
 
@@ -356,7 +356,7 @@ def test_a_run_is_fetched_before_its_end_is_told(
     for path in (tmp_path / "elsewhere" / run.spec.training_key).glob("*.json"):
         store.put(path, f"{run.spec.training_key}/{path.name}")
     told = Told([run])
-    MirroredSource(told, mirror).ended(run, None)
+    MirroredSource(told, mirror).on_complete(run, None)
     if fails == "none":
         assert told.cause is None
         assert told.outcome == RunFolder(elsewhere.storage, run.spec.training_key).read("result")

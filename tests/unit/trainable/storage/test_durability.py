@@ -125,7 +125,7 @@ def test_a_search_takes_an_end_in_when_its_log_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = begin(tmp_path, search_of())
-    run = source.next()
+    run = source.suggest()
     assert run is not None
     finish(source.plan, run, miou, history=history(run.spec.config))
 
@@ -139,7 +139,7 @@ def test_a_search_takes_an_end_in_when_its_log_has_it(
     with monkeypatch.context() as patch:
         patch.setattr(EventLog, "append", full)
         with pytest.raises(OSError, match="No space"):
-            source.ended(run, None)
+            source.on_complete(run, None)
     assert (source.asks[0].state, source.asks[0].value) == (None, None)
     leave(source)
     assert begin(tmp_path, search_of()).asks[0].state == "COMPLETE"

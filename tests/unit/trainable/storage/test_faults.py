@@ -28,7 +28,7 @@ from sweeps.driver.sweep import answer
 from sweeps.execution.display import LiveDisplay
 from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.progress import ExecutionStats
-from sweeps.execution.tune_hooks import FAULT, Report
+from sweeps.execution.tune_hooks import FAULT, TuneCallback
 from sweeps.planning.plan import Plan
 from sweeps.record import manifest
 from sweeps.record.publisher import Publisher
@@ -278,20 +278,20 @@ class EndedRun:
 
 def report_of(
     plan: Plan, execution: ExecutionStats, ends: list[Any]
-) -> tuple[Report, RunsInFlight]:
-    traffic = RunsInFlight(source=FixedRuns(plan.runs))
+) -> tuple[TuneCallback, RunsInFlight]:
+    in_flight = RunsInFlight(source=FixedRuns(plan.runs))
     screen = LiveDisplay(console=Console(quiet=True), title="", total=1, done=0)
-    report = Report(
-        plan, traffic, screen, execution, lambda run, cause: ends.append((run, cause)),
+    report = TuneCallback(
+        plan, in_flight, screen, execution, lambda run, cause: ends.append((run, cause)),
         gpus=0, hang_timeout_s=60,
     )  # fmt: skip
-    return report, traffic
+    return report, in_flight
 
 
 def test_a_workers_fault_ends_the_sweep_and_its_run_stays_to_be_trained(tmp_path: Path) -> None:
     plan, execution, ends = plan_of(tmp_path, grid([0.01])), ExecutionStats(), list[Any]()
-    report, traffic = report_of(plan, execution, ends)
-    traffic.draw()
+    report, in_flight = report_of(plan, execution, ends)
+    in_flight.suggest()
     trial: Any = EndedRun(plan, {"fault": "the disk is full (host)"})
     report.on_trial_start(0, [], trial)
     report.on_trial_complete(0, [], trial)
@@ -340,7 +340,7 @@ def test_a_manifest_that_cannot_be_written_ends_the_driver_in_one_line(
 ) -> None:
     def execute(plan: Plan, *_: object, **__: object) -> ExecutionStats:
         deadline = time.monotonic() + 20
-        while plan.threads.error is None:  # as Report does
+        while plan.threads.error is None:  # as TuneCallback does
             assert time.monotonic() < deadline
             time.sleep(0.01)
         return ExecutionStats()

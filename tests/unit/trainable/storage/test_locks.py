@@ -33,7 +33,7 @@ from sweeps.execution.display import LiveDisplay
 from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import Slots
-from sweeps.execution.tune_hooks import Report
+from sweeps.execution.tune_hooks import TuneCallback
 from sweeps.record.writer import MlflowWriter
 from sweeps.search.source import FixedRuns
 from sweeps.storage import driver_lock
@@ -316,13 +316,19 @@ def test_a_wait_is_told_after_a_while_and_then_each_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_of(tmp_path, grid([0.01]))
-    traffic = RunsInFlight(source=FixedRuns(plan.runs))
-    run = traffic.draw()
+    in_flight = RunsInFlight(source=FixedRuns(plan.runs))
+    run = in_flight.suggest()
     assert run is not None
     console = Console(record=True, width=200, file=io.StringIO())
     screen = LiveDisplay(console=console, title="", total=1, done=0)
-    report = Report(
-        plan, traffic, screen, ExecutionStats(), lambda run, cause: None, gpus=0, hang_timeout_s=60
+    report = TuneCallback(
+        plan,
+        in_flight,
+        screen,
+        ExecutionStats(),
+        lambda run, cause: None,
+        gpus=0,
+        hang_timeout_s=60,
     )
     now = [0.0]
     monkeypatch.setattr("sweeps.execution.tune_hooks.time.monotonic", lambda: now[0])
