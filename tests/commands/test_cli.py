@@ -18,7 +18,7 @@ from refusals import SCRIPT, one_line, refused
 from trees import write_voc_tree
 
 from sweeps import ablation, lambda_grid
-from sweeps.driver import sweep
+from sweeps.driver import session, sweep
 from sweeps.planning.plan import Plan
 from trainable.config.loading import PRESET_DIR, load_config
 from trainable.data import datasets
@@ -337,7 +337,7 @@ def test_an_interrupted_sweep_names_the_command_that_goes_on_with_its_attempt(
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sweep, "ray_slots", interrupted)
+    monkeypatch.setattr(session, "ray_slots", interrupted)
     said = []
     for more in ("", "--no-reuse"):
         monkeypatch.setattr(sys, "argv", ["lambda_grid.py", "--seeds", "1", *shlex.split(more)])

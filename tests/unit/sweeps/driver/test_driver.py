@@ -14,7 +14,7 @@ from record_helpers import plan_of
 from sealing import sealed
 from small import small_config
 
-from sweeps.driver import sweep
+from sweeps.driver import session, sweep
 from sweeps.driver.sweep import Sweep, answer
 from sweeps.execution.nodes import NodeFacts, facts_here
 from sweeps.execution.progress import ExecutionStats
@@ -62,7 +62,7 @@ def test_a_damaged_run_folder_is_refused_by_its_name(
 def test_a_storage_that_cannot_be_made_after_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"--storage must be writable, but .* cannot be made"):
-        sweep._make(tmp_path / "file" / "runs")
+        session.make_storage(tmp_path / "file" / "runs")
 
 
 class Refusing(FixedRuns):
@@ -79,7 +79,7 @@ def test_a_source_that_refuses_to_begin_leaves_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slots = Slots(count=1, cpus=1.0, gpus=0.0, time_budget_s=None)
-    monkeypatch.setattr(sweep, "ray_slots", lambda *_: nullcontext(slots))
+    monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
     asked = dataclasses.replace(question([{}]), source=lambda plan, _: Refusing(plan.pending()))
     with pytest.raises(SystemExit) as ended:
         answer(asked, options(tmp_path))
@@ -112,14 +112,14 @@ def answered_by(
 ) -> list[Any]:
     """Answer with a cluster of these nodes; return the plans that were to be executed."""
     slots = Slots(count=1, cpus=1.0, gpus=gpus, time_budget_s=None, nodes=nodes)
-    monkeypatch.setattr(sweep, "ray_slots", lambda *_: nullcontext(slots))
+    monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
     plans: list[Any] = []
 
     def execute(plan: Any, *_: Any) -> ExecutionStats:
         plans.append(plan)
         return ExecutionStats()
 
-    monkeypatch.setattr(sweep, "execute", execute)
+    monkeypatch.setattr(session, "execute", execute)
     asked = options(folder)
     asked.address, asked.no_figures = "head:6379", True
     answer(question([{}]), asked)

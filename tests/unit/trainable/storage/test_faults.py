@@ -23,7 +23,7 @@ from rich.console import Console
 from small import SMALL, small_config, spec_of
 from training_helpers import numbers, run_to_end, train, tune_config
 
-from sweeps.driver import sweep as sweep_module
+from sweeps.driver import session
 from sweeps.driver.sweep import answer
 from sweeps.execution.display import LiveDisplay
 from sweeps.execution.in_flight import RunsInFlight
@@ -350,8 +350,8 @@ def test_a_manifest_that_cannot_be_written_ends_the_driver_in_one_line(
     from sweeps.execution.resources import Slots
 
     slots = Slots(count=1, cpus=1.0, gpus=0.0, time_budget_s=None)
-    monkeypatch.setattr(sweep_module, "ray_slots", lambda *_: nullcontext(slots))
-    monkeypatch.setattr(sweep_module, "execute", execute)
+    monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
+    monkeypatch.setattr(session, "execute", execute)
     monkeypatch.setattr(manifest, "begin", full)
     monkeypatch.setattr("sys.argv", ["mine.py", "--seeds", "2"])
     assert answer(question([{}]), options(tmp_path)) == 1

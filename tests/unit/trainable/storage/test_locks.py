@@ -155,14 +155,14 @@ def test_a_second_driver_of_a_sweep_is_refused_and_writes_nothing(
     def start(*_: object) -> None:
         raise ConfigError("Ray is not to start here")
 
-    monkeypatch.setattr("sweeps.driver.sweep.ray_slots", start)
+    monkeypatch.setattr("sweeps.driver.session.ray_slots", start)
     look = driver_lock.check_no_driver
 
     def noted(storage: Path, name: str, sweep_key: str) -> None:
         keys.append(sweep_key)
         look(storage, name, sweep_key)
 
-    monkeypatch.setattr("sweeps.driver.sweep.check_no_driver", noted)
+    monkeypatch.setattr("sweeps.driver.session.check_no_driver", noted)
     with pytest.raises(SystemExit):
         answer(question([{}]), options(tmp_path))  # no driver: on to Ray
     assert "not to start" in capsys.readouterr().err

@@ -1,0 +1,180 @@
+"""One command's work on a sweep: reserve slots, be its only driver, train, and record."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from sweeps.driver.console import say, say_all
+from sweeps.execution.display import LiveDisplay
+from sweeps.execution.executor import execute, ray_slots
+from sweeps.execution.nodes import differences, precisions
+from sweeps.execution.progress import ExecutionStats
+from sweeps.execution.resources import Resources, Slots
+from sweeps.planning.packing import largest
+from sweeps.planning.plan import Plan
+from sweeps.record.publisher import Publisher
+from sweeps.search.source import FixedRuns, MirroredSource, RunSource, TrialLimit
+from sweeps.storage.driver_lock import check_no_driver, only_driver
+from trainable.config.schema import ConfigError
+from trainable.runs.folder import RunFolder
+from trainable.runs.results import clear_finished
+from trainable.training.numerics import common_precision
+
+MANY = 1_000_000  # runs or trials: no limit
+
+
+class OtherPrecisionError(Exception):
+    """`precision=auto` means another on the nodes that train than it was planned with."""
+
+    def __init__(self, precision: str) -> None:
+        super().__init__(f"precision=auto is {precision} on the nodes that train; planning anew")
+        self.precision = precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Trains what a sweep still wants and keeps its record, until it is done or ended early.
+
+    Attributes:
+        plan: The sweep.
+        source: Gives its training runs.
+        resources: What a training run may take, and where.
+        publisher: Keeps manifest and record up to date.
+        console: Where to say what happens.
+        most_trials: That may end before the session does, those done before included; None is
+            without end.
+    """
+
+    plan: Plan
+    source: RunSource
+    resources: Resources
+    publisher: Publisher
+    console: Console
+    most_trials: int | None
+
+    def run(self) -> ExecutionStats:
+        """Train and publish; return what became of it.
+
+        Raises:
+            ConfigError: Another process drives the sweep or its search, or the storage cannot be
+                made.
+            ExecutorError: Ray cannot be reached or lacks the resources, or a node the storage.
+            OtherPrecisionError: The plan's precision is not that of the nodes that train.
+        """
+        plan, pending = self.plan, self.plan.pending()
+        done = len(plan.runs) - len(pending)
+        limited = TrialLimit(self.source, plan, self.most_trials or MANY)
+        execution, slots = ExecutionStats(), None
+        check_no_driver(plan.storage, plan.name, plan.sweep_key)
+        with ExitStack() as stack:
+            if not limited.exhausted:
+                slots = self._reserve_slots(stack, len(pending))
+            self._open(stack)
+            self._publish_what_is_done({run.spec.training_key for run in pending})
+            known = len(plan.runs)
+            if slots is not None:
+                execution = self._execute(limited, slots, done)
+            for run in plan.runs[known:]:  # those added as it went may have been done already
+                self.publisher.publish(run)
+            if plan.pending() or not self.source.exhausted:
+                plan.why_partial = execution.spent or limited.why_partial
+        if slots is not None:
+            trained = len(plan.runs) - len(plan.pending()) - done
+            self._say(
+                f"trained {trained} runs in {execution.wall_s:.0f} s; "
+                f"slots busy {execution.utilisation:.2f}; "
+                f"largest worker {execution.rss_gb:.2f} GB"
+            )
+        return execution
+
+    def _reserve_slots(self, stack: ExitStack, pending: int) -> Slots:
+        """Have Ray for the rest of the session, and know what it trains with."""
+        wanted = pending if isinstance(self.source, FixedRuns) else MANY
+        measured = largest(self.plan) if self.resources.gpus_per_trial == "auto" else None
+        ready = ray_slots(self.resources, wanted, self.plan.workers_storage, measured, self._say)
+        slots = stack.enter_context(ready)
+        check_precision_of_nodes(self.plan, slots)
+        say_all(self.console, differences(slots.nodes))
+        return slots
+
+    def _open(self, stack: ExitStack) -> None:
+        """Be the one driver, and begin what goes on beside the training."""
+        plan = self.plan
+        make_storage(plan.storage)
+        stack.enter_context(only_driver(plan.storage, plan.name, plan.sweep_key))
+        if plan.mirror is not None:
+            stack.enter_context(plan.mirror.kept_in_step(self._say, plan.threads))
+        if isinstance(self.source, AbstractContextManager):
+            stack.enter_context(self.source)  # first: it may refuse, and nothing is recorded then
+        stack.enter_context(self.publisher)
+
+    def _publish_what_is_done(self, to_train: set[str]) -> None:
+        for run in self.plan.runs:
+            key = run.spec.training_key
+            if key not in to_train:
+                clear_finished(RunFolder(self.plan.storage, key, wait_s=0))
+                self.publisher.publish(run)
+
+    def _execute(self, limited: RunSource, slots: Slots, done: int) -> ExecutionStats:
+        plan = self.plan
+        screen = LiveDisplay(
+            console=self.console,
+            title=f"{plan.name} on {plan.base.dataset}",
+            total=len(plan.runs),
+            done=done,
+            slots=slots.count,
+            grows=not isinstance(self.source, FixedRuns),
+        )
+        feed = limited if plan.mirror is None else MirroredSource(limited, plan.mirror)
+        with screen:
+            return execute(plan, feed, slots, screen, self.publisher.publish)
+
+    def _say(self, text: str) -> None:
+        say(self.console, text)
+
+
+def assumed_precision(precision: str) -> str:
+    """Return the note on what `precision=auto` was taken as before the nodes were asked."""
+    return (
+        f"precision=auto was taken as {precision}, by the device of this machine and not of the "
+        "cluster's; say another with --set precision=VALUE"
+    )
+
+
+def check_precision_of_nodes(plan: Plan, slots: Slots) -> None:
+    """Hold what `precision=auto` was taken as against the nodes that train.
+
+    Raises:
+        OtherPrecisionError: It means another there.
+        ConfigError: It means one thing on one and another on another.
+    """
+    note = assumed_precision(plan.auto_precision)
+    if note not in plan.notes:
+        return
+    on_cpus = not slots.gpus or plan.base.device == "cpu"
+    found = {"the nodes": "fp32"} if on_cpus else precisions(slots.nodes)
+    if not found:
+        return  # the nodes' GPUs do not say what they are
+    precision = common_precision(found)
+    if precision != plan.auto_precision:
+        raise OtherPrecisionError(precision)
+    plan.notes.remove(note)
+
+
+def make_storage(storage: Path) -> None:
+    """Make the folder of run folders.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        storage.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"--storage must be writable, but {storage} cannot be made: {error.strerror}; "
+            "give another folder"
+        ) from error
