@@ -16,17 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
-import yaml
 
 from analysis.record.schema import RecordError, finished
 from analysis.record.trials import list_sweeps, load_trials
-from analysis.report.sweep_data import SweepData
+from analysis.report.sweep_data import SweepData, load_paper
 from trainable.storage.redaction import printable, read_uri, redact
 
 if TYPE_CHECKING:
     from analysis.report.draw import RenderedSweep
 
-PAPER = Path(__file__).with_name("paper.yaml")
 # Sweeps whose tables stand side by side for several data sets.
 ACROSS_DATASETS = ("ablation",)
 
@@ -105,7 +103,7 @@ def _draw(uri: str, wanted: Sequence[str] | None, *, cache: bool) -> list[Render
     from analysis.report.catalogue import entries_of
     from analysis.report.draw import draw
 
-    paper = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
+    paper = load_paper()
     pages = []
     for trials in loaded:
         others = _on_other_datasets(trials, paper, cache=cache)

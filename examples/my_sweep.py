@@ -3,8 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
-from sweeps.driver.options import sweep_parser
-from sweeps.driver.sweep import Sweep, run_sweep
+from sweeps import Sweep, run_sweep, sweep_parser
 
 
 def trials(base, seeds, options):

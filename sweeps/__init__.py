@@ -1,1 +1,51 @@
-"""Ask one question per script: plan its trials, train them with Ray Tune, record them in MLflow."""
+"""Ask one question per script: plan its trials, train them with Ray Tune, record them in MLflow.
+
+What a sweep script of one's own needs is named here; each name is imported when it is asked for.
+
+    from sweeps import Sweep, run_sweep, sweep_parser
+
+    question = Sweep(name="widths", axes=("generator_width",), trials=trials)
+    raise SystemExit(run_sweep(question, sweep_parser(__doc__)))
+
+- `Sweep` is a question: its axes, and a function from a base config, the seeds and the options to
+  the trials. `sweep_parser` gives the options that every sweep has, `run_sweep` the exit code.
+- For a search, `search_source` makes a `Sweep`'s source from a `Space` of `Range` and `Choice`, and
+  `add_search_options` gives the options of sampler and scheduler.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trainable.storage.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from sweeps.driver.options import sweep_parser
+    from sweeps.driver.sweep import Sweep, run_sweep
+    from sweeps.search.options import add_search_options, search_source
+    from sweeps.search.space import Choice, Range, Space
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "Choice": "sweeps.search.space",
+            "Range": "sweeps.search.space",
+            "Space": "sweeps.search.space",
+            "Sweep": "sweeps.driver.sweep",
+            "add_search_options": "sweeps.search.options",
+            "run_sweep": "sweeps.driver.sweep",
+            "search_source": "sweeps.search.options",
+            "sweep_parser": "sweeps.driver.options",
+        },
+    )
+
+__all__ = [
+    "Choice",
+    "Range",
+    "Space",
+    "Sweep",
+    "add_search_options",
+    "run_sweep",
+    "search_source",
+    "sweep_parser",
+]

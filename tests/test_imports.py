@@ -57,7 +57,11 @@ FORBIDDEN = {
 }
 ALLOWED = {"trainable/ray_trainable.py": {"ray"}, "trainable/storage/object_store.py": {"pyarrow"}}
 # What all three packages must do alike; it needs the standard library alone.
-COMMON = ("trainable.storage.json_files", "trainable.storage.redaction")
+COMMON = (
+    "trainable.storage.json_files",
+    "trainable.storage.lazy_exports",
+    "trainable.storage.redaction",
+)
 # What the driver shares with the analysis: the border to MLflow, and what a record is.
 SHARED = (
     "analysis.record.artifact_place",

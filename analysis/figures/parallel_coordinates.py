@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.figures.colors import LOOKS
-from analysis.figures.search import BIASED, _caption, _some, _title
+from analysis.figures.search import BIASED, caption_mixed, title_on, varied
 from analysis.figures.style import MIOU, drawing, short, words
 from analysis.stats.aggregation import is_logarithmic
 from analysis.stats.search import completed, parameters
@@ -29,10 +29,10 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
     Raises:
         RecordError: As `search_table`; or no setting was varied.
     """
-    names = _some(parameters(trials))
+    names = varied(parameters(trials))
     points = completed(trials).sort_values("value")
     values = 100 * points["value"].to_numpy()
-    with drawing(trials, _title("Settings of the search", trials)) as figure:
+    with drawing(trials, title_on("Settings of the search", trials)) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
         columns = [points[name] for name in names] + [100 * points["value"]]
@@ -57,7 +57,7 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
         axes.tick_params(length=0)
         figure.colorbar(drawn, ax=axes, label=MIOU)
         told = f"{len(points)} training runs, each at its best readout; bold: the best of them"
-        _caption(figure, trials, [told, BIASED])
+        caption_mixed(figure, trials, [told, BIASED])
     return figure
 
 

@@ -52,7 +52,7 @@ def search_history(trials: pd.DataFrame) -> Figure:
         RecordError: As `search_table`.
     """
     table, again = search_table(trials), confirmed(trials)
-    with drawing(trials, _title("Search history", trials)) as figure:
+    with drawing(trials, title_on("Search history", trials)) as figure:
         axes = figure.subplots()
         look, best = LineStyle(color="0.5", marker="o", linestyle="none"), LOOKS[0]
         axes.plot(table["ask"], 100 * table["value"], color=look.color, marker="o", **DOT)
@@ -73,7 +73,7 @@ def search_history(trials: pd.DataFrame) -> Figure:
             told = f"right: {several} trained again with fresh seeds, {say_seeds(again['n_seeds'])}"
         axes.set(xlabel="suggestion", ylabel=MIOU)
         add_legend(axes, handles)
-        _caption(figure, trials, [f"each suggestion at its best readout; {BIASED}", told])
+        caption_mixed(figure, trials, [f"each suggestion at its best readout; {BIASED}", told])
     return figure
 
 
@@ -91,7 +91,7 @@ def search_importance(trials: pd.DataFrame, table: pd.DataFrame | None = None) -
     kinds = list(dict.fromkeys(table["kind"]))
     counts = [int((table["kind"] == kind).sum()) for kind in kinds]
     size = (DOUBLE_IN, 1.5 + 0.5 * sum(counts) + 0.5 * len(kinds))
-    with drawing(trials, _title("Importance of settings", trials), size=size) as figure:
+    with drawing(trials, title_on("Importance of settings", trials), size=size) as figure:
         found = figure.subplots(len(kinds), squeeze=False, height_ratios=counts, sharex=True)
         for axes, kind in zip(found[:, 0], kinds, strict=True):
             rows = table[table["kind"] == kind].iloc[::-1]
@@ -116,7 +116,7 @@ def search_importance(trials: pd.DataFrame, table: pd.DataFrame | None = None) -
             "variance",
             *(_say_compared(kind, table[table["kind"] == kind].iloc[0]) for kind in kinds),
         ]
-        _caption(figure, trials, told)
+        caption_mixed(figure, trials, told)
     return figure
 
 
@@ -129,11 +129,11 @@ def search_slices(trials: pd.DataFrame) -> Figure:
     Raises:
         RecordError: As `search_table`; or no setting was varied.
     """
-    names = _some(parameters(trials))
+    names = varied(parameters(trials))
     columns = min(SLICE_COLUMNS, len(names))
     rows = -(-len(names) // columns)
     size = (DOUBLE_IN, 1.3 + 1.9 * rows)
-    with drawing(trials, _title("Slices of the search", trials), size=size) as figure:
+    with drawing(trials, title_on("Slices of the search", trials), size=size) as figure:
         found = figure.subplots(rows, columns, squeeze=False, sharey="row").ravel()
         for axes, name in zip(found, names, strict=False):
             points = completed(trials, name)
@@ -153,7 +153,7 @@ def search_slices(trials: pd.DataFrame) -> Figure:
             axes.set_axis_off()
         figure.colorbar(dots, ax=figure.axes, label="suggestion", aspect=30)
         figure.supylabel(MIOU, fontsize=9)
-        _caption(figure, trials, [_say_readouts(trials)])
+        caption_mixed(figure, trials, [_say_readouts(trials)])
     return figure
 
 
@@ -173,7 +173,7 @@ def search_contour(trials: pd.DataFrame, x: str = "lambda_adv", y: str = "lr_gen
             raise RecordError(f"the search did not vary {name}; it varied: {_listed(trials)}")
     points = completed(trials).sort_values("value").drop_duplicates([x, y], keep="last")
     values = 100 * points["value"]
-    with drawing(trials, _title("Contour of the search", trials), size=(4.8, 4.2)) as figure:
+    with drawing(trials, title_on("Contour of the search", trials), size=(4.8, 4.2)) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
         triangles = _triangles(points, x, y)
@@ -187,15 +187,17 @@ def search_contour(trials: pd.DataFrame, x: str = "lambda_adv", y: str = "lr_gen
         axes.set(xlabel=short(x), ylabel=short(y))
         figure.colorbar(dots, ax=axes, label=MIOU)
         between = "between them the surface is interpolated" if triangles is not None else ""
-        _caption(figure, trials, [f"points: {len(points)} training runs", between])
+        caption_mixed(figure, trials, [f"points: {len(points)} training runs", between])
     return figure
 
 
-def _title(what: str, trials: pd.DataFrame) -> str:
+def title_on(what: str, trials: pd.DataFrame) -> str:
+    """Return a figure's title with the data set it is about."""
     return f"{what} on {on_data(trials.attrs['dataset'])}"
 
 
-def _caption(figure: Figure, trials: pd.DataFrame, told: list[str]) -> None:
+def caption_mixed(figure: Figure, trials: pd.DataFrame, told: list[str]) -> None:
+    """Add a caption that ends with the versions that the trials mix, if they do."""
     add_caption(figure, [*told, say_mixed(finished(trials))])
 
 
@@ -217,7 +219,12 @@ def _say_compared(kind: str, row: Any) -> str:
     return told + (f" (fANOVA: {row['n_forest']})" if row["n_forest"] < row["n"] else "")
 
 
-def _some(names: list[str]) -> list[str]:
+def varied(names: list[str]) -> list[str]:
+    """Return the settings that a search varied.
+
+    Raises:
+        RecordError: There is none.
+    """
     if not names:
         raise RecordError("the search varied no setting; there is nothing to draw it against")
     return names

@@ -6,15 +6,25 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from numpy.typing import NDArray
 
 from analysis.record.artifacts import load_curves, load_details, load_environment, load_masks
 from analysis.stats.importance import importance_table
 from analysis.stats.swa import swa_table
+
+PAPER = Path(__file__).parents[1] / "paper.yaml"
+
+
+def load_paper() -> dict[str, Any]:
+    """Return the numbers that the paper printed, by figure or table, as `paper.yaml` holds them."""
+    numbers: dict[str, Any] = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
+    return numbers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 from written_records import POINTS, RAW, SWA_GAIN, write_sweep
 
-from analysis import make_figures
+from analysis import load_paper, make_figures
 from analysis.figures.axes import LambdaAxis
 from analysis.figures.fig4 import fig4, fig4_table
 from analysis.record import mlflow_store, schema, trials
@@ -34,7 +33,7 @@ NOLOAD = "ignore:The ``noload`` loader strategy is deprecated"
 pytestmark = pytest.mark.filterwarnings(NOLOAD)
 
 SCRIPT = Path(make_figures.__file__)
-PAPER = yaml.safe_load(make_figures.PAPER.read_text(encoding="utf-8"))
+PAPER = load_paper()
 
 
 @pytest.fixture(scope="module")

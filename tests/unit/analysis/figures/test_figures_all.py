@@ -10,16 +10,15 @@ from typing import Any
 import figure_data
 import pandas as pd
 import pytest
-import yaml
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from analysis import figures, make_figures
+from analysis import figures, load_paper
 from analysis.record.schema import RecordError
 from analysis.report.files import render
 
-PAPER = yaml.safe_load(make_figures.PAPER.read_text(encoding="utf-8"))
+PAPER = load_paper()
 LONG = ("deeplabv2_resnet101", "deeplabv3_resnet18", "deeplabv3_resnet34", "deeplabv3_resnet50")
 
 

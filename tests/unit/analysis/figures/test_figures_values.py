@@ -9,21 +9,20 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from scipy import stats
 
-from analysis import figures, make_figures
+from analysis import figures, load_paper
 from analysis.figures.colors import LOOKS, voc_colours
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import is_logarithmic, varying
 from analysis.stats.swa import start_share
 from trainable.data.sources.labels import palette
 
-PAPER = yaml.safe_load(make_figures.PAPER.read_text(encoding="utf-8"))
+PAPER = load_paper()
 
 
 def bars(axes: Axes) -> list[tuple[float, float, float, float]]:

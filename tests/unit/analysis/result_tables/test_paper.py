@@ -1,16 +1,14 @@
 """The paper's printed numbers: complete, in the digits printed, and at one with each other."""
 
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from analysis import make_figures
+from analysis import load_paper
 from trainable.data.sources.voc import CLASSES
 
-PAPER = yaml.safe_load(Path(make_figures.PAPER).read_text(encoding="utf-8"))
+PAPER = load_paper()
 SAID = {"table1", "table2_left", "table2_right", "table3", "table4", "swa"}
 
 

@@ -4,14 +4,12 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 
-from analysis import make_figures
+from analysis import load_paper
 from analysis.record.schema import METRICS, RecordError
 from analysis.report.files import render_csv
 from analysis.result_tables.cells import text, value
@@ -19,7 +17,7 @@ from analysis.result_tables.paper import table1, table2_left, table2_right, tabl
 from analysis.result_tables.render import to_csv, to_latex, to_markdown
 from analysis.result_tables.summaries import grid_summary, search_summary
 
-PAPER = yaml.safe_load(Path(make_figures.PAPER).read_text(encoding="utf-8"))
+PAPER = load_paper()
 CLASSES = ("background", "disc", "ring")
 # mIoU of raw weights by loss and seed; averaging adds a point to each.
 RAW = {
