@@ -67,7 +67,7 @@ def main() -> int:
     except ConfigError as error:
         refuse(str(error))
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
+        print("interrupted; the same command resumes", file=sys.stderr)
         return INTERRUPTED
     return SOME_FAILED if failed else OK
 

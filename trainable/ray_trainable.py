@@ -35,7 +35,7 @@ REPORT_S = 1.0  # least time between two reports to the driver
 class SegmentationTrainable(tune.Trainable):
     """Trains one `RunSpec` in its run folder, which alone holds the truth; Ray keeps no checkpoint.
 
-    A retry is a fresh start that goes on from the run folder's last good checkpoint. The config
+    A retry is a fresh start that resumes from the run folder's last good checkpoint. The config
     has `spec`, a RunSpec as JSON, `storage`, the folder of run folders or the URI of an object
     store, `threads`, and `gpu_share`, what of a GPU this process may fill. With an object store it
     trains in a folder of this node and sends what is new there before each report.
@@ -72,7 +72,7 @@ class SegmentationTrainable(tune.Trainable):
         """Train and validate for about a second, or to the end of the training run; see `_step`.
 
         What the machine refuses no further try gets: a run that a full disk ends is left as it is,
-        to go on from its last checkpoint, and the driver says so.
+        to resume from its last checkpoint, and the driver says so.
         """
         started = time.perf_counter()
         try:

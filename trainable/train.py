@@ -4,10 +4,10 @@
     python -m trainable.train --run-folder runs/0123456789abcdef
 
 The first trains in the run folder that a sweep would use: what is there already is not trained
-again, and what was interrupted goes on. The second trains the same once more, from the beginning,
-in a temporary folder, and compares every number: exit code 0 where all digits are the same, 1 where
-some differ, whatever the reason; where the kind of CPU, the device, torch or the code is another,
-that is said as the reason.
+again, and what was interrupted is resumed. The second trains the same once more, from the
+beginning, in a temporary folder, and compares every number: exit code 0 where all digits are the
+same, 1 where some differ, whatever the reason; where the kind of CPU, the device, torch or the code
+is another, that is said as the reason.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main() -> int:
         ends = "a repetition keeps nothing"
         if options.run_folder is None:
             command = resume_command(options, "-m", "trainable.train")
-            ends = f"go on from the last checkpoint with: {command}"
+            ends = f"resume from the last checkpoint with: {command}"
         print(f"interrupted; {ends}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
@@ -80,7 +80,7 @@ def main() -> int:
         if fault is None or options.run_folder is not None:
             raise
         command = resume_command(options, "-m", "trainable.train")
-        return give_up(fault, f"mend that and go on from the last checkpoint with: {command}")
+        return give_up(fault, f"mend that and resume from the last checkpoint with: {command}")
 
 
 def _train(options: argparse.Namespace) -> int:

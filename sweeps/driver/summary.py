@@ -65,7 +65,7 @@ class SweepSummary:
             yield f"refused: {self.refused}"
         for key, label, cause in self.failures:
             yield f"failed: {label}: {cause} (log: {self.plan.storage / key / CRASH_LOG})"
-        left = f"{self.left} training runs are left; the same command goes on with them"
+        left = f"{self.left} training runs are left; the same command resumes the sweep"
         if self.plan.why_partial:
             yield f"ended by its {self.plan.why_partial}" + (f": {left}" if self.left else "")
         elif self.left:

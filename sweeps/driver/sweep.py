@@ -98,12 +98,12 @@ def answer(question: Sweep, options: argparse.Namespace) -> int:
         return _answer(question, options, console)
     except RayGoneError as error:
         command = resume_command(options, sys.argv[0])
-        kept = "what was trained is kept, go on with"
+        kept = "what was trained is kept; resume with"
         print(f"error: {error}; {kept}: {command}", file=sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
         command = resume_command(options, sys.argv[0])
-        say(console, f"interrupted; what was trained is kept, go on with: {command}")
+        say(console, f"interrupted; what was trained is kept; resume with: {command}")
         return INTERRUPTED
     except Exception as error:
         fault = machine_fault(error)
@@ -116,7 +116,7 @@ def answer(question: Sweep, options: argparse.Namespace) -> int:
 
 def _give_up(fault: str, options: argparse.Namespace) -> int:
     command = resume_command(options, sys.argv[0])
-    return give_up(fault, f"what was trained is kept; mend that and go on with: {command}")
+    return give_up(fault, f"what was trained is kept; mend that and resume with: {command}")
 
 
 def _answer(

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from sweeps.execution.tune_hooks import Budget, TuneCallback
 
 STARTS = 3  # of a Ray that takes longer than the 30 s it has, as on a busy machine
-MAX_RETRIES = 2  # of a run whose worker died; it goes on from its last good checkpoint
+MAX_RETRIES = 2  # of a run whose worker died; it resumes from its last good checkpoint
 # Ray reads these at import: no stock output, loggers, telemetry or events of tasks, which only a
 # dashboard shows; token authentication.
 RAY_SETTINGS = {

@@ -81,7 +81,7 @@ class RunsInFlight:
     def on_result(self, key: str, validations: Iterable[tuple[int, float]]) -> bool:
         """Pass validations on, each once; return whether the run is to be stopped.
 
-        A worker that goes on from a checkpoint, or in another process, reports from the first on.
+        A worker that resumes from a checkpoint, or in another process, reports from the first on.
         """
         for iteration, miou in validations:
             if key in self.stopping:

@@ -21,7 +21,7 @@ from trainable.cli.options import SOME_FAILED, signals_handled
 PROBE_S = 2.0
 ANSWER_S = 5.0
 # Unanswered probes in a row, 42 s: what Ray takes to call a node dead. They are counted, and no
-# clock is asked, which would go on while this process, too, was stopped.
+# clock is asked, which would run while this process, too, was stopped.
 MOST_SILENT = 6
 STUCK_S = 30.0  # for the driver's thread to leave what waits for a Ray that is gone
 START_S = 300.0  # for what is left of it to end and another to start, tried thrice
@@ -176,5 +176,5 @@ def _interrupt(number: int) -> None:
 
 def end_at_once(why: str) -> None:
     """End a process whose thread hangs in Ray; what was trained is in the run folders."""
-    print(f"error: {why}; the same command goes on", file=sys.stderr, flush=True)
+    print(f"error: {why}; the same command resumes", file=sys.stderr, flush=True)
     os._exit(SOME_FAILED)

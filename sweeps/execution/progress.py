@@ -1,4 +1,4 @@
-"""What an execution counts while it goes on."""
+"""What an execution counts while it runs."""
 
 from __future__ import annotations
 

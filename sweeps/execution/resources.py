@@ -50,7 +50,7 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Slots:
-    """How many training runs go on at a time, what each takes, and for how long.
+    """How many training runs are under way at a time, what each takes, and for how long.
 
     Attributes:
         count: Training runs at a time.

@@ -139,7 +139,7 @@ class TuneCallback(tune.Callback):
         """End the execution over a run that was planned by other code."""
         if version_on_disk() != code_version():
             refused += (
-                "; the code on this machine changed while the sweep ran: put it back to go on, or "
+                "; the code on this machine changed while the sweep ran: put it back to resume, or "
                 "start again to train all with what is there now"
             )
         self.execution.refused = refused

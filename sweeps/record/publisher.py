@@ -1,4 +1,4 @@
-"""The thread of the driver that keeps manifest and record up to date while a sweep goes on."""
+"""The thread of the driver that keeps manifest and record up to date while a sweep runs."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Publisher:
             self.reachable = False
 
     def _say(self, error: Exception, *, ended: bool) -> None:
-        """Warn once while the sweep goes on, and at the end of a record that lags."""
+        """Warn once while the sweep runs, and at the end of a record that lags."""
         if not ended and self._warned:
             return
         store = redact_uri(self.tracking_uri)
@@ -154,8 +154,8 @@ class Publisher:
             )
         else:
             self.warn(
-                f"warning: the MLflow store {store} cannot be written ({cause}); training goes on, "
-                f"and the store is tried again every {PAUSE_S:g} s"
+                f"warning: the MLflow store {store} cannot be written ({cause}); training "
+                f"continues, and the store is tried again every {PAUSE_S:g} s"
             )
             self._warned = True
 

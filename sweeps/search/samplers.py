@@ -41,7 +41,7 @@ KEEPING_STATE = ("cmaes", "qmc")
 # These learn from complete trials alone.
 BLIND_TO_PRUNED = ("gp", "cmaes")
 STARTUP = 10  # asks at random before a model is made; Optuna's default
-REDUCTION = 3  # one in three goes on at each rung; Hyperband paper, section 3.6
+REDUCTION = 3  # one in three trains on past each rung; Hyperband paper, section 3.6
 
 
 class FixedSampler(BaseSampler):

@@ -158,7 +158,7 @@ def describe_changes(facts: Mapping[str, Any], folder: Path) -> list[str]:
         try:
             events = read_events(path)[0]
         except ConfigError:
-            continue  # another search's, which says so when it goes on
+            continue  # another search's, which says so when it is resumed
         if events and events[0].get("sweep") == facts["sweep"]:
             as_logged = json.loads(json.dumps(facts))  # a tuple comes back as a list
             others = ", ".join(_differences(events[0], as_logged))

@@ -2,7 +2,7 @@
 
     <storage>/sweeps/.<sweep_key>.lock   held by the driver, or by who publishes by hand
 
-Sweeps that differ may go on side by side: those that share a training run wait for each other. A
+Sweeps that differ may run side by side: those that share a training run wait for each other. A
 store's mirror lies on one machine, so on an object store drivers of other machines, or of other
 users, are not kept apart; nor are they where NFS is mounted without locks.
 """

@@ -22,7 +22,7 @@ class RayGoneError(RuntimeError):
 
 
 class Threads:
-    """Runs what goes on beside training.
+    """Runs what happens beside training.
 
     Attributes:
         error: What ended the first thread that ended of an error, None if none did. An execution

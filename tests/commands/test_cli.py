@@ -343,7 +343,7 @@ def test_an_interrupted_sweep_names_the_command_that_goes_on_with_its_attempt(
         monkeypatch.setattr(sys, "argv", ["lambda_grid.py", "--seeds", "1", *shlex.split(more)])
         assert lambda_grid.main() == 130
         said.append(capsys.readouterr().out.splitlines()[-1])
-    assert said[0].endswith(f"go on with: {Path(sys.executable).name} lambda_grid.py --seeds 1")
+    assert said[0].endswith(f"resume with: {Path(sys.executable).name} lambda_grid.py --seeds 1")
     assert re.search(r"lambda_grid.py --seeds 1 --no-reuse --no-reuse=[0-9a-f]{32}$", said[1])
 
 

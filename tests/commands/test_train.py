@@ -305,7 +305,7 @@ def test_weights_of_another_network_are_refused_before_anything_is_written(run: 
 
 def command_that_goes_on(err: str) -> str:
     said = err.splitlines()[-1]
-    start = "interrupted; go on from the last checkpoint with: "
+    start = "interrupted; resume from the last checkpoint with: "
     assert said.startswith(start)
     command = shlex.split(said.removeprefix(start))
     assert command[1:3] == ["-m", "trainable.train"]

@@ -96,7 +96,7 @@ def drive(source: SearchSource, *, slots: int = 2, tick: Callable[[], None] = la
             assert source.exhausted
             return
         run = min(under_way, key=lambda run: _turn(source, run))
-        # Like a worker that goes on from a checkpoint: from the first validation on.
+        # Like a worker that resumes from a checkpoint: from the first validation on.
         reported = len(_reports(source, run)) + 1
         stop = False
         for iteration, value in validations(run.spec.config)[:reported]:

@@ -182,7 +182,7 @@ def test_a_server_killed_in_mid_sweep_and_started_again_has_every_point_once(
             assert time.monotonic() < deadline
             time.sleep(0.1)
         server.start()
-        wait_for_children(server.uri, 9)  # it is found again while the sweep goes on
+        wait_for_children(server.uri, 9)  # it is found again while the sweep runs
         for run in plan.runs[9:]:
             finish(plan, run)
             publisher.publish(run)

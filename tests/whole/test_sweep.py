@@ -129,7 +129,7 @@ def test_an_interrupt_exits_with_130_and_the_command_that_goes_on(tmp_path: Path
     driver = start_and_wait_for_a_checkpoint(tmp_path)
     os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
     assert driver.wait(DEADLINE_S) == 130
-    assert "go on with: python" in (tmp_path / "stdout").read_text().splitlines()[-1]
+    assert "resume with: python" in (tmp_path / "stdout").read_text().splitlines()[-1]
     assert (tmp_path / "stderr").read_text() == ""
     assert state_of(tmp_path) == ("partial", "interrupted")
 
@@ -157,7 +157,7 @@ def test_a_dead_raylet_is_started_anew_twice_and_the_third_time_the_command_goes
         line for line in (tmp_path / "stderr").read_text().splitlines() if line.startswith("error")
     ]
     assert len(errors) == 1
-    assert "started anew 2 times; what was trained is kept, go on with: python" in errors[0]
+    assert "started anew 2 times; what was trained is kept; resume with: python" in errors[0]
     assert state_of(tmp_path) == ("partial", "Ray died")
     again = sweep(tmp_path, "--no-figures", settings=LONG)
     assert again.returncode == 0, again.stderr
@@ -177,7 +177,7 @@ def test_where_ray_has_no_room_of_its_own_a_lost_terminal_and_a_kill_lose_and_le
     driver = start_and_wait_for_a_checkpoint(folder)
     driver.send_signal(signal.SIGHUP)
     assert driver.wait(DEADLINE_S) == 130
-    assert "go on with: python" in (folder / "stdout").read_text().splitlines()[-1]
+    assert "resume with: python" in (folder / "stdout").read_text().splitlines()[-1]
     assert (folder / "stderr").read_text() == ""
     assert state_of(folder) == ("partial", "interrupted")
     with tempfile.TemporaryDirectory(dir="/tmp") as place:
@@ -216,7 +216,7 @@ def test_a_time_budget_ends_the_sweep_cleanly_and_the_same_command_goes_on(
     settings = (*LONG, "train_images=20")
     done = sweep(tmp_path, "--time-budget", "1", settings=settings)
     assert done.returncode == 0, done.stderr
-    assert "training runs are left; the same command goes on with them" in done.stdout
+    assert "training runs are left; the same command resumes the sweep" in done.stdout
     again = sweep(tmp_path, "--no-figures", settings=settings)
     assert again.returncode == 0, again.stderr
     assert results(tmp_path) == long_uninterrupted["results"]

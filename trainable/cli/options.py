@@ -42,15 +42,15 @@ def refuse(message: str) -> NoReturn:
     raise SystemExit(BAD_INPUT)
 
 
-def give_up(fault: str, way_on: str) -> int:
+def give_up(fault: str, remedy: str) -> int:
     """Say in one line what the machine refused, and return the exit code.
 
     Args:
         fault: What `machine_fault` says.
-        way_on: The command that goes on, or what else is to be done.
+        remedy: The command that resumes, or what else is to be done.
     """
     said = " ".join(printable(redact(fault)).split())
-    print(f"error: {said}; {way_on}", file=sys.stderr)
+    print(f"error: {said}; {remedy}", file=sys.stderr)
     return SOME_FAILED
 
 
@@ -125,7 +125,7 @@ def execution_of(options: argparse.Namespace, repetition: str) -> dict[str, Any]
 
     Args:
         options: Those of `add_config_options`.
-        repetition: What repeats, in words that `takes --set for ...` goes on.
+        repetition: What repeats, the beginning of a message that continues `takes --set for ...`.
 
     Raises:
         ConfigError: An option would train something else, or as `config_of`.
@@ -150,7 +150,7 @@ def add_no_reuse(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="ATTEMPT",
-        help="train again what run folders already hold; with a name, go on with what was so begun",
+        help="train again what run folders already hold; with a name, resume what was so begun",
     )
 
 
@@ -162,7 +162,7 @@ def attempt_of(options: argparse.Namespace) -> str:
 
 
 def resume_command(options: argparse.Namespace, *command: str) -> str:
-    """Return the command line that goes on with what `command` began, with secrets hidden."""
+    """Return the command line that resumes what `command` began, with secrets hidden."""
     attempt = [f"--no-reuse={options.no_reuse}"] if options.no_reuse else []
     return _shown([*command, *sys.argv[1:], *attempt])
 

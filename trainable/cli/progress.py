@@ -69,7 +69,7 @@ class Progress:
     """Shows on standard error how far a training run is; a terminal shows it live.
 
     Args:
-        trainer: Of the run, before it goes on.
+        trainer: The trainer of the run, before it starts or resumes.
         title: The run in words.
     """
 

@@ -1,4 +1,4 @@
-"""The wall clock is set back while a sweep goes on."""
+"""The wall clock is set back while a sweep runs."""
 
 from __future__ import annotations
 

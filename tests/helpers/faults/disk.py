@@ -1,4 +1,4 @@
-"""The disk is full: the command ends, and goes on when there is room."""
+"""The disk is full: the command ends, and resumes when there is room."""
 
 from __future__ import annotations
 

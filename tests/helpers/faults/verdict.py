@@ -136,7 +136,7 @@ def look(sweep: Sweep) -> Left:
     counts = Counter(child.data.tags["trial_key"] for child in children)
     counts.update("parent" for _ in parents)
     for child in children:
-        # How far a run goes on before it hears that it is stopped is a matter of time.
+        # How far a run trains before it hears that it is stopped is a matter of time.
         stopped = child.info.status == "KILLED"
         trials[child.data.tags["trial_key"]] = {
             **_without(child.data.params, ()),

@@ -147,7 +147,7 @@ def test_a_restart_that_fails_is_a_fault_and_one_that_hangs_ends_the_process(
 
     Lifeline({}, hangs, say=lambda text: None).restart(RayLost("raylet", "is gone"))
     assert exits == [1]
-    assert capsys.readouterr().err.endswith("the same command goes on\n")
+    assert capsys.readouterr().err.endswith("the same command resumes\n")
 
 
 def test_runs_under_way_are_put_back_to_be_drawn_first_and_the_source_hears_nothing_twice(

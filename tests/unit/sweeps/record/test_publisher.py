@@ -242,7 +242,7 @@ def test_a_store_that_comes_back_is_given_what_piled_up_while_the_sweep_goes_on(
         flaky["gone"] = False
         wait_until(lambda: len(children_of(uri)) == 4)
     (warning,) = warnings
-    assert "training goes on" in warning
+    assert "training continues" in warning
     assert parent_of(uri).data.tags["state"] == "complete"
 
 
@@ -273,7 +273,7 @@ def test_a_store_that_stays_away_is_told_of_at_the_end_with_the_way_to_catch_up(
     with Publisher(plan, uri, warnings.append) as publisher:
         wait_until(lambda: warnings)
     assert not publisher.reachable
-    assert [("training goes on" in one, "lags behind" in one) for one in warnings] == [
+    assert [("training continues" in one, "lags behind" in one) for one in warnings] == [
         (True, False),
         (False, True),
     ]

@@ -1,4 +1,4 @@
-"""What the machine refuses ends in one line, loses nothing, and the same command goes on."""
+"""What the machine refuses ends in one line, loses nothing, and the same command resumes."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_training_on_a_full_disk_goes_on_to_the_same_numbers_when_there_is_room(
     assert code == 1
     assert said[-1].startswith(f"error: {small_disk / 'runs'}/")
     assert "has no room: the disk of" in said[-1]
-    assert "go on from the last checkpoint with: python" in said[-1]
+    assert "resume from the last checkpoint with: python" in said[-1]
     assert not list(small_disk.rglob("*.tmp"))
     room(small_disk, "100m")
     assert run(small_disk / "runs")[0] == 0
@@ -357,7 +357,7 @@ def test_a_manifest_that_cannot_be_written_ends_the_driver_in_one_line(
     assert answer(question([{}]), options(tmp_path)) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: /runs/sweeps/key.json has no room: the quota of this user")
-    assert re.search(r"go on with: python\S* mine.py --seeds 2$", line)
+    assert re.search(r"resume with: python\S* mine.py --seeds 2$", line)
 
 
 def test_a_record_without_room_ends_with_exit_code_1_and_a_server_that_is_away_does_not(
@@ -387,7 +387,7 @@ def test_a_sweep_on_a_full_disk_ends_in_one_line_and_goes_on_to_the_same_numbers
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "has no room: the disk of" in line
-    assert "go on with: python" in line
+    assert "resume with: python" in line
     room(small_disk, "100m")
     again = sweep(tmp_path, "--no-figures", "--storage", str(small_disk / "runs"))
     assert again.returncode == 0, again.stderr
