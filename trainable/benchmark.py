@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -46,6 +46,29 @@ from trainable.training.numerics import check_precision
 
 Array = NDArray[np.float64]
 Step = Callable[[], object]
+
+
+class Ratio(TypedDict):
+    """How the time of another kind of step compares with ours.
+
+    Attributes:
+        ratio: Its median over ours.
+        interval: The middle 95 % of the ratio, over resampled rounds.
+    """
+
+    ratio: float
+    interval: list[float]
+
+
+class Compared(Ratio):
+    """A ratio, and the other's own times.
+
+    Attributes:
+        ms_per_iteration: What `summary` says of them.
+    """
+
+    ms_per_iteration: dict[str, float]
+
 
 OURS, BASELINE, WITHOUT_READOUTS = "ours", "baseline", "without_readouts"
 IMAGES = 32  # in the random data set
@@ -96,17 +119,17 @@ def benchmark(
     rounds: int,
     warmup: int | None = None,
     baseline: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Time `config` beside what it is to be compared with.
 
     Args:
-        config: What to train, endlessly.
-        others: Configs to compare with, by name.
-        device: Where to train.
-        classes: C of the random data set.
-        readouts: Averages to carry, each as `config` says.
+        config: The trial to train, with so many iterations that it never ends.
+        others: The configs to compare with, by name.
+        device: The device to train on.
+        classes: The number of classes of the random data set.
+        readouts: How many averages to carry, each as `config` says.
         rounds: How often each is timed.
-        warmup: Iterations before that; None is the device's default.
+        warmup: Iterations before the first round; None is the device's default.
         baseline: Whether to compare with the plain loop, too.
 
     Returns:
@@ -133,8 +156,8 @@ def benchmark(
     cycle = config.swa_n if readouts else 1  # every round averages as often as the next
     per_round = cycle * math.ceil(PER_ROUND[device.type] / cycle)
     ms = time_in_turn(steps, rounds=rounds, per_round=per_round)
-    compared = {
-        name: {"ms_per_iteration": summary(theirs)} | ratio(theirs, ms[OURS])
+    compared: dict[str, Compared] = {
+        name: {"ms_per_iteration": summary(theirs), **ratio(theirs, ms[OURS])}
         for name, theirs in ms.items()
         if name != OURS
     }
@@ -208,7 +231,7 @@ def matmul_rate(device: torch.device, kind: torch.dtype) -> float:
     return max(rates)
 
 
-def peak_memory(run: Callable[[], object], device: torch.device) -> dict[str, Any]:
+def peak_memory(run: Callable[[], object], device: torch.device) -> dict[str, object]:
     """Return the most memory that was in use by the end of a run, in GB, and which memory it is."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -249,12 +272,8 @@ def summary(ms: Array) -> dict[str, float]:
     return {"median": median, "min": float(ms.min()), "q1": low, "q3": high}
 
 
-def ratio(theirs: Array, ours: Array) -> dict[str, Any]:
-    """Return the ratio of medians of what was timed in the same rounds.
-
-    Returns:
-        `ratio`, and `interval`: the middle 95 % over resampled rounds.
-    """
+def ratio(theirs: Array, ours: Array) -> Ratio:
+    """Return the ratio of the medians of two kinds of steps that were timed in the same rounds."""
     rounds = np.random.default_rng(0).integers(len(ours), size=(RESAMPLINGS, len(ours)))
     ratios = np.median(theirs[rounds], axis=1) / np.median(ours[rounds], axis=1)
     return {
@@ -266,7 +285,7 @@ def ratio(theirs: Array, ours: Array) -> dict[str, Any]:
 @ended_by_signals()
 @command
 def main() -> int:
-    """Run the command."""
+    """Time what the command line asks for, print the numbers, and return the exit code."""
     options = _parser().parse_args()
     try:
         _check(options)

@@ -17,7 +17,6 @@ import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +42,8 @@ from trainable.storage.faults import machine_fault
 from trainable.storage.files import write_atomically
 from trainable.training.devices import pick_device
 from trainable.training.numerics import Numerics
+
+Target = tuple[Path, list[Path]]  # an image, and the files to write for it
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
@@ -80,7 +81,7 @@ def main() -> int:
         print(f"interrupted; {done} of {len(targets)} masks are in {out}", file=sys.stderr)
         return INTERRUPTED
     words = f"; {failed} of {len(targets)} images failed" if failed else ""
-    print(f"{done} masks in {out} from {_weights_in_words(model, readout_key)}{words}")
+    print(f"{done} masks in {out} from {_describe_weights(model, readout_key)}{words}")
     return SOME_FAILED if failed else OK
 
 
@@ -88,7 +89,7 @@ def choose_weights(model: SavedModel, weights: str | None, readout: str | None) 
     """Return the key of the readout to predict with, None for the raw weights.
 
     Args:
-        model: What was loaded.
+        model: The saved model.
         weights: `averaged`, `raw`, or None: averaged where the model has averages.
         readout: Key of an average or the beginning of one, or None: the only one.
 
@@ -110,7 +111,9 @@ def choose_weights(model: SavedModel, weights: str | None, readout: str | None) 
         )
     matches = [key for key in model.readouts if key.startswith(readout or "")]
     if len(matches) != 1:
-        known = "; ".join(f"{key} is {_in_words(one)}" for key, one in model.readouts.items())
+        known = "; ".join(
+            f"{key} is {_describe_readout(one)}" for key, one in model.readouts.items()
+        )
         got = "is not given" if readout is None else f"is {readout!r}, which fits {len(matches)}"
         raise ConfigError(f"--readout KEY must fit one average of {model.path}, but {got}: {known}")
     return matches[0]
@@ -167,7 +170,7 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
-def _targets(images: Sequence[Path], out: Path, *, overlay: bool) -> list[tuple[Path, list[Path]]]:
+def _targets(images: Sequence[Path], out: Path, *, overlay: bool) -> list[Target]:
     """Return each image with the files to write for it, which none of the others may touch."""
     endings = (".png", "_overlay.png") if overlay else (".png",)
     targets = [(image, [out / f"{image.stem}{end}" for end in endings]) for image in images]
@@ -189,8 +192,8 @@ def _targets(images: Sequence[Path], out: Path, *, overlay: bool) -> list[tuple[
     return targets
 
 
-def _shown(targets: Sequence[Any]) -> Iterable[Any]:
-    """Return what is given; a terminal shows how much of it is done."""
+def _shown(targets: Sequence[Target]) -> Iterable[Target]:
+    """Return the targets to loop over; a terminal shows how many of them are done."""
     if not sys.stderr.isatty():
         return targets
     from rich.console import Console
@@ -199,14 +202,14 @@ def _shown(targets: Sequence[Any]) -> Iterable[Any]:
     return track(targets, "predicting", console=Console(stderr=True), transient=True)
 
 
-def _weights_in_words(model: SavedModel, readout_key: str | None) -> str:
+def _describe_weights(model: SavedModel, readout_key: str | None) -> str:
     which = "raw weights"
     if readout_key is not None:
-        which = f"averaged weights ({_in_words(model.readouts[readout_key])})"
+        which = f"averaged weights ({_describe_readout(model.readouts[readout_key])})"
     return f"the {which} of {model.path} after {model.iteration} iterations"
 
 
-def _in_words(readout: Readout) -> str:
+def _describe_readout(readout: Readout) -> str:
     return " ".join(f"{name}={value}" for name, value in readout.identity().items())
 
 

@@ -24,8 +24,8 @@ def train_to_end(run: TrainingRun, *, where: str) -> None:
     """Train to the end, showing how far it is, and let an interrupt wait for whole iterations.
 
     Args:
-        run: What to train.
-        where: To be shown beside it.
+        run: The training run.
+        where: The words that tell where it is written, shown in the title.
 
     Raises:
         KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP came, and the run was saved at a recorded
@@ -103,7 +103,7 @@ class Progress:
         self._stack.close()
 
     def update(self) -> None:
-        """Show the row that the trainer recorded last, unless that was done."""
+        """Show the row that the trainer recorded last, unless it is shown already."""
         if self.trainer.iteration == self._reached[0]:
             return
         self._reached = (self.trainer.iteration, self.trainer.train_s, time.monotonic())
@@ -111,10 +111,10 @@ class Progress:
         self._latest |= row
         if not self._is_live:
             count = f"{self.trainer.iteration}/{self.trainer.config.iterations}"
-            print(f"iteration {count}  {_in_words(row)}  {self._speed()}", file=sys.stderr)
+            print(f"iteration {count}  {_format_row(row)}  {self._speed()}", file=sys.stderr)
 
     def render(self) -> RenderableType:
-        """Return the live screen as it stands now."""
+        """Return the live screen for the state of training now."""
         from rich.console import Group
         from rich.text import Text
 
@@ -123,7 +123,7 @@ class Progress:
         lines = [
             Text(self.title, "bold"),
             Text(f"{bar}  {trainer.iteration}/{iterations}  {self._speed()}{self._time_left()}"),
-            Text(_in_words(self._latest)),
+            Text(_format_row(self._latest)),
         ]
         if self.stopping:
             lines.append(Text("stops at the next recorded iteration; Ctrl-C again stops at once"))
@@ -149,7 +149,7 @@ class Progress:
         return done, train_s, wall_s
 
 
-def _in_words(row: dict[str, float]) -> str:
+def _format_row(row: dict[str, float]) -> str:
     return "  ".join(
         f"{name.removeprefix('train/')} {value:.4f}"
         for name, value in row.items()

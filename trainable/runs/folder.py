@@ -2,7 +2,7 @@
 
     runs/<training_key>/
         config.json            what is trained, on which data, by which code
-        checkpoint-<n>.pt      everything needed to go on after n iterations; the last two are kept
+        checkpoint-<n>.pt      everything needed to resume after n iterations; the last two are kept
         checkpoint-<n>.sha256  its checksum, verified before it is read
         metrics.json           the history so far
         samples.npz            masks of a few validation images at several stages (`samples`)
@@ -40,12 +40,13 @@ class RunFolderLockedError(RuntimeError):
 
 
 class RunFolder:
-    """One run folder; as a context manager it holds the folder's lock.
+    """The folder of one training run; as a context manager it holds the folder's lock.
 
     Args:
-        storage: Folder of all run folders.
-        training_key: Name of this one.
-        wait_s: Seconds to wait for another writer, None for those that a killed one may take.
+        storage: The folder that holds all run folders.
+        training_key: The key of the training run, which is the name of its folder.
+        wait_s: Seconds to wait for another process that holds the lock; None waits as long as a
+            killed one may take to end.
     """
 
     def __init__(self, storage: Path, training_key: str, *, wait_s: float | None = None) -> None:
@@ -57,7 +58,7 @@ class RunFolder:
         """Take the lock, waiting for a writer that is about to end, and clear what a kill left.
 
         Raises:
-            RunFolderLockedError: Another process still held it.
+            RunFolderLockedError: Another process still held the lock after the wait.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         wait_s = LOCK_WAIT_S if self.wait_s is None else self.wait_s
@@ -82,11 +83,11 @@ class RunFolder:
             self._lock.__exit__(kind, error, traceback)
             self._lock = None
 
-    def read(self, name: str) -> dict[str, Any] | None:
+    def read(self, name: str) -> json_files.JsonObject | None:
         """Return the content of `<name>.json`, or None where there is none.
 
         Raises:
-            ChecksumError: It is not as it was written, or another run's.
+            ChecksumError: The file was changed since it was written, or belongs to another run.
         """
         try:
             content = json_files.loads((self.path / f"{name}.json").read_bytes())
@@ -96,12 +97,12 @@ class RunFolder:
             raise json_files.ChecksumError(f"it is of run {content.get('training_key')}")
         return content
 
-    def write(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write `<name>.json` atomically."""
+    def write(self, name: str, content: Mapping[str, object]) -> None:
+        """Write `<name>.json` atomically, with the run's key and a checksum."""
         text = json_files.dumps({**content, "training_key": self.path.name}, indent=1)
         write_atomically(self.path / f"{name}.json", text)
 
-    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+    def save_checkpoint(self, state: Mapping[str, object]) -> None:
         """Save a state of tensors and primitives under its `iteration`, and drop older ones."""
         save_tensors(self.path / f"checkpoint-{state['iteration']:07d}.pt", state)
         self._drop(self.checkpoints()[:-KEPT_CHECKPOINTS])
@@ -109,7 +110,7 @@ class RunFolder:
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return the newest checkpoint whose checksum holds, or None.
 
-        One that does not hold is set aside as `<name>.bad`, and the one before it is tried.
+        A checkpoint that is damaged is renamed to `<name>.bad`, and the one before it is tried.
         """
         for path in reversed(self.checkpoints()):
             try:
@@ -118,7 +119,7 @@ class RunFolder:
                 path.rename(path.with_suffix(".bad"))
         return None
 
-    def save_model(self, state: Mapping[str, Any]) -> None:
+    def save_model(self, state: Mapping[str, object]) -> None:
         """Save the trained generator and its averages."""
         save_tensors(self.path / "model.pt", state)
 

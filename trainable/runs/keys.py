@@ -13,10 +13,11 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from trainable.config.schema import ConfigError, Readout, TrialConfig
 from trainable.storage.files import hash_of
+from trainable.storage.json_files import JsonObject
 
 # The folders whose text decides weights or metrics. What fields of a config mean counts as values.
 PACKAGE = Path(__file__).parents[1]
@@ -24,7 +25,7 @@ TRAINING_FOLDERS = ("data", "networks", "training")
 
 
 class OtherCodeError(ConfigError):
-    """The code at hand is not that which a training run was planned with."""
+    """The code of this process is not the code that a training run was planned with."""
 
 
 def version_on_disk() -> str:
@@ -47,7 +48,7 @@ def code_version() -> str:
     return _IMPORTED
 
 
-def key_of(value: Mapping[str, Any]) -> str:
+def key_of(value: Mapping[str, object]) -> str:
     """Return the hash of a mapping of primitives, 16 hex digits, whatever its order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -65,7 +66,7 @@ def training_key(config: TrialConfig, data_fingerprint: str) -> str:
 
 
 def readout_key(readout: Readout) -> str:
-    """Return the key of a readout."""
+    """Return the key of a readout, a hash of the fields that its rule reads."""
     return key_of(readout.identity())
 
 
@@ -74,12 +75,14 @@ class RunSpec:
     """A training run to be done: one config, the readouts wanted of it, its key, and by which code.
 
     Attributes:
-        config: In its one spelling (`TrialConfig.canonical`); its own readout is not read.
+        config: The config in its one spelling (`TrialConfig.canonical`); the readout in it is not
+            read.
         readouts: The averages to carry, at least one.
-        data_fingerprint: What the data must be.
-        training_key: `training_key` of the two.
-        code_version: Of the code that planned it, which alone may train it.
-        attempt: Checkpoints of another attempt are not continued; empty is the usual one.
+        data_fingerprint: The fingerprint that the data must have.
+        training_key: The key that follows from config, data and code; see `training_key`.
+        code_version: The version of the code that planned the run; no other may train it.
+        attempt: The name of the attempt, usually empty; checkpoints of another attempt are not
+            resumed.
     """
 
     config: TrialConfig
@@ -97,7 +100,7 @@ class RunSpec:
         data_fingerprint: str,
         attempt: str = "",
     ) -> Self:
-        """Return the run of a config by the code at hand."""
+        """Return the training run of a config by the code of this process."""
         canonical = config.canonical()
         return cls(
             config=canonical,
@@ -109,10 +112,10 @@ class RunSpec:
         )
 
     def check_code(self) -> None:
-        """Refuse to be trained by code of another version.
+        """Refuse to be trained by another version of the code than the one that planned the run.
 
         Raises:
-            OtherCodeError: It is.
+            OtherCodeError: The code of this process is another version.
         """
         if self.code_version != code_version():
             raise OtherCodeError(
@@ -124,7 +127,7 @@ class RunSpec:
         """Refuse a key that does not follow from the rest, such as another `config` module gives.
 
         Raises:
-            OtherCodeError: It does not.
+            OtherCodeError: The key does not follow from config, data and code.
         """
         key = training_key(self.config, self.data_fingerprint)
         if self.training_key != key:
@@ -134,19 +137,19 @@ class RunSpec:
                 "install the same code on every node"
             )
 
-    def to_primitives(self) -> dict[str, Any]:
+    def to_primitives(self) -> JsonObject:
         """Return the spec as mappings, lists and primitives, as JSON stores them."""
         values = dataclasses.asdict(self)
         return values | {"readouts": list(values["readouts"])}
 
     @classmethod
-    def from_primitives(cls, values: Mapping[str, Any]) -> Self:
+    def from_primitives(cls, values: JsonObject) -> Self:
         """Return the spec that `to_primitives` gave the values of."""
         readouts = tuple(Readout(**readout) for readout in values["readouts"])
         return cls(**{**values, "config": TrialConfig(**values["config"]), "readouts": readouts})
 
 
 def trial_key(config: TrialConfig, data_fingerprint: str) -> str:
-    """Return the key of a trial: its training run's and its readout's in one."""
+    """Return the key of a trial, a hash of the key of its training run and of its readout."""
     training = training_key(config, data_fingerprint)
     return key_of({"training_key": training, "readout": config.readout.identity()})

@@ -22,9 +22,9 @@ class RemoteFolder:
     """One run folder of a store and its copy on this node.
 
     Args:
-        store: Has the truth.
-        scratch: Folder of this node's copies.
-        training_key: Name of the run folder in both.
+        store: The object store, which holds the truth.
+        scratch: The folder of this node's copies of run folders.
+        training_key: The name of the run folder in both.
     """
 
     def __init__(self, store: Store, scratch: Path, training_key: str) -> None:
@@ -36,7 +36,7 @@ class RemoteFolder:
         """Replace the copy by what the store holds, without the model of an earlier end.
 
         Args:
-            wait_s: Seconds to wait for another process: see `RunFolder`.
+            wait_s: Seconds to wait for another process of this node; see `RunFolder`.
 
         Raises:
             RunFolderLockedError: Another process of this node trains the run.
@@ -61,7 +61,7 @@ class RemoteFolder:
             del self._sent[name]
 
     def push_only(self, name: str) -> None:
-        """Send one file, whatever state the others are in."""
+        """Send one file alone, whatever state the other files are in."""
         self.store.put(self.path / name, self._name(name))
 
     def clear(self) -> None:

@@ -44,7 +44,7 @@ def stages_of(config: TrialConfig) -> tuple[int, ...]:
 
 
 def spread(count: int) -> list[int]:
-    """Return the places of IMAGES of `count` images, evenly spread; of fewer all."""
+    """Return the indices of IMAGES out of `count` images, evenly spread; of fewer images, all."""
     wanted = min(IMAGES, count)
     return [(2 * k + 1) * count // (2 * wanted) for k in range(wanted)]
 
@@ -52,12 +52,12 @@ def spread(count: int) -> list[int]:
 class Samples:
     """The masks of one training run, written whole whenever there are new ones.
 
-    A run that goes on keeps the stages that it had reached; one that begins keeps none. A file that
-    is damaged is set aside as `samples.bad`: it costs its stages and not the run.
+    A run that is resumed keeps the stages that it had reached; one that begins keeps none. A file
+    that is damaged is set aside as `samples.bad`: it costs its stages and not the run.
 
     Args:
         folder: The run folder.
-        trainer: Of the run, at the iteration from which it goes on.
+        trainer: The run's trainer, at the iteration from which training begins or is resumed.
     """
 
     def __init__(self, folder: Path, trainer: Trainer) -> None:
@@ -90,7 +90,7 @@ class Samples:
             self._masks |= {f"swa-{k}": mask for k, mask in enumerate(masks)}
 
     def save(self) -> None:
-        """Write the file."""
+        """Write the file of samples, with all masks that were predicted so far."""
         content = _packed(self._masks, {"training_key": self._path.parent.name})
         write_atomically(self._path, content)
 
@@ -111,12 +111,12 @@ def of_readout(path: Path, readout: Readout, trial_key: str) -> bytes | None:
     """Return one trial's share of a file of samples, its average as `swa-<k>`; None without file.
 
     Args:
-        path: Of a run folder's file.
-        readout: The trial's.
-        trial_key: The trial's, which the share says of itself.
+        path: The file of samples of a run folder.
+        readout: The readout of the trial.
+        trial_key: The key of the trial, which is written into the share.
 
     Raises:
-        ConfigError: As `read_samples`.
+        ConfigError: The file was changed since it was written, or belongs to another run.
     """
     masks = read_samples(path)
     own = f"swa-{readout_key(readout)}-"
@@ -126,10 +126,10 @@ def of_readout(path: Path, readout: Readout, trial_key: str) -> bytes | None:
 
 
 def read_samples(path: Path) -> Masks:
-    """Return what the file of samples of a run folder holds: nothing where there is none.
+    """Return the masks in the file of samples of a run folder; without a file there are none.
 
     Raises:
-        ConfigError: It is not as it was written, or another run's.
+        ConfigError: The file was changed since it was written, or belongs to another run.
     """
     try:
         content = path.read_bytes()
@@ -147,7 +147,7 @@ def read_samples(path: Path) -> Masks:
         return dict(masks)
 
 
-def _packed(masks: Masks, whose: Mapping[str, Any]) -> bytes:
+def _packed(masks: Masks, whose: Mapping[str, object]) -> bytes:
     """Return the file of masks, the same bytes for the same masks."""
     content = io.BytesIO()
     ordered: dict[str, Any] = {name: masks[name] for name in sorted(masks)}

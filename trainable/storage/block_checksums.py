@@ -21,14 +21,14 @@ def block_digests(path: Path) -> list[str]:
 
 
 def check_blocks(files: Mapping[Path, Sequence[str]], sampled: int | None) -> None:
-    """Refuse files of which a block is not as it was.
+    """Refuse files of which a block no longer has the digest that it had when it was written.
 
     Args:
-        files: The digests of each file's blocks.
+        files: By file, the digests of its blocks, as `block_digests` gave them.
         sampled: How many blocks of all files to look at, at random; None looks at all.
 
     Raises:
-        ChecksumError: One was changed.
+        ChecksumError: A block was changed.
         OSError: A file cannot be read.
     """
     places = [(path, k) for path, digests in files.items() for k in range(len(digests))]

@@ -14,10 +14,12 @@ MOST_LIST = 64 * MB  # bytes of a list of images: a million lines
 
 
 def open_file(path: Path) -> BufferedReader:
-    """Open a file to be read; a device that never ends or a pipe without a writer is none.
+    """Open a regular file to be read.
+
+    A device that never ends and a pipe without a writer would hang the reader, so they are refused.
 
     Raises:
-        OSError: It cannot be read or is no file; `strerror` says so.
+        OSError: The path cannot be read or is no regular file; `strerror` says so.
     """
     # Without O_NONBLOCK opening a pipe waits for a writer.
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -34,7 +36,7 @@ def read_bounded(path: Path, most: int) -> bytes:
     """Return the content of a file of at most `most` bytes.
 
     Raises:
-        OSError: As `open_file`, or it is larger.
+        OSError: The path cannot be read, is no regular file, or the file is larger than `most`.
     """
     with open_file(path) as file:
         expected = os.fstat(file.fileno()).st_size or most  # some of /proc say 0

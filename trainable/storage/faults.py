@@ -42,7 +42,7 @@ def machine_fault(error: BaseException) -> str | None:
     """Return in words what the machine refused, None if an error tells of something else.
 
     Args:
-        error: Those that it came of are looked through, too.
+        error: Any exception; the exceptions that caused it are looked through, too.
     """
     for one in _chain(error):
         found = _of_system(one) if isinstance(one, OSError) else _of_sqlite(str(one))
@@ -53,7 +53,7 @@ def machine_fault(error: BaseException) -> str | None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of the system name the file that is worked on: `write` and `fsync` do not."""
+    """Let an OSError name the file that is being worked on: those of `write` and `fsync` do not."""
     try:
         yield
     except Exception as error:  # torch has its own in front of it
@@ -64,7 +64,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it came of."""
+    """Yield an error and the errors that caused it."""
     seen: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and one not in seen:

@@ -20,7 +20,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Have the names in a folder outlast a power cut."""
+    """Make sure that the names in a folder outlast a power cut."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -29,11 +29,11 @@ def sync_folder(path: Path) -> None:
 
 
 def drop_temporaries(folder: Path, name: str = "*") -> None:
-    """Delete what was being written when a kill came: a checkpoint may have gigabytes.
+    """Delete files that were being written when a process was killed; they may have gigabytes.
 
     Args:
-        folder: Whose lock is held, so that nobody writes there.
-        name: Of the files that were to be written, a pattern.
+        folder: The folder to clear; the caller holds its lock, so that nobody writes there.
+        name: A glob pattern for the final names of the files that were being written.
     """
     for path in folder.glob(f".{name}.*.tmp"):
         path.unlink(missing_ok=True)
@@ -41,7 +41,10 @@ def drop_temporaries(folder: Path, name: str = "*") -> None:
 
 @contextmanager
 def aside(path: Path) -> Iterator[Path]:
-    """Give a name to write a file under, that then becomes `path`; what fails leaves nothing."""
+    """Give a temporary name to write under, and rename it to `path` at the end.
+
+    Where the writing fails, the temporary file is deleted and `path` stays as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with naming(path):
         try:
@@ -55,13 +58,13 @@ def aside(path: Path) -> Iterator[Path]:
 
 
 def sync(file: IO[bytes]) -> None:
-    """Have what was written to a file outlast a power cut."""
+    """Make sure that what was written to a file outlasts a power cut."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def hash_of(files: Iterable[Path]) -> str:
-    """Return the hash of what files hold, 12 hex digits."""
+    """Return one hash of the contents of several files, in their order, as 12 hex digits."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.read_bytes())

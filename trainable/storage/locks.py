@@ -28,17 +28,20 @@ class LockHeldError(RuntimeError):
 
 
 def say_on_stderr(text: str) -> None:
-    """Print a line for whoever watches."""
+    """Print a line on standard error, for whoever watches the wait."""
     print(text, file=sys.stderr)
 
 
 class FileLock:
-    """The lock on a file, which is made if need be and stays; as a context manager, held.
+    """A lock on a file, held while it is entered as a context manager.
+
+    The file is made where it is missing, and is never deleted.
 
     Args:
-        path: The file; its folder must be there.
-        wait_s: Seconds to wait for a holder.
-        say: Is told of a long wait, now and again: its holder may be stopped, and wake.
+        path: The file; its folder must exist.
+        wait_s: Seconds to wait for another process that holds the lock.
+        say: Called with a line now and again during a long wait: the holder may be stopped, and
+            wake.
     """
 
     def __init__(
@@ -80,10 +83,10 @@ class FileLock:
             self._file = None
 
     def check_free(self) -> None:
-        """Look whether another process holds the lock; nothing is written, nor held.
+        """Look whether another process holds the lock, without taking it or writing anything.
 
         Raises:
-            LockHeldError: It does.
+            LockHeldError: Another process holds the lock.
         """
         try:
             file = os.open(self.path, os.O_RDONLY)
@@ -97,7 +100,7 @@ class FileLock:
             os.close(file)
 
     def holder(self) -> str:
-        """Return in words who holds the lock, as far as is known."""
+        """Return who holds the lock, as PID and host, as far as that is known."""
         try:
             pid, host = self.path.read_text(errors="replace").split()
         except (OSError, ValueError):  # it has not yet said, or its disk was full
@@ -123,7 +126,7 @@ class FileLock:
         return True
 
     def _names(self, file: int) -> bool:
-        """Return whether the path is still that of an open file: who waits may see it deleted."""
+        """Return whether the path still names an open file: while one waits, it may be deleted."""
         try:
             return os.path.samestat(os.fstat(file), self.path.stat())
         except FileNotFoundError:

@@ -21,10 +21,10 @@ CHUNK = 2**22  # bytes
 
 
 class ObjectStore:
-    """The folder that a URI names.
+    """A folder of an object store, by its URI.
 
     Args:
-        uri: Such as `s3://bucket/runs`; what gives access comes from the environment.
+        uri: A URI such as `s3://bucket/runs`; the credentials come from the environment.
 
     Raises:
         OSError: The store does not answer.
@@ -49,7 +49,7 @@ class ObjectStore:
         }
 
     def get(self, name: str, path: Path) -> None:
-        """Fetch a file, atomically."""
+        """Fetch a file; the local copy is written atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
@@ -82,10 +82,10 @@ class ObjectStore:
             self._files.delete_file(self._at(name))
 
     def try_out(self) -> None:
-        """Write an empty object and delete it.
+        """Write an empty object and delete it, to see whether the store may be written.
 
         Raises:
-            OSError: The store does not let us.
+            OSError: The store refuses one of the two.
         """
         name = f".tried-{uuid.uuid4().hex}"
         self.put(Path(os.devnull), name)

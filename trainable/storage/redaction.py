@@ -54,7 +54,7 @@ def redact(text: str, *uris: str) -> str:
 
     Args:
         text: Any message, of one line or many.
-        uris: Those that it may be about: what is secret in them is hidden wherever it stands.
+        uris: URIs that the message may be about: their secrets are hidden wherever they stand.
     """
     for secret in sorted({one for uri in uris for one in _secrets(uri)}, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
@@ -138,9 +138,9 @@ def _in_uri(text: str, start: int, end: int, limit: int | None) -> Iterator[Span
     """Yield what is secret in a URI, whose part after `://` is `text[start:end]`.
 
     Args:
-        text: All.
-        start: Of that part.
-        end: Of it.
+        text: The whole text.
+        start: Where the part after `://` begins.
+        end: Where that part ends.
         limit: Where another URI may begin; None where no text follows.
     """
     yield start, _end_of_user(text, start, end, limit)
@@ -207,8 +207,8 @@ def _end_of_value(text: str, start: int, *, line: bool) -> int:
     """Return where a value ends that begins at `start`: a quoted one at its quote.
 
     Args:
-        text: All.
-        start: Of the value.
+        text: The whole text.
+        start: Where the value begins.
         line: Whether a value without quotes goes to the end of its line.
     """
     newline = text.find("\n", start)
@@ -272,8 +272,8 @@ def first_line(error: Exception, *uris: str) -> str:
     """Return what an error says, on one line and without the secrets in it.
 
     Args:
-        error: Of a library.
-        uris: That it was given: it may tell of their parts.
+        error: An exception that a library raised.
+        uris: URIs that the library was given: the message may quote parts of them.
     """
     lines = redact(str(error), *uris).splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -12,23 +12,23 @@ Stamp = tuple[int, int]  # bytes, and the time of writing in ns: who changes a f
 
 
 class Store(Protocol):
-    """What files are sent to; names have slashes."""
+    """What an object store must be able to do; a file's name is its path with slashes."""
 
     def list(self, folder: str) -> Mapping[str, Stamp]:
-        """Return what is in and below a folder, by its whole name."""
+        """Return the stamp of every file in and below a folder, by its whole name."""
 
     def get(self, name: str, path: Path) -> None:
-        """Fetch a file."""
+        """Fetch a file to a local path."""
 
     def put(self, path: Path, name: str) -> None:
-        """Send a file."""
+        """Send a local file."""
 
     def drop(self, name: str) -> None:
         """Delete a file, if it is there."""
 
 
 def is_uri(storage: str) -> bool:
-    """Return whether a storage is an object store, not a folder."""
+    """Return whether a storage is the URI of an object store and not a folder."""
     return "://" in storage
 
 
@@ -40,6 +40,6 @@ def local_folder(uri: str, use: str) -> Path:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return the stamp of a local file."""
+    """Return the size and the time of writing of a local file."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns

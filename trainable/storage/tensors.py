@@ -32,7 +32,7 @@ BROKEN = (
 
 
 class DamagedFileError(ValueError):
-    """A file of tensors is not what was written, or holds more than tensors and primitives."""
+    """A file of tensors was changed since it was written, or holds more than tensors."""
 
 
 class _HashedFile:
@@ -50,7 +50,7 @@ class _HashedFile:
         self.file.flush()
 
 
-def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
+def save_tensors(path: Path, state: Mapping[str, object]) -> None:
     """Write tensors and primitives to `path`, atomically, with a checksum `.sha256` beside it."""
     with aside(path) as temporary:
         with temporary.open("wb") as file:
@@ -62,10 +62,10 @@ def save_tensors(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
-    """Read what `save_tensors` wrote, to the CPU; nothing in the file is executed.
+    """Read what `save_tensors` wrote, to the CPU; no code in the file is run.
 
     Raises:
-        DamagedFileError: The checksum is missing or does not hold, or the content is refused.
+        DamagedFileError: The checksum is missing or does not match, or the content is refused.
     """
     check_tensors(path)
     try:
@@ -82,7 +82,7 @@ def check_tensors(path: Path) -> None:
     """Refuse a file of tensors that is not what `save_tensors` wrote.
 
     Raises:
-        DamagedFileError: Its checksum is missing or does not hold.
+        DamagedFileError: The checksum is missing or does not match.
         OSError: The file cannot be read.
     """
     checksum = path.with_suffix(".sha256")
@@ -105,8 +105,8 @@ def read_tensors(file: Path | IO[bytes], *, mmap: bool = False) -> Any:
     """Return what a file of tensors holds, on the CPU; no code in it is run.
 
     Args:
-        file: A file from anywhere.
-        mmap: Whether tensors are read only where they are used.
+        file: A file of any origin; it need not be trusted.
+        mmap: Whether to map the file, so that only those tensors are read that are used.
 
     Raises:
         Exception: One of BROKEN, where the file is damaged or holds more than tensors.
