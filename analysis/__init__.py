@@ -25,23 +25,24 @@ if TYPE_CHECKING:
     from analysis import figures, stats
     from analysis.record.artifacts import load_curves, load_details, load_environment, load_masks
     from analysis.record.schema import RecordError, Sweep
+    from analysis.record.sweep_data import SweepData, load_paper
     from analysis.record.trials import list_sweeps, load_trials
-    from analysis.report.sweep_data import RenderedItem, SweepData, load_paper
+    from analysis.report.draw import RenderedItem
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "RecordError": "analysis.record.schema",
-            "RenderedItem": "analysis.report.sweep_data",
+            "RenderedItem": "analysis.report.draw",
             "Sweep": "analysis.record.schema",
-            "SweepData": "analysis.report.sweep_data",
+            "SweepData": "analysis.record.sweep_data",
             "figures": "analysis.figures",
             "list_sweeps": "analysis.record.trials",
             "load_curves": "analysis.record.artifacts",
             "load_details": "analysis.record.artifacts",
             "load_environment": "analysis.record.artifacts",
             "load_masks": "analysis.record.artifacts",
-            "load_paper": "analysis.report.sweep_data",
+            "load_paper": "analysis.record.sweep_data",
             "load_trials": "analysis.record.trials",
             "stats": "analysis.stats",
         },

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pandas as pd
 
 from analysis.record.schema import RecordError, finished
+from analysis.record.sweep_data import SweepData, load_paper
 from analysis.record.trials import list_sweeps, load_trials
-from analysis.report.sweep_data import SweepData, load_paper
 from trainable.storage.redaction import printable, read_uri, redact
 
 if TYPE_CHECKING:
@@ -100,15 +100,14 @@ def _draw(uri: str, wanted: Sequence[str] | None, *, cache: bool) -> list[Render
         if names.count(name) > 1:
             raise RecordError(f"one sweep per figure, but {names.count(name)} are {name!r}")
     # matplotlib is imported once the record is known to be good.
-    from analysis.report.catalogue import entries_of
     from analysis.report.draw import draw
 
     paper = load_paper()
     pages = []
     for trials in loaded:
         others = _on_other_datasets(trials, paper, cache=cache)
-        material = SweepData(trials=trials, paper=paper, others=others)
-        pages.append(draw(material, entries_of(trials)))
+        data = SweepData(trials=trials, paper=paper, others=others)
+        pages.append(draw(data))
     return pages
 
 
@@ -150,7 +149,7 @@ def _on_other_datasets(
         dataset: SweepData(trials=load_trials(uri, run, cache=cache), paper=paper)
         for dataset, run in zip(newest["dataset"], newest["parent_run_id"], strict=True)
     }
-    return {dataset: m for dataset, m in found.items() if not finished(m.trials).empty}
+    return {dataset: data for dataset, data in found.items() if not finished(data.trials).empty}
 
 
 def _all_files(uri: str, pages: Sequence[RenderedSweep]) -> dict[str, bytes]:
@@ -163,13 +162,13 @@ def _all_files(uri: str, pages: Sequence[RenderedSweep]) -> dict[str, bytes]:
     sweeps: dict[str, Any] = {}
     files: dict[str, bytes] = {}
     for page in pages:
-        sources = [page.material.trials, *(m.trials for m in page.material.others.values())]
+        sources = [page.data.trials, *(other.trials for other in page.data.others.values())]
         sweeps |= {trials.attrs["sweep_key"]: describe_sweep(trials) for trials in sources}
         keys = [trials.attrs["sweep_key"] for trials in sources]
         for drawn in page.drawn:
             figures[drawn.name] = {"sweep_keys": keys, "files": digests(drawn.files)}
             files |= drawn.files
-        trials = page.material.trials
+        trials = page.data.trials
         files[f"{trials.attrs['sweep']}_trials.csv"] = render_csv(shown_trials(trials))
     report = render_report([section_of(p) for p in pages], tracking_uri=uri, versions=versions())
     files["report.html"] = report.encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -24,7 +25,8 @@ from analysis.figures.style import (
     say_mixed,
     say_seeds,
 )
-from analysis.record.schema import RecordError
+from analysis.record.schema import RecordError, finished
+from analysis.record.sweep_data import SweepData
 from analysis.stats.aggregation import one_per_seed, over_seeds
 from analysis.stats.arms import (
     ARMS,
@@ -37,6 +39,7 @@ from analysis.stats.arms import (
 
 # Source: issue 39 of the base code, AdvSemiSeg.
 HEALTHY_LOSS = (0.2, 0.5)
+MOST_RUNS = 60  # whose curves are drawn one by one; more cost time and cannot be told apart
 LOSS, REAL, FAKE = "train/loss_disc", "train/d_real", "train/d_fake"
 # Of the averaged weights, in shares of training.
 END_PLACES = {BASELINE_LOSS: 1.03, PROPOSED_LOSS: 1.055}
@@ -149,6 +152,27 @@ def health(trials: pd.DataFrame, *, curves: pd.DataFrame) -> Figure:
         missing = say_missing(int((~along["value"].map(math.isfinite)).sum()))
         add_caption(figure, [told, code, missing, say_mixed(kept)])
     return figure
+
+
+def draw_health(data: SweepData) -> Figure:
+    """Draw the `health` of a sweep's training runs, of at most `MOST_RUNS` evenly chosen ones.
+
+    Args:
+        data: The sweep; the curves of the chosen runs alone are fetched.
+
+    Raises:
+        RecordError: As `health`.
+    """
+    ended = finished(data.trials)
+    if "adversarial" not in ended:
+        raise RecordError("every trial must have the param adversarial")
+    runs = ended[ended["adversarial"] != "none"].drop_duplicates("training_key")
+    if len(runs) > MOST_RUNS:
+        runs = runs.iloc[np.linspace(0, len(runs) - 1, MOST_RUNS).astype(int)]
+    # The trials without an adversary and those beside another of their run are not missing.
+    left_out = len(ended) - len(runs)
+    runs.attrs |= {"trials_total": data.trials.attrs["trials_total"] - left_out}
+    return health(runs, curves=data.narrow(runs).curves)
 
 
 def _two_arms(trials: pd.DataFrame, generator: str | None) -> tuple[pd.DataFrame, str]:

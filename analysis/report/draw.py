@@ -1,24 +1,50 @@
-"""Draw what the catalogue names of one sweep: files, and what the report shows of them."""
+"""Draw what the catalogue names for one sweep, as files and as its section of the report."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from analysis.figures import FigureSpec
 from analysis.figures.style import on_data
 from analysis.record.schema import COSTS, RecordError, Sweep
+from analysis.record.sweep_data import SweepData
 from analysis.record.version_mix import SHARED
-from analysis.report.catalogue import Entry, axes_of
+from analysis.report.catalogue import TableSpec, axes_of, specs_of
 from analysis.report.files import render, render_csv
 from analysis.report.page import FigureItem, Section, TableItem
-from analysis.report.sweep_data import RenderedItem, SweepData
 from analysis.result_tables.cells import text
 from analysis.result_tables.render import to_csv, to_latex, to_markdown
+
+MOST_SVG_BYTES = 400_000  # above it, a picture of pixels opens faster
+SHOWN = ("run_id", "status", "cause", "seed")
+OUTCOME = ("val/miou", "swa/miou", *SHARED)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RenderedItem:
+    """A figure or a table, as the report shows it.
+
+    Attributes:
+        name: Stem of its files, such as "fig4".
+        title: Its heading.
+        sentence: What came out, in one sentence.
+        caption: Seeds, method of the interval, what is left out or mixed.
+        table: The table; None for a figure.
+        files: By name, the content of its files; a figure has a PNG among them.
+    """
+
+    name: str
+    title: str
+    sentence: str
+    caption: str
+    table: pd.DataFrame | None
+    files: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,52 +52,49 @@ class RenderedSweep:
     """One sweep, drawn.
 
     Attributes:
-        material: What it was drawn from.
+        data: What it was drawn from.
         drawn: Its figures and tables, the main one first.
         left_out: By name, why a figure or a table cannot be drawn of this sweep.
     """
 
-    material: SweepData
+    data: SweepData
     drawn: Sequence[RenderedItem]
     left_out: dict[str, str]
 
 
-def draw(material: SweepData, entries: Sequence[Entry]) -> RenderedSweep:
-    """Draw what the sweep has the trials for.
+def draw(data: SweepData) -> RenderedSweep:
+    """Draw what the catalogue names for a sweep and the sweep has the trials for.
 
     Raises:
         RecordError: Nothing can be drawn; the reason is that of the main figure.
     """
     drawn: list[RenderedItem] = []
     left_out: dict[str, str] = {}
-    for entry in entries:
+    for name, spec in specs_of(data.trials).items():
         try:
-            drawn.append(_draw(entry, material))
+            if isinstance(spec, FigureSpec):
+                drawn.append(_draw_figure(name, spec, data))
+            else:
+                drawn.append(_draw_table(name, spec, data))
         except RecordError as error:
-            left_out[entry.name] = str(error)
+            left_out[name] = str(error)
     if not drawn:
         raise RecordError(next(iter(left_out.values()), "the sweep varies nothing"))
-    return RenderedSweep(material=material, drawn=drawn, left_out=left_out)
+    return RenderedSweep(data=data, drawn=drawn, left_out=left_out)
 
 
-def _draw(entry: Entry, material: SweepData) -> RenderedItem:
-    return _draw_table(entry, material) if entry.figure is None else _draw_figure(entry, material)
-
-
-def _draw_figure(entry: Entry, material: SweepData) -> RenderedItem:
-    assert entry.figure is not None  # nosec B101  # cannot happen
-    figure = entry.figure(material)
-    files = {f"{entry.name}.{kind}": render(figure, kind) for kind in ("pdf", "png", "svg")}
-    if entry.numbers is not None:
-        files[f"{entry.name}.csv"] = render_csv(entry.numbers(material))
+def _draw_figure(name: str, spec: FigureSpec, data: SweepData) -> RenderedItem:
+    figure = spec.draw(data)
+    files = {f"{name}.{kind}": render(figure, kind) for kind in ("pdf", "png", "svg")}
+    if spec.numbers is not None:
+        files[f"{name}.csv"] = render_csv(spec.numbers(data))
     return RenderedItem(
-        name=entry.name,
+        name=name,
         title=_plain(figure.get_suptitle()),
         sentence="",
         caption=_plain(figure.get_supxlabel()),
         table=None,
         files=files,
-        trials=material.trials,
     )
 
 
@@ -81,32 +104,25 @@ def _plain(text: str) -> str:
     return " ".join(bare.split())
 
 
-def _draw_table(entry: Entry, material: SweepData) -> RenderedItem:
-    assert entry.table is not None  # nosec B101  # cannot happen
-    table = entry.table(material)
+def _draw_table(name: str, spec: TableSpec, data: SweepData) -> RenderedItem:
+    table = spec.build(data)
     return RenderedItem(
-        name=entry.name,
+        name=name,
         title=table.attrs["title"],
         sentence=table.attrs["finding"],
         caption=table.attrs["caption"],
         table=table,
         files={
-            f"{entry.name}.csv": to_csv(table),
-            f"{entry.name}.md": to_markdown(table),
-            f"{entry.name}.tex": to_latex(table),
+            f"{name}.csv": to_csv(table),
+            f"{name}.md": to_markdown(table),
+            f"{name}.tex": to_latex(table),
         },
-        trials=material.trials,
     )
-
-
-MOST_SVG_BYTES = 400_000  # above it, a picture of pixels opens faster
-SHOWN = ("run_id", "status", "cause", "seed")
-OUTCOME = ("val/miou", "swa/miou", *SHARED)
 
 
 def section_of(page: RenderedSweep) -> Section:
     """Return the section of one sweep."""
-    trials = page.material.trials
+    trials = page.data.trials
     sweep = Sweep.of(trials)
     found = dict.fromkeys(f"{drawn.sentence}." for drawn in page.drawn if drawn.sentence)
     left_out = [f"Not drawn: {name}, since {why}." for name, why in page.left_out.items()]
@@ -156,10 +172,10 @@ def _names(drawn: RenderedItem) -> Sequence[str]:
 
 
 def _facts(page: RenderedSweep) -> dict[str, Any]:
-    facts: dict[str, Any] = dict(page.material.trials.attrs)
+    facts: dict[str, Any] = dict(page.data.trials.attrs)
     costs = [facts[name] for name in ("training_runs", "naive_runs", "training_s")]
     known = all(math.isfinite(cost) for cost in costs)
     return facts | {
-        "environment": page.material.environment,
+        "environment": page.data.environment,
         "costs": dict(zip(COSTS, costs, strict=True)) if known else None,
     }

@@ -3,12 +3,16 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from written_records import POINTS, write_sweep
 
 from analysis import make_figures
 from analysis.benchmarking.synthetic_record import make_record
-from analysis.report.catalogue import CATALOGUE
+from analysis.figures import FIGURES, FigureSpec
+from analysis.figures.style import add_caption, drawing
+from analysis.report.catalogue import TABLES
 
 
 @pytest.mark.slow
@@ -23,7 +27,7 @@ def test_a_record_of_all_sweeps_gives_all_figures_and_tables_twice_the_same(
     one, two = ({p.name: p.read_bytes() for p in folder.iterdir()} for folder in folders)
     assert one == two
     manifest = json.loads(one["manifest.json"])
-    asked = {entry.name for entries in CATALOGUE.values() for entry in entries}
+    asked = FIGURES.keys() | TABLES.keys()
     assert manifest["figures"].keys() | manifest["left_out"].keys() == asked
     assert set(manifest["left_out"]) == set()
     assert capsys.readouterr().out.splitlines()[0].endswith("report.html")
@@ -47,3 +51,43 @@ def test_a_users_own_sweep_has_a_figure_per_axis_and_a_summary(
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line
         assert not (tmp_path / "no").exists()
+
+
+def seed_means(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials.groupby("seed", as_index=False)["val/miou"].mean()
+
+
+def by_seed(trials: pd.DataFrame) -> Figure:
+    table = seed_means(trials)
+    with drawing(trials, "mIoU of each seed") as figure:
+        figure.subplots().plot(table["seed"], table["val/miou"])
+        add_caption(figure, ["a mean over every lambda"])
+    return figure
+
+
+@pytest.mark.parametrize("sweep", ["lambda_grid", "mine"])
+def test_a_figure_is_added_by_one_entry_of_the_registry(
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sweep: str,
+) -> None:
+    write_sweep(uri, sweep, key="a" * 16, start=1, asked={"axes": "lambda_adv"})
+    spec = FigureSpec(
+        sweep=sweep,
+        draw=lambda data: by_seed(data.trials),
+        numbers=lambda data: data.computed(seed_means),
+    )
+    monkeypatch.setitem(FIGURES, "by_seed", spec)
+    out = tmp_path / "out"
+    assert make_figures.main(["--tracking-uri", uri, "--out", str(out)]) == 0
+    assert (out / "by_seed.csv").read_text().splitlines()[:2] == ["seed,val/miou", "0,0.593333"]
+    manifest = json.loads((out / "manifest.json").read_text())
+    kinds = ("pdf", "png", "svg", "csv")
+    assert manifest["figures"]["by_seed"]["files"].keys() == {f"by_seed.{kind}" for kind in kinds}
+    report = (out / "report.html").read_text()
+    for part in ("mIoU of each seed", "A mean over every lambda.", 'href="by_seed.csv"'):
+        assert part in report
+    assert f'href="{sweep}_summary.csv"' in report  # a table that the figure does not push out
+    assert str(out / "by_seed.png") in capsys.readouterr().out.splitlines()

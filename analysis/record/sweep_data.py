@@ -1,24 +1,29 @@
-"""What figures, tables and the report are made of, and what is handed on to the report."""
+"""One sweep as its figures, tables and report take it: trials, artifacts, the paper's numbers."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
-from numpy.typing import NDArray
 
-from analysis.record.artifacts import load_curves, load_details, load_environment, load_masks
-from analysis.stats.importance import importance_table
-from analysis.stats.swa import swa_table
+from analysis.record.artifacts import (
+    Detail,
+    Masks,
+    load_curves,
+    load_details,
+    load_environment,
+    load_masks,
+)
+from analysis.record.schema import RecordError
 
 PAPER = Path(__file__).parents[1] / "paper.yaml"
+Table = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def load_paper() -> dict[str, Any]:
@@ -40,9 +45,23 @@ class SweepData:
     trials: pd.DataFrame
     paper: Mapping[str, Any]
     others: Mapping[str, SweepData] = field(default_factory=dict)
+    _computed: dict[Table, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
+
+    def computed(self, table: Table) -> pd.DataFrame:
+        """Return a table over all trials, computed once however many figures show it.
+
+        Args:
+            table: A function from the trials to the table, such as `swa_table`.
+
+        Raises:
+            RecordError: As the function.
+        """
+        if table not in self._computed:
+            self._computed[table] = table(self.trials)
+        return self._computed[table]
 
     @cached_property
-    def details(self) -> dict[str, dict[str, Any]]:
+    def details(self) -> dict[str, Detail]:
         """By run id: `result.json`, as `load_details` returns it."""
         return load_details(self.trials)
 
@@ -52,19 +71,20 @@ class SweepData:
         return load_curves(self.trials, self.details)
 
     @cached_property
-    def masks(self) -> dict[str, dict[str, NDArray[np.uint8]]]:
+    def masks(self) -> dict[str, Masks]:
         """By run id: the images and masks that `load_masks` returns."""
         return load_masks(self.trials)
 
-    @cached_property
-    def swa(self) -> pd.DataFrame:
-        """What `swa_table` returns: several figures show it."""
-        return swa_table(self.trials)
+    @property
+    def classes(self) -> Sequence[str]:
+        """The name of each label.
 
-    @cached_property
-    def importance(self) -> pd.DataFrame:
-        """What `importance_table` returns: it takes seconds, for the figure and its numbers."""
-        return importance_table(self.trials)
+        Raises:
+            RecordError: No trial has recorded them.
+        """
+        for detail in self.details.values():
+            return list(detail["classes"])
+        raise RecordError("no trial has the names of its classes")
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -72,28 +92,5 @@ class SweepData:
         return load_environment(self.trials)
 
     def narrow(self, trials: pd.DataFrame) -> SweepData:
-        """Return the same with these trials alone: only their artifacts are fetched."""
+        """Return the same sweep with these trials alone: only their artifacts are fetched."""
         return dataclasses.replace(self, trials=trials)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RenderedItem:
-    """A figure or a table, as the report shows it.
-
-    Attributes:
-        name: Stem of its files, such as "fig4".
-        title: Its heading.
-        sentence: What came out, in one sentence.
-        caption: Seeds, method of the interval, what is left out or mixed.
-        table: The numbers behind the figure, or the table itself.
-        files: By name, the content of its files; a figure has a PNG among them.
-        trials: The trials it was drawn from.
-    """
-
-    name: str
-    title: str
-    sentence: str
-    caption: str
-    table: pd.DataFrame | None
-    files: Mapping[str, bytes]
-    trials: pd.DataFrame
