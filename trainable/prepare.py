@@ -34,6 +34,7 @@ from trainable.data.sources import file_tree, sbd, voc
 from trainable.data.sources.images import read_content
 from trainable.data.sources.labels import mask_image
 from trainable.data.sources.parallel import in_order
+from trainable.data.sources.source import file_sources
 
 # Of VOC's 1,464 and 1,449, SBD's 8,498 and 2,857; the paper's 10,528 (section 4) is a misprint.
 TRAIN_AUG_IMAGES = 10_582
@@ -60,8 +61,9 @@ def _parser() -> Parser:
     aug.add_argument("--voc", required=True, metavar="DIR", help=f"holds {voc.FOLDER}")
     aug.add_argument("--sbd", required=True, metavar="DIR", help="holds img, cls and two lists")
     aug.add_argument("--out", required=True, metavar="DIR", help="new data root, or --voc's")
+    titles = " or ".join(source.title for source in file_sources().values())
     look = commands.add_parser("check", help="say what a folder holds and all that is wrong")
-    look.add_argument("folder", metavar="DIR", help="root of VOC 2012, SBD or SegTrack-v2")
+    look.add_argument("folder", metavar="DIR", help=f"root of {titles}")
     look.add_argument(
         "--cache-dir", default="", metavar="DIR", help="of decoded data (default: the user's)"
     )

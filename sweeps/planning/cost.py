@@ -17,8 +17,7 @@ import torch
 from sweeps.planning.plan import Plan, PlannedRun
 from sweeps.planning.speed_probe import Probe
 from trainable.config.schema import TrialConfig
-from trainable.networks.deeplab import build_generator
-from trainable.networks.discriminators import build_discriminator
+from trainable.networks.build import build_discriminator, build_generator
 from trainable.runs.folder import KEPT_CHECKPOINTS, RunFolder
 from trainable.runs.keys import RunSpec
 from trainable.runs.results import read_description, read_result

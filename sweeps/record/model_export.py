@@ -134,7 +134,7 @@ def _signature(classes: int) -> Any:
 
 
 def _metadata(model: SavedModel) -> dict[str, Any]:
-    least = GENERATORS[model.config.generator]
+    least = GENERATORS[model.config.generator].least_px
     return {
         "input": f"RGB, uint8 [N, 3, H, W], 0 to 255, H and W at least {least}",
         "output": "logits, float32 [N, C, H, W]; the mask is their argmax over C",

@@ -30,7 +30,7 @@ from trainable.data.sources.labels import OPACITY, palette
 from trainable.inference import multi_scale, saved_model
 from trainable.inference.multi_scale import probabilities
 from trainable.inference.saved_model import load_model
-from trainable.networks.deeplab import build_generator
+from trainable.networks.build import build_generator
 from trainable.runs.keys import readout_key
 from trainable.runs.training_run import TrainingRun
 from trainable.training.metrics import confusion_matrices, segmentation_metrics

@@ -24,7 +24,7 @@ from trainable.cli import progress, reproduce
 from trainable.cli.progress import Progress
 from trainable.cli.reproduce import differences
 from trainable.data import datasets
-from trainable.networks.deeplab import build_generator
+from trainable.networks.build import build_generator
 from trainable.runs import folder as folder_module
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import readout_key, trial_key
@@ -271,7 +271,7 @@ def test_a_folder_that_another_process_writes_is_refused(
 def write_weights(path: Path) -> Path:
     """Write pretrained weights of the small trunk, without a head."""
     torch.manual_seed(1)
-    state = build_generator(CONFIG, 7).trunk.state_dict()
+    state = build_generator(CONFIG, 7).get_submodule("trunk").state_dict()
     torch.save(state, path)
     return path
 

@@ -18,8 +18,11 @@ from trainable.config.choices import (
     DATASETS,
     DISCRIMINATORS,
     GENERATORS,
+    NO_ADVERSARY,
     SWA_BATCH_NORMS,
     SWA_RULES,
+    AdversarialSpec,
+    DiscriminatorSpec,
 )
 
 
@@ -45,9 +48,9 @@ class Readout:
     def identity(self) -> dict[str, Any]:
         """Return what tells this readout from others, without what its rule does not read."""
         values = dataclasses.asdict(self)
-        if self.swa_rule != "ema":
+        if not SWA_RULES[self.swa_rule].reads_decay:
             del values["swa_decay"]
-        if self.swa_batch_norm != "recompute":
+        if not SWA_BATCH_NORMS[self.swa_batch_norm].recomputes:
             del values["swa_batch_norm_batches"]
         return values
 
@@ -190,22 +193,23 @@ class TrialConfig:
                 "`scale_min <= scale_max` must hold, but got "
                 f"scale_min={self.scale_min}, scale_max={self.scale_max}"
             )
-        least = GENERATORS[self.generator]
-        if self.has_adversary:
-            least = max(least, DISCRIMINATORS[self._read_discriminator])
+        generator = GENERATORS[self.generator]
+        least = generator.least_px
+        if (judge := self.discriminator_spec) is not None:
+            least = max(least, judge.least_px)
         if self.crop_px < least:
             raise ConfigError(
                 f"`crop_px >= {least}` must hold for generator={self.generator}, "
                 f"but got crop_px={self.crop_px}"
             )
-        if self.generator.startswith("deeplabv3_") and self.batch_size < 2:
-            # After pooling a whole image, batch norm has one value per image and channel.
+        if generator.pools_images and self.batch_size < 2:
             raise ConfigError(
                 f"`batch_size >= 2` must hold for generator={self.generator}, "
                 f"but got batch_size={self.batch_size}"
             )
-        if self.dataset == "shapes" and self.image_px < 16:
-            raise ConfigError(f"`image_px >= 16` must hold, but got image_px={self.image_px}")
+        for name, smallest in DATASETS[self.dataset].least.items():
+            if (value := getattr(self, name)) < smallest:
+                raise ConfigError(f"`{name} >= {smallest}` must hold, but got {name}={value}")
         if self.weights_sha256 and not self.weights:
             raise ConfigError(
                 "`weights` must name a file where weights_sha256 is set, but is empty; "
@@ -223,21 +227,29 @@ class TrialConfig:
             )
 
     @property
-    def has_adversary(self) -> bool:
-        """Whether a discriminator acts on the weights: with lambda 0 none does."""
-        return self.adversarial != "none" and self.lambda_adv > 0
+    def adversary_spec(self) -> AdversarialSpec | None:
+        """The adversarial loss, None where none acts on the weights: with lambda 0 none does."""
+        return ADVERSARIAL[self.adversarial] if self.lambda_adv > 0 else None
 
     @property
-    def _read_discriminator(self) -> str:
-        """The architecture in use: that of `standard` is the default one's encoder."""
-        return self.discriminator if self.adversarial == "pixelwise" else DEFAULTS["discriminator"]
+    def has_adversary(self) -> bool:
+        """Whether a discriminator acts on the weights."""
+        return self.adversary_spec is not None
+
+    @property
+    def discriminator_spec(self) -> DiscriminatorSpec | None:
+        """The discriminator that acts on the weights, None where there is none."""
+        if self.adversary_spec is None:
+            return None
+        return self.adversary_spec.discriminator or DISCRIMINATORS[self.discriminator]
 
     @property
     def is_caffe(self) -> bool:
         """Whether trunk and input are laid out as Caffe's weights want them (`trunk_layout`)."""
         if self.trunk_layout != "auto":
             return self.trunk_layout == "caffe"
-        return self.generator == "deeplabv2_resnet101" and self.weights != "torchvision"
+        layout = GENERATORS[self.generator].trunk_layout
+        return layout == "caffe" and self.weights != "torchvision"
 
     @property
     def readout(self) -> Readout:
@@ -251,11 +263,11 @@ class TrialConfig:
         baseline; what only a discriminator reads then takes its default.
         """
         spelled: dict[str, Any] = {"trunk_layout": "caffe" if self.is_caffe else "torchvision"}
-        if self.has_adversary:
-            spelled["discriminator"] = self._read_discriminator
-        else:
+        if self.adversary_spec is None:
             spelled |= {name: DEFAULTS[name] for name in ADVERSARY_FIELDS}
-            spelled |= {"adversarial": "none", "lambda_adv": 0.0}
+            spelled |= {"adversarial": NO_ADVERSARY, "lambda_adv": 0.0}
+        elif self.adversary_spec.discriminator is not None:  # its own, whatever the config names
+            spelled["discriminator"] = DEFAULTS["discriminator"]
         return dataclasses.replace(self, **spelled)
 
     def training_identity(self) -> dict[str, Any]:
@@ -268,13 +280,8 @@ class TrialConfig:
 READOUT_FIELDS = tuple(field.name for field in dataclasses.fields(Readout))
 DATA_FIELDS = (
     "dataset",
-    "image_px",
-    "train_images",
-    "val_images",
+    *(name for spec in DATASETS.values() for name in spec.fields),
     "data_seed",
-    "segtrack_classes",
-    "segtrack_split",
-    "voc_train",
     "skip_bad_images",
 )
 EXECUTION_FIELDS = (

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from trainable.config.schema import ConfigError, TrialConfig
-from trainable.data.sources import file_tree, sbd, segtrack, voc
+from trainable.data.sources import file_tree
 from trainable.data.sources.label_check import LabelCheck, warnings_of
 from trainable.data.sources.labels import VOID
 from trainable.data.sources.parallel import in_order
-
-# By its name, a split's samples and the tree that says how they are read.
-Splits = dict[str, tuple[file_tree.FileTree, Sequence[file_tree.Sample]]]
+from trainable.data.sources.source import file_sources
 
 
 def check(root: Path) -> tuple[list[str], list[str]]:
@@ -47,50 +44,16 @@ def check(root: Path) -> tuple[list[str], list[str]]:
     return about, [line.removeprefix(f"{root}/") for line in dict.fromkeys(findings)]
 
 
-def _recognise(root: Path, report: file_tree.Report) -> tuple[str, Splits]:
+def _recognise(root: Path, report: file_tree.FaultHandler) -> tuple[str, file_tree.Splits]:
     """Return what a folder is and its splits, and report what is wrong with their lists."""
-    if (root / voc.FOLDER).is_dir():
-        return _voc(root, report)
-    if (root / "cls").is_dir() or (root / sbd.UNPACKED).is_dir():
-        tree = sbd.index(TrialConfig(dataset="sbd", data_root=str(root)), report)
-        return "SBD", _splits(tree, report)
-    if (root / "GroundTruth").is_dir():
-        return _segtrack(root, report)
+    sources = file_sources()
+    for name, source in sources.items():
+        if source.is_root(root):
+            return source.survey(TrialConfig(dataset=name, data_root=str(root)), report)
+    *others, last = (f"{source.holds} ({source.title})" for source in sources.values())
     raise ConfigError(
-        f"{root}: must hold {voc.FOLDER} (Pascal VOC 2012), img and cls (SBD), or JPEGImages, "
-        "GroundTruth and ImageSets (SegTrack-v2), but does not; name the folder that does"
+        f"{root}: must hold {', '.join(others)}, or {last}, but does not; name the folder that does"
     )
-
-
-def _voc(root: Path, report: file_tree.Report) -> tuple[str, Splits]:
-    own = voc.index(TrialConfig(data_root=str(root), voc_train="train"), report)
-    splits = _splits(own, report)
-    if not ((root / voc.MASKS_AUG).exists() or voc.list_aug(root).exists()):
-        return "Pascal VOC 2012, without SBD's masks (train_aug)", splits
-    with_sbd = voc.index(TrialConfig(data_root=str(root), voc_train="train_aug"), report)
-    splits["train_aug"] = _splits(with_sbd, report)["train"]
-    return "Pascal VOC 2012, with SBD's masks (train_aug)", splits
-
-
-def _segtrack(root: Path, report: file_tree.Report) -> tuple[str, Splits]:
-    """Index by every class table; what is read is the default's."""
-    config = TrialConfig(dataset="segtrackv2", data_root=str(root))
-    names = sorted(path.stem for path in segtrack.TABLE_DIR.glob("*.yaml"))
-    trees = {
-        name: segtrack.index(dataclasses.replace(config, segtrack_classes=name), report)
-        for name in names
-    }
-    tables = ", ".join(f"{name} has {len(tree.classes)} classes" for name, tree in trees.items())
-    kind = (
-        f"SegTrack-v2 ({tables}); read as segtrack_classes={config.segtrack_classes}, "
-        f"segtrack_split={config.segtrack_split}"
-    )
-    return kind, _splits(trees[config.segtrack_classes], report)
-
-
-def _splits(tree: file_tree.FileTree, report: file_tree.Report) -> Splits:
-    file_tree.check_splits(tree, report)
-    return {name: (tree, samples) for name, samples in tree.splits.items()}
 
 
 def _list_findings(trees: Iterable[file_tree.FileTree]) -> list[str]:
@@ -110,7 +73,7 @@ def _list_findings(trees: Iterable[file_tree.FileTree]) -> list[str]:
 
 
 def _examine(
-    check: LabelCheck, samples: Sequence[file_tree.Sample], report: file_tree.Report
+    check: LabelCheck, samples: Sequence[file_tree.Sample], report: file_tree.FaultHandler
 ) -> list[str]:
     """Decode a split, report its faults, and return what its faultless images hold."""
     name, tree, counts = check.split, check.tree, check.counts
@@ -142,7 +105,7 @@ def _examine(
     ]
 
 
-def _unlisted(root: Path, splits: Splits) -> list[str]:
+def _unlisted(root: Path, splits: file_tree.Splits) -> list[str]:
     """Return how many files lie beside those that the lists name, folder by folder."""
     named = {
         path

@@ -19,10 +19,9 @@ from torch import Tensor
 
 from trainable.config.schema import TrialConfig
 from trainable.data.decoded_cache import entry_of
-from trainable.data.sources import file_tree, sbd, segtrack, shapes, voc
+from trainable.data.sources import file_tree
 from trainable.data.sources.labels import VOID
-
-FILE_DATASETS = {"voc2012": voc.index, "sbd": sbd.index, "segtrackv2": segtrack.index}
+from trainable.data.sources.source import FileSource, GeneratedSource, source_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +148,11 @@ def inspect(config: TrialConfig) -> DataFacts:
         ConfigError: A folder, list, image or mask is missing or not usable (the file is named), or
             the cache cannot be written.
     """
-    if config.dataset == "shapes":
-        data = load(config)
+    source = source_of(config.dataset)
+    if isinstance(source, GeneratedSource):
+        data = _generated(source, config)
         return DataFacts(fingerprint=data.fingerprint, classes=data.classes)
-    tree = _tree(config)
+    tree = _tree(source, config)
     entry = entry_of(tree, config)
     return DataFacts(
         fingerprint=entry.fingerprint,
@@ -168,15 +168,10 @@ def load(config: TrialConfig) -> DataSet:
     Raises:
         ConfigError: As `inspect`.
     """
-    if config.dataset == "shapes":
-        train, val = (Split.of_equal(*split) for split in shapes.generate(config))
-        digest = hashlib.sha256()
-        for split in (train, val):
-            digest.update(split.images.numpy().tobytes())
-            digest.update(split.labels.numpy().tobytes())
-        classes, fingerprint = shapes.CLASSES, digest.hexdigest()[:16]
-        return DataSet(train=train, val=val, classes=classes, fingerprint=fingerprint)
-    tree = _tree(config)
+    source = source_of(config.dataset)
+    if isinstance(source, GeneratedSource):
+        return _generated(source, config)
+    tree = _tree(source, config)
     entry = entry_of(tree, config)
     train, val = (
         Split(images=images, labels=labels, sizes=sizes)
@@ -185,7 +180,17 @@ def load(config: TrialConfig) -> DataSet:
     return DataSet(train=train, val=val, classes=tree.classes, fingerprint=entry.fingerprint)
 
 
-def _tree(config: TrialConfig) -> file_tree.FileTree:
-    tree = FILE_DATASETS[config.dataset](config)
+def _generated(source: GeneratedSource, config: TrialConfig) -> DataSet:
+    train, val = (Split.of_equal(*split) for split in source.generate(config))
+    digest = hashlib.sha256()
+    for split in (train, val):
+        digest.update(split.images.numpy().tobytes())
+        digest.update(split.labels.numpy().tobytes())
+    fingerprint = digest.hexdigest()[:16]
+    return DataSet(train=train, val=val, classes=source.classes, fingerprint=fingerprint)
+
+
+def _tree(source: FileSource, config: TrialConfig) -> file_tree.FileTree:
+    tree = source.index(config, file_tree.fail)
     file_tree.check_splits(tree)
     return tree

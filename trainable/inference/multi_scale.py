@@ -52,7 +52,7 @@ def probabilities(
 def _predict_view(network: nn.Module, view: Tensor, config: TrialConfig) -> Tensor:
     """Return the probabilities [1, C, H, W] of a normalised view, enlarged if it is too small."""
     height, width = view.shape[-2:]
-    least = GENERATORS[config.generator]
+    least = GENERATORS[config.generator].least_px
     padded = functional.pad(view, (0, max(0, least - width), 0, max(0, least - height)))
     logits: Tensor = network(padded)
     return logits[..., :height, :width].softmax(dim=1)

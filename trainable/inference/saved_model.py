@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from trainable.config.loading import config_from
 from trainable.config.schema import ConfigError, Readout, TrialConfig
-from trainable.networks.deeplab import build_generator
+from trainable.networks.build import build_generator
 from trainable.storage import json_files
 from trainable.storage.tensors import BROKEN, DamagedFileError, check_tensors, read_tensors
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainable.config.choices import GENERATORS
 from trainable.config.schema import TrialConfig
-from trainable.networks.convolutions import without_strided_1x1
 from trainable.networks.resnet import RESNETS, BasicBlock, Trunk, conv3x3
 
 
@@ -168,14 +168,8 @@ def deeplabv3(config: TrialConfig, classes: int) -> DeepLab:
     """
     stride = config.output_stride
     dilations = (1, 1, 2, 4) if stride == 8 else (1, 1, 1, 2)
-    block, blocks = RESNETS[config.generator.removeprefix("deeplabv3_")]
+    block, blocks = RESNETS[GENERATORS[config.generator].resnet]
     trunk = Trunk(block, blocks, dilations=dilations, stride_in_1x1=config.is_caffe)
     rates = [96 // stride * multiple for multiple in (1, 2, 3)]
     head = PooledASPP(trunk.channels, classes, rates=rates)
     return DeepLab(trunk, head, align_corners=False, trunk_batch_norm=config.trunk_batch_norm)
-
-
-def build_generator(config: TrialConfig, classes: int) -> DeepLab:
-    """Build the generator that `config` names, with logits for `classes` classes."""
-    build = {"deeplab_small": deeplab_small, "deeplabv2_resnet101": deeplabv2_resnet101}
-    return without_strided_1x1(build.get(config.generator, deeplabv3)(config, classes))

@@ -12,9 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainable.config.schema import TrialConfig
-from trainable.networks.convolutions import without_strided_1x1
-
 STAGES = 4  # the base code's encoder: 64, 128, 256, 512 channels, each at half the size
 
 
@@ -105,27 +102,6 @@ class ImageDiscriminator(nn.Module):
         pooled = self.encoder(maps).mean(dim=(2, 3))
         logits: Tensor = self.classifier(pooled)[:, :, None, None]
         return logits
-
-
-Discriminator = EncoderDecoder | EncoderDecoderSkips | FullyConvolutional | ImageDiscriminator
-
-# What judges pixels, by the names of `TrialConfig.discriminator`.
-PIXELWISE: dict[str, type[EncoderDecoder | EncoderDecoderSkips | FullyConvolutional]] = {
-    "encoder_decoder": EncoderDecoder,
-    "fully_convolutional": FullyConvolutional,
-    "encoder_decoder_skips": EncoderDecoderSkips,
-}
-
-
-def build_discriminator(config: TrialConfig, classes: int) -> Discriminator | None:
-    """Build what `config` asks for; None where no adversary acts on the weights."""
-    if not config.has_adversary:
-        return None
-    if config.adversarial == "standard":
-        judge: Discriminator = ImageDiscriminator(classes, width=config.discriminator_width)
-    else:
-        judge = PIXELWISE[config.discriminator](classes, width=config.discriminator_width)
-    return without_strided_1x1(judge)
 
 
 def _double(channels_in: int, channels_out: int) -> nn.ConvTranspose2d:

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from trainable.config.choices import GENERATORS
 from trainable.config.schema import ConfigError, TrialConfig
-from trainable.networks.deeplab import DeepLab, build_generator
+from trainable.networks.build import build_generator
 from trainable.networks.resnet import RESNETS
 from trainable.networks.trunk_layout import trained_layout
 from trainable.storage.bounded_reads import open_file
@@ -86,7 +87,7 @@ def pin(config: TrialConfig) -> TrialConfig:
         return dataclasses.replace(config, weights=weights, weights_sha256=digest)
 
 
-def load_pretrained(generator: DeepLab, config: TrialConfig) -> Report:
+def load_pretrained(generator: nn.Module, config: TrialConfig) -> Report:
     """Put the weights that `config` names into a generator: all of its trunk, its head if it fits.
 
     Args:
@@ -163,7 +164,7 @@ def _check_layout(
     Raises:
         ConfigError: They were.
     """
-    if config.generator.rpartition("_")[2] not in RESNETS:
+    if not GENERATORS[config.generator].resnet:
         return  # no published weights
     kernels, variance = found["trunk.conv1.weight"], found["trunk.bn1.running_var"]
     trained = trained_layout(state, kernels, variance)
@@ -195,8 +196,8 @@ def _locate(config: TrialConfig) -> tuple[Path, str]:
     if config.weights != TORCHVISION:
         path = Path(os.path.abspath(os.path.expanduser(config.weights)))
         return path, "put it there, or name the file with weights=FILE"
-    resnet = config.generator.rpartition("_")[2]
-    if resnet not in RESNETS:
+    resnet = GENERATORS[config.generator].resnet
+    if not resnet:
         raise ConfigError(
             f"weights=torchvision needs a generator with a ResNet of {', '.join(RESNETS)}, but got "
             f"generator={config.generator}; leave weights empty, or name a file"

@@ -12,6 +12,7 @@ import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -19,9 +20,11 @@ from trainable.config.schema import ConfigError, Readout, TrialConfig
 from trainable.storage.files import hash_of
 from trainable.storage.json_files import JsonObject
 
-# The folders whose text decides weights or metrics. What fields of a config mean counts as values.
+# The code whose text decides weights or metrics: three folders, and the file that says what the
+# names in a config stand for. What other fields of a config mean counts as values.
 PACKAGE = Path(__file__).parents[1]
 TRAINING_FOLDERS = ("data", "networks", "training")
+CHOICES = "config/choices.py"
 
 
 class OtherCodeError(ConfigError):
@@ -30,9 +33,8 @@ class OtherCodeError(ConfigError):
 
 def version_on_disk() -> str:
     """Return the hash of the code that trains as its files stand now, 12 hex digits."""
-    return hash_of(
-        path for folder in TRAINING_FOLDERS for path in sorted((PACKAGE / folder).rglob("*.py"))
-    )
+    folders = (sorted((PACKAGE / folder).rglob("*.py")) for folder in TRAINING_FOLDERS)
+    return hash_of((PACKAGE / CHOICES, *chain.from_iterable(folders)))
 
 
 def package_version() -> str:

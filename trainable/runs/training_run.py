@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from trainable.config.choices import imported, references
 from trainable.config.loading import config_from
 from trainable.config.schema import DATA_FIELDS, ConfigError, TrialConfig
 from trainable.data import datasets
@@ -30,6 +31,8 @@ from trainable.training.numerics import check_precision
 from trainable.training.trainer import Trainer
 
 # Read before the first and after the last module that trains was imported.
+for reference in references():
+    imported(reference)
 if version_on_disk() != code_version():
     raise ImportError("the code that trains changed while it was imported; start again")
 

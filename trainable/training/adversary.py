@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainable.training.losses import loss_bce, mean_probability
+from trainable.training.losses import mean_probability
 
 REAL, FAKE = 1.0, 0.0
 
@@ -23,6 +23,7 @@ class Adversary:
     Args:
         discriminator: Gives one logit per pixel (section 3.3) or per image (section 5.1).
         optimizer: Of the discriminator's parameters.
+        loss: Of its logits against a target, 1 for real or 0 for fake: see `losses.loss_bce`.
         lambda_adv: Weight of the adversarial term in the generator's loss.
         loss_weight: Weight of the discriminator's own loss.
         judge: The discriminator's training pass, maps to fp32 logits; None is the plain call.
@@ -34,6 +35,7 @@ class Adversary:
         discriminator: nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
+        loss: Callable[[Tensor, float, Tensor], Tensor],
         lambda_adv: float,
         loss_weight: float = 1.0,
         judge: Callable[[Tensor], Tensor] | None = None,
@@ -41,6 +43,7 @@ class Adversary:
     ) -> None:
         self.discriminator = discriminator
         self.optimizer = optimizer
+        self.loss = loss
         self.lambda_adv = lambda_adv
         self.loss_weight = loss_weight
         self.judge: Callable[[Tensor], Tensor] = judge or discriminator
@@ -52,7 +55,7 @@ class Adversary:
         Source: Eq. 4.
         """
         self.discriminator.requires_grad_(False)
-        loss = loss_bce(self.judge(fake), REAL, mask)
+        loss = self.loss(self.judge(fake), REAL, mask)
         self.discriminator.requires_grad_(True)
         return loss
 
@@ -64,7 +67,7 @@ class Adversary:
         Source: Eq. 5; Algorithm 1, lines 11 and 12; the base code takes half of the sum.
         """
         on_fake, on_real = self.judge(torch.cat((fake, real))).chunk(2)
-        loss = self.loss_weight * (loss_bce(on_fake, FAKE, mask) + loss_bce(on_real, REAL, mask))
+        loss = self.loss_weight * (self.loss(on_fake, FAKE, mask) + self.loss(on_real, REAL, mask))
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(loss))
         self.scaler.step(self.optimizer)

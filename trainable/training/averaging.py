@@ -9,18 +9,37 @@ An average is one flat vector, so that taking in new weights is one operation wh
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trainable.config.choices import SWA_BATCH_NORMS, SWA_RULES, imported
 from trainable.config.schema import Readout
 from trainable.networks.deeplab import DeepLab
 
 Network = TypeVar("Network", bound=nn.Module)
 PIECE = 2**19  # numbers: 2 MB of the current weights and of each average
+
+# From a readout and the number of weights averaged so far to the share of the next.
+ShareRule = Callable[[Readout, int], float]
+
+
+def share_eq7(readout: Readout, averaged: int) -> float:
+    """Return 1 / (n + 1), n the skip interval: Eq. 7, read literally."""
+    return 1 / (readout.swa_n + 1)
+
+
+def share_uniform(readout: Readout, averaged: int) -> float:
+    """Return 1 / (k + 1), k the weights averaged so far: the mean (Izmailov et al., 2018)."""
+    return 1 / (averaged + 1)
+
+
+def share_ema(readout: Readout, averaged: int) -> float:
+    """Return 1 - d, d the decay of an exponential moving average."""
+    return 1 - readout.swa_decay
 
 
 class Average:
@@ -44,12 +63,13 @@ class Average:
         self.start = readout.start(iterations)
         self.averaged = 0
         self.values: dict[str, Tensor] = {}
+        self._share: ShareRule = imported(SWA_RULES[readout.swa_rule].share)
 
     @property
     def parts(self) -> tuple[str, ...]:
         """What is averaged: `weights`, and `statistics` of batch norm where the policy says so."""
-        average_statistics = self.readout.swa_batch_norm == "average"
-        return ("weights", "statistics") if average_statistics else ("weights",)
+        averages = SWA_BATCH_NORMS[self.readout.swa_batch_norm].averages
+        return ("weights", "statistics") if averages else ("weights",)
 
     def is_due(self, iteration: int) -> bool:
         """Whether the weights that the generator's step of `iteration` gave are taken in."""
@@ -58,11 +78,7 @@ class Average:
 
     def share(self) -> float:
         """Return the weight with which the next weights enter the average."""
-        if self.readout.swa_rule == "eq7":
-            return 1 / (self.readout.swa_n + 1)
-        if self.readout.swa_rule == "uniform":
-            return 1 / (self.averaged + 1)
-        return 1 - self.readout.swa_decay
+        return self._share(self.readout, self.averaged)
 
 
 class Averages:
@@ -123,7 +139,7 @@ class Averages:
         """
         network = copy.deepcopy(generator)
         network.load_state_dict(generator.state_dict() | self.named(average, generator))
-        if average.readout.swa_batch_norm == "recompute":
+        if SWA_BATCH_NORMS[average.readout.swa_batch_norm].recomputes:
             recompute_batch_norm(network, batches)
         return network.eval()
 

@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainable.config.choices import imported
 from trainable.config.schema import Readout, TrialConfig
 from trainable.data.batches import stream_seed
 from trainable.data.datasets import DataSet
-from trainable.networks.deeplab import DeepLab, build_generator
-from trainable.networks.discriminators import build_discriminator
+from trainable.networks.build import build_discriminator, build_generator
 from trainable.training.adversary import Adversary
 from trainable.training.numerics import Numerics
 from trainable.training.trainer import Trainer
 
 
-def new_generator(config: TrialConfig, classes: int) -> DeepLab:
+def new_generator(config: TrialConfig, classes: int) -> nn.Module:
     """Build the generator on the CPU, initialised from the config's seed."""
     torch.manual_seed(stream_seed(config.seed, "generator"))
     return build_generator(config, classes)
@@ -30,7 +30,7 @@ def build_trainer(
     readouts: Sequence[Readout],
     device: torch.device,
     *,
-    generator: DeepLab | None = None,
+    generator: nn.Module | None = None,
 ) -> Trainer:
     """Build networks, optimizers and adversary as `config` says, all from its seed.
 
@@ -49,7 +49,7 @@ def build_trainer(
     torch.manual_seed(stream_seed(config.seed, "discriminator"))
     discriminator = build_discriminator(config, classes)
     adversary = None
-    if discriminator is not None:
+    if (spec := config.adversary_spec) is not None and discriminator is not None:
         numerics.place(discriminator)
         adam = torch.optim.Adam(
             [_group(discriminator, config.lr_discriminator)],
@@ -61,6 +61,7 @@ def build_trainer(
             adam,
             lambda_adv=config.lambda_adv,
             loss_weight=config.loss_disc_weight,
+            loss=imported(spec.loss),
             judge=numerics.forward_of(discriminator),
             scaler=numerics.scaler(),
         )
@@ -75,11 +76,15 @@ def build_trainer(
     )
 
 
-def _sgd(generator: DeepLab, config: TrialConfig, *, fused: bool | None) -> torch.optim.SGD:
+def _sgd(generator: nn.Module, config: TrialConfig, *, fused: bool | None) -> torch.optim.SGD:
     return torch.optim.SGD(
         [
-            _group(generator.trunk, config.lr_generator * config.lr_trunk_multiplier),
-            _group(generator.head, config.lr_generator * config.lr_head_multiplier),
+            _group(
+                generator.get_submodule("trunk"), config.lr_generator * config.lr_trunk_multiplier
+            ),
+            _group(
+                generator.get_submodule("head"), config.lr_generator * config.lr_head_multiplier
+            ),
         ],
         momentum=config.momentum,
         weight_decay=config.weight_decay,

@@ -20,7 +20,7 @@ from trainable.data.sources.images import Pixels, read_content, read_rgb
 from trainable.data.sources.labels import VOID
 from trainable.storage.bounded_reads import MOST_LIST, read_bounded
 
-Report = Callable[[ConfigError], None]
+FaultHandler = Callable[[ConfigError], None]
 
 MOST_NAME = 255  # bytes that file systems allow; a suffix comes on top
 RESTORE_LIST = "restore the list that the data set ships"
@@ -71,6 +71,10 @@ class FileTree:
     def relative(self, path: Path) -> str:
         """Return a file's name in the tree, wherever that lies."""
         return path.relative_to(self.root).as_posix()
+
+
+# By its name, a split's samples and the tree that says how they are read.
+Splits = dict[str, tuple[FileTree, Sequence[Sample]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +137,7 @@ def _option(option: str, holds: Iterable[str]) -> str:
 
 def read_list(
     path: Path,
-    report: Report = fail,
+    report: FaultHandler = fail,
     *,
     way_out: str = RESTORE_LIST,
     names: Callable[[str], bool] | None = None,
@@ -172,7 +176,9 @@ def is_name(text: str) -> bool:
     )
 
 
-def read_lines(path: Path, report: Report = fail, *, way_out: str = RESTORE_LIST) -> list[str]:
+def read_lines(
+    path: Path, report: FaultHandler = fail, *, way_out: str = RESTORE_LIST
+) -> list[str]:
     """Return the lines of a list without the space round them, as `read_list`, blank ones too."""
     try:
         return [line.strip() for line in read_bounded(path, MOST_LIST).decode("utf-8").splitlines()]
@@ -184,7 +190,7 @@ def read_lines(path: Path, report: Report = fail, *, way_out: str = RESTORE_LIST
     return []
 
 
-def check_splits(tree: FileTree, report: Report = fail) -> None:
+def check_splits(tree: FileTree, report: FaultHandler = fail) -> None:
     """Report a split without images, and every image that is in both."""
     for name, samples in tree.splits.items():
         if not samples:
@@ -205,8 +211,14 @@ def check_splits(tree: FileTree, report: Report = fail) -> None:
             )
 
 
+def checked_splits(tree: FileTree, report: FaultHandler) -> Splits:
+    """Return the splits of a tree, after `check_splits`."""
+    check_splits(tree, report)
+    return {name: (tree, samples) for name, samples in tree.splits.items()}
+
+
 def check_counts(
-    tree: FileTree, name: str, counts: NDArray[np.int64], report: Report = fail
+    tree: FileTree, name: str, counts: NDArray[np.int64], report: FaultHandler = fail
 ) -> None:
     """Report a split in which no pixel counts: its metrics would not be numbers.
 
@@ -225,7 +237,7 @@ def check_counts(
         )
 
 
-def decode(tree: FileTree, sample: Sample, report: Report = fail) -> Decoded | None:
+def decode(tree: FileTree, sample: Sample, report: FaultHandler = fail) -> Decoded | None:
     """Read the files of a sample, each once, decode them and report all that is wrong with them.
 
     Returns:

@@ -62,7 +62,7 @@ class LabelCheck:
         elif has_objects and not counts[0]:
             self.without_background.append(name)
 
-    def check(self, report: file_tree.Report = file_tree.fail) -> None:
+    def check(self, report: file_tree.FaultHandler = file_tree.fail) -> None:
         """Report what cannot be right: a split of void, or of masks that are black and white."""
         file_tree.check_counts(self.tree, self.split, self.counts, report)
         if self.images and len(self.binary) == self.images:

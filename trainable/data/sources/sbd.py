@@ -19,13 +19,16 @@ import numpy as np
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.sources import file_tree, voc
 from trainable.data.sources.images import Pixels, undecodable
+from trainable.data.sources.source import FileSource
 
 UNPACKED = "benchmark_RELEASE/dataset"
 MAT_HEADER = 128  # bytes before the first element of a MATLAB file
 MAT_COMPRESSED = 15  # type of an element that is a zlib stream
 
 
-def index(config: TrialConfig, report: file_tree.Report = file_tree.fail) -> file_tree.FileTree:
+def index(
+    config: TrialConfig, report: file_tree.FaultHandler = file_tree.fail
+) -> file_tree.FileTree:
     """Return the files that the lists `train.txt` and `val.txt` name.
 
     Raises:
@@ -41,6 +44,15 @@ def index(config: TrialConfig, report: file_tree.Report = file_tree.fail) -> fil
         classes=voc.CLASSES,
         read_mask=read_mask,
     )
+
+
+def survey(config: TrialConfig, report: file_tree.FaultHandler) -> tuple[str, file_tree.Splits]:
+    """Return what the data root is, in words, and its splits."""
+    return "SBD", file_tree.checked_splits(index(config, report), report)
+
+
+def _is_root(root: Path) -> bool:
+    return (root / "cls").is_dir() or (root / UNPACKED).is_dir()
 
 
 def read_mask(path: Path, content: bytes) -> Pixels:
@@ -85,8 +97,13 @@ def _verify(content: bytes) -> None:
         place += size
 
 
-def _samples(root: Path, path: Path, report: file_tree.Report) -> tuple[file_tree.Sample, ...]:
+def _samples(
+    root: Path, path: Path, report: file_tree.FaultHandler
+) -> tuple[file_tree.Sample, ...]:
     return tuple(
         file_tree.Sample(image=root / "img" / f"{name}.jpg", masks=(root / "cls" / f"{name}.mat",))
         for name in file_tree.read_list(path, report)
     )
+
+
+SOURCE = FileSource(title="SBD", holds="img and cls", is_root=_is_root, index=index, survey=survey)

@@ -13,6 +13,7 @@ its ends.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,13 +25,16 @@ from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.sources import file_tree
 from trainable.data.sources.images import Pixels, open_mask, to_rgb
 from trainable.data.sources.labels import VOID
+from trainable.data.sources.source import FileSource
 
 TABLE_DIR = PRESET_DIR / "segtrack"
 SUFFIXES = (".bmp", ".png")
 UNCERTAIN = 128  # stands for 1 to 254 in a mask
 
 
-def index(config: TrialConfig, report: file_tree.Report = file_tree.fail) -> file_tree.FileTree:
+def index(
+    config: TrialConfig, report: file_tree.FaultHandler = file_tree.fail
+) -> file_tree.FileTree:
     """Return the frames of the videos on disk, split by `segtrack_split` and `data_seed`.
 
     Raises:
@@ -75,6 +79,28 @@ def index(config: TrialConfig, report: file_tree.Report = file_tree.fail) -> fil
         read_mask=read_mask,
         merge=merge,
     )
+
+
+def survey(config: TrialConfig, report: file_tree.FaultHandler) -> tuple[str, file_tree.Splits]:
+    """Return what the data root is by every class table, in words, and its splits by the config's.
+
+    Raises:
+        ConfigError: As `index`.
+    """
+    names = sorted(path.stem for path in TABLE_DIR.glob("*.yaml"))
+    trees = {
+        name: index(dataclasses.replace(config, segtrack_classes=name), report) for name in names
+    }
+    tables = ", ".join(f"{name} has {len(tree.classes)} classes" for name, tree in trees.items())
+    kind = (
+        f"SegTrack-v2 ({tables}); read as segtrack_classes={config.segtrack_classes}, "
+        f"segtrack_split={config.segtrack_split}"
+    )
+    return kind, file_tree.checked_splits(trees[config.segtrack_classes], report)
+
+
+def _is_root(root: Path) -> bool:
+    return (root / "GroundTruth").is_dir()
 
 
 def val_frames(count: int, *, split: str, seed: str) -> set[int]:
@@ -134,7 +160,7 @@ def _is_line(line: str) -> bool:
     return file_tree.is_name(line.strip("/"))
 
 
-def _videos(root: Path, report: file_tree.Report) -> Iterator[tuple[Path, str, list[str]]]:
+def _videos(root: Path, report: file_tree.FaultHandler) -> Iterator[tuple[Path, str, list[str]]]:
     """Yield list, folder and stems of each video on disk, in the order of the names."""
     present = {path.name for path in (root / "JPEGImages").iterdir() if path.is_dir()}
     for path in sorted((root / "ImageSets").glob("*.txt")):
@@ -155,7 +181,7 @@ def _videos(root: Path, report: file_tree.Report) -> Iterator[tuple[Path, str, l
 
 
 def _objects(
-    folder: Path, names: list[str], table_file: Path, report: file_tree.Report
+    folder: Path, names: list[str], table_file: Path, report: file_tree.FaultHandler
 ) -> list[Path]:
     """Return the folder of each object's masks, in the order of the class table."""
     found = [path.name for path in folder.glob("*") if path.is_dir() and path.name.isdecimal()]
@@ -183,3 +209,12 @@ def _by_stem(folder: Path, stems: list[str]) -> list[Path]:
         if path.suffix.lower() == suffix
     }
     return [found.get(stem, folder / f"{stem}{{{','.join(SUFFIXES)}}}") for stem in stems]
+
+
+SOURCE = FileSource(
+    title="SegTrack-v2",
+    holds="JPEGImages, GroundTruth and ImageSets",
+    is_root=_is_root,
+    index=index,
+    survey=survey,
+)

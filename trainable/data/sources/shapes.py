@@ -16,6 +16,7 @@ from torch import Tensor
 
 from trainable.config.schema import TrialConfig
 from trainable.data.sources.labels import VOID
+from trainable.data.sources.source import GeneratedSource
 
 Array = NDArray[np.float32]
 
@@ -103,3 +104,5 @@ _FORMS: dict[int, Callable[[Array, Array], NDArray[np.bool_]]] = {
     5: lambda u, v: (np.minimum(abs(u), abs(v)) < 0.3) & (np.maximum(abs(u), abs(v)) < 1),
     6: lambda u, v: (abs(u) < 1.2) & (abs(v) < 0.35),
 }
+
+SOURCE = GeneratedSource(classes=CLASSES, generate=generate)

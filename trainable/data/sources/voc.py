@@ -11,6 +11,7 @@ ready-made download is as good, whose list may be called `trainaug.txt` and name
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.sources import file_tree
 from trainable.data.sources.images import Pixels, open_mask
 from trainable.data.sources.labels import palette
+from trainable.data.sources.source import FileSource
 
 FOLDER = "VOCdevkit/VOC2012"
 LISTS = f"{FOLDER}/ImageSets/Segmentation"
@@ -36,7 +38,9 @@ BUILD_AUG = (
 )
 
 
-def index(config: TrialConfig, report: file_tree.Report = file_tree.fail) -> file_tree.FileTree:
+def index(
+    config: TrialConfig, report: file_tree.FaultHandler = file_tree.fail
+) -> file_tree.FileTree:
     """Return the files that `val.txt` and the list of `config.voc_train` name.
 
     Raises:
@@ -59,6 +63,25 @@ def index(config: TrialConfig, report: file_tree.Report = file_tree.fail) -> fil
         classes=CLASSES,
         read_mask=read_mask,
     )
+
+
+def survey(config: TrialConfig, report: file_tree.FaultHandler) -> tuple[str, file_tree.Splits]:
+    """Return what the data root is, in words, and its splits, `train_aug` among them if it can be.
+
+    Raises:
+        ConfigError: As `index`.
+    """
+    own, with_sbd = (dataclasses.replace(config, voc_train=name) for name in ("train", "train_aug"))
+    splits = file_tree.checked_splits(index(own, report), report)
+    root = file_tree.data_root(config, FOLDER)
+    if not ((root / MASKS_AUG).exists() or list_aug(root).exists()):
+        return "Pascal VOC 2012, without SBD's masks (train_aug)", splits
+    splits["train_aug"] = file_tree.checked_splits(index(with_sbd, report), report)["train"]
+    return "Pascal VOC 2012, with SBD's masks (train_aug)", splits
+
+
+def _is_root(root: Path) -> bool:
+    return (root / FOLDER).is_dir()
 
 
 def read_mask(path: Path, content: bytes) -> Pixels:
@@ -127,3 +150,8 @@ def _samples(root: Path, masks: str, lines: Iterable[str]) -> tuple[file_tree.Sa
             image, mask = root / IMAGES / f"{line}.jpg", root / masks / f"{line}.png"
         samples.append(file_tree.Sample(image=image, masks=(mask,)))
     return tuple(samples)
+
+
+SOURCE = FileSource(
+    title="Pascal VOC 2012", holds=FOLDER, is_root=_is_root, index=index, survey=survey
+)

@@ -19,7 +19,7 @@ from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import best_point
 from sweeps.planning.speed_probe import Probe, probe
 from trainable.config.schema import EXECUTION_FIELDS, READOUT_FIELDS, Readout, TrialConfig
-from trainable.networks.deeplab import build_generator
+from trainable.networks.build import build_generator
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec, readout_key, training_key
 from trainable.runs.results import summary

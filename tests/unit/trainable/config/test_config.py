@@ -217,7 +217,12 @@ def test_a_refusal_names_the_rule_and_the_value(override: str, message: str) -> 
 def test_a_crop_holds_what_generator_and_discriminator_need(
     monkeypatch: pytest.MonkeyPatch, name: str, adversarial: str, least: int
 ) -> None:
-    monkeypatch.setitem(choices.DISCRIMINATORS, "encoder_decoder", 24)
+    standard = choices.ADVERSARIAL["standard"]
+    assert standard is not None
+    assert standard.discriminator is not None
+    judge = dataclasses.replace(standard.discriminator, least_px=24)
+    changed = dataclasses.replace(standard, discriminator=judge)
+    monkeypatch.setitem(choices.ADVERSARIAL, "standard", changed)
     values = [f"generator={name}", f"adversarial={adversarial}"]
     assert load_config(overrides=[*values, f"crop_px={least}"]).crop_px == least
     message = refusal(*values, f"crop_px={least - 1}")

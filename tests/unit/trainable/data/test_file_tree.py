@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -195,7 +196,8 @@ def test_fingerprint_follows_order_split_names_and_classes(
     ]
     found = set()
     for each in (tree, *others):
-        monkeypatch.setitem(datasets.FILE_DATASETS, "voc2012", lambda config, each=each: each)
+        index = functools.partial(lambda tree, config, report: tree, each)
+        monkeypatch.setattr(voc, "SOURCE", replace(voc.SOURCE, index=index))
         found.add(fingerprint(voc_config(voc_root)))
     assert len(found) == 6
 

@@ -13,9 +13,8 @@ from torch import nn
 
 from trainable.config.choices import DISCRIMINATORS, GENERATORS
 from trainable.config.schema import TrialConfig
+from trainable.networks.build import build_discriminator, build_generator
 from trainable.networks.convolutions import StridedPointwise, without_strided_1x1
-from trainable.networks.deeplab import build_generator
-from trainable.networks.discriminators import build_discriminator
 
 pytestmark = pytest.mark.trains
 

@@ -13,15 +13,14 @@ from torch import Tensor, nn
 from trainable.config.choices import DISCRIMINATORS
 from trainable.config.schema import TrialConfig
 from trainable.data.sources.labels import VOID
+from trainable.networks.build import build_discriminator
 from trainable.networks.discriminators import (
-    PIXELWISE,
     EncoderDecoder,
     EncoderDecoderSkips,
     FullyConvolutional,
-    build_discriminator,
 )
 from trainable.training.adversary import Adversary
-from trainable.training.losses import counted, label_maps, probability_maps
+from trainable.training.losses import counted, label_maps, loss_bce, probability_maps
 
 pytestmark = pytest.mark.trains
 
@@ -30,17 +29,24 @@ KINDS = [*DISCRIMINATORS, "image"]
 
 def build(kind: str, classes: int = 3, **values: Any) -> nn.Module:
     """Return one of the pixel-wise discriminators, or the one that judges images."""
-    if kind == "image":
-        values["adversarial"] = "standard"
-    else:
-        values["discriminator"] = kind
-    network = build_discriminator(TrialConfig(**values), classes)
+    network = build_discriminator(config_of(kind, **values), classes)
     assert network is not None
     return network
 
 
-def test_every_name_of_the_config_has_its_class() -> None:
-    assert PIXELWISE.keys() == DISCRIMINATORS.keys()
+def config_of(kind: str, **values: Any) -> TrialConfig:
+    if kind == "image":
+        return TrialConfig(adversarial="standard", **values)
+    return TrialConfig(discriminator=kind, **values)
+
+
+def least_of(kind: str) -> int:
+    spec = config_of(kind).discriminator_spec
+    assert spec is not None
+    return spec.least_px
+
+
+def test_a_name_of_the_config_has_its_class() -> None:
     assert isinstance(build("encoder_decoder"), EncoderDecoder)
     assert isinstance(build("encoder_decoder_skips"), EncoderDecoderSkips)
     assert isinstance(build("fully_convolutional"), FullyConvolutional)
@@ -53,7 +59,7 @@ def test_a_baseline_has_no_discriminator(values: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_discriminator_judges_each_pixel_or_each_image(kind: str) -> None:
-    least = DISCRIMINATORS.get(kind, 16)
+    least = least_of(kind)
     sizes = [(321, 321), (320, 352), (least, least), (least + 1, least + 16), (least + 31, least)]
     network = build(kind, 21, discriminator_width=2)
     for height, width in sizes:
@@ -63,7 +69,7 @@ def test_a_discriminator_judges_each_pixel_or_each_image(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_least_crop_is_the_least_that_works(kind: str) -> None:
-    least = DISCRIMINATORS.get(kind, 16)
+    least = least_of(kind)
     network = build(kind, discriminator_width=2)
     with pytest.raises(RuntimeError, match="size"):
         network(torch.zeros(1, 3, least - 1, 64))
@@ -204,7 +210,7 @@ def trained(kind: str, fake: Tensor, real: Tensor, mask: Tensor) -> dict[str, fl
     torch.manual_seed(0)
     network = build(kind, discriminator_width=8)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
-    adversary = Adversary(network, optimizer, lambda_adv=1)
+    adversary = Adversary(network, optimizer, loss=loss_bce, lambda_adv=1)
     for _ in range(40):
         losses = adversary.step(fake, real, mask)
     return {name.removeprefix("train/"): value.item() for name, value in losses.items()}

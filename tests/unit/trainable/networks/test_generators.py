@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from trainable.config.choices import GENERATORS
 from trainable.config.schema import TrialConfig
-from trainable.networks.deeplab import DeepLab, build_generator
+from trainable.networks.build import build_generator
+from trainable.networks.deeplab import DeepLab
 from trainable.networks.resnet import RESNETS, BasicBlock, Bottleneck, Trunk
 
 pytestmark = pytest.mark.trains
@@ -23,7 +24,9 @@ META = torch.device("meta")  # shapes without arithmetic
 
 
 def build(generator: str, classes: int = 21, **values: Any) -> DeepLab:
-    return build_generator(TrialConfig(generator=generator, **values), classes)
+    network = build_generator(TrialConfig(generator=generator, **values), classes)
+    assert isinstance(network, DeepLab)
+    return network
 
 
 def settle(network: nn.Module) -> None:
@@ -129,7 +132,7 @@ def test_the_head_sums_its_branches() -> None:
 def test_a_generator_gives_logits_at_the_size_of_its_input(name: str, layout: str) -> None:
     # In training: from the least crop on, batch norm must have values to norm. One image is enough,
     # except after a pooling over the whole image.
-    least, images = GENERATORS[name], 2 if name.startswith("deeplabv3_") else 1
+    least, images = GENERATORS[name].least_px, 2 if GENERATORS[name].pools_images else 1
     with META:
         network = build(name, 7, trunk_layout=layout)
         for height, width in ((least, least), (least, least + 9), (2 * least + 3, least + 5)):

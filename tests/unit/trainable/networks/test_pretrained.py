@@ -25,7 +25,8 @@ from torch.nn import functional
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data import datasets
 from trainable.data.augmentation import normalise
-from trainable.networks.deeplab import DeepLab, build_generator
+from trainable.networks.build import build_generator
+from trainable.networks.deeplab import DeepLab
 from trainable.networks.pretrained import check_start, load_pretrained, pin
 from trainable.runs.training_run import TrainingRun
 
@@ -47,6 +48,7 @@ def empty(config: TrialConfig, classes: int) -> DeepLab:
     with torch.no_grad():
         for value in network.state_dict().values():
             value.zero_()
+    assert isinstance(network, DeepLab)
     return network
 
 

@@ -235,7 +235,7 @@ def test_other_data_than_planned_are_refused(tmp_path: Path) -> None:
 def test_training_starts_from_the_weights_of_a_file(tmp_path: Path) -> None:
     config = small_config(weights=tmp_path / "trunk.pth", trunk_batch_norm="frozen", iterations=1)
     generator = new_generator(small_config(seed=7), 7)
-    torch.save(generator.trunk.state_dict(), config.weights)
+    torch.save(generator.get_submodule("trunk").state_dict(), config.weights)
     pinned = pin(config)
     run = TrainingRun(spec_of(pinned), tmp_path)
     started, theirs = run.trainer.generator.state_dict(), generator.state_dict()
@@ -245,7 +245,8 @@ def test_training_starts_from_the_weights_of_a_file(tmp_path: Path) -> None:
     assert "the head stays as initialised" in described["pretrained"]
     run.close()
     # Other bytes under the same name are another training.
-    torch.save(new_generator(small_config(seed=8), 7).trunk.state_dict(), config.weights)
+    other = new_generator(small_config(seed=8), 7).get_submodule("trunk")
+    torch.save(other.state_dict(), config.weights)
     with pytest.raises(ConfigError, match="its sha256 must be weights_sha256="):
         TrainingRun(spec_of(pinned), tmp_path)
     assert spec_of(pin(config)).training_key != spec_of(pinned).training_key

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trainable.config.choices import GENERATORS, SWA_BATCH_NORMS, SWA_RULES
 from trainable.config.schema import Readout
 from trainable.data import datasets
-from trainable.networks.deeplab import build_generator
+from trainable.networks.build import build_generator
 from trainable.training.averaging import Average, Averages, recompute_batch_norm
 from trainable.training.build import build_trainer
 from trainable.training.trainer import Trainer

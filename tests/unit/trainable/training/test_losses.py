@@ -143,7 +143,8 @@ REAL = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]], [[[1.0, 0.0]], [[0.0, 0.0]]]]
 
 def adversary(*, lr: float = 0.0) -> Adversary:
     judge = Judge(2.0)
-    return Adversary(judge, torch.optim.SGD(judge.parameters(), lr=lr), lambda_adv=0.5)
+    sgd = torch.optim.SGD(judge.parameters(), lr=lr)
+    return Adversary(judge, sgd, loss=loss_bce, lambda_adv=0.5)
 
 
 def test_the_adversarial_loss_is_equation_4_and_unweighted() -> None:
