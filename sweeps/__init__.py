@@ -9,8 +9,8 @@ What a sweep script of one's own needs is named here; each name is imported when
 
 - `Sweep` is a question: its axes, and a function from a base config, the seeds and the options to
   the trials. `sweep_parser` gives the options that every sweep has, `run_sweep` the exit code.
-- For a search, `search_source` makes a `Sweep`'s source from a `Space` of `Range` and `Choice`, and
-  `add_search_options` gives the options of sampler and scheduler.
+- For a search, `search_source` makes a `Sweep`'s source, a `RunSource`, from a `Plan` and a `Space`
+  of `Range` and `Choice`; `add_search_options` gives the options of sampler and scheduler.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ from trainable.storage.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from sweeps.driver.options import sweep_parser
     from sweeps.driver.sweep import Sweep, run_sweep
+    from sweeps.planning.plan import Plan
     from sweeps.search.options import add_search_options, search_source
+    from sweeps.search.source import RunSource
     from sweeps.search.space import Choice, Range, Space
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "Choice": "sweeps.search.space",
+            "Plan": "sweeps.planning.plan",
             "Range": "sweeps.search.space",
+            "RunSource": "sweeps.search.source",
             "Space": "sweeps.search.space",
             "Sweep": "sweeps.driver.sweep",
             "add_search_options": "sweeps.search.options",
@@ -41,7 +45,9 @@ else:
 
 __all__ = [
     "Choice",
+    "Plan",
     "Range",
+    "RunSource",
     "Space",
     "Sweep",
     "add_search_options",

@@ -18,10 +18,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from sweeps.driver.options import sweep_parser
-from sweeps.driver.sweep import Sweep, run_sweep
+from sweeps import Sweep, run_sweep, sweep_parser
+from trainable import ConfigError, TrialConfig
 from trainable.config.choices import ADVERSARIAL, GENERATORS
-from trainable.config.schema import ConfigError, TrialConfig
 
 # Fig. 8 compares the networks with and without the proposed loss; Table 4 alone has the standard.
 FIG_8_LOSSES = ("none", "pixelwise")

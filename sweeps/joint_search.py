@@ -17,14 +17,20 @@ import argparse
 import sys
 from collections.abc import Iterable
 
-from sweeps.driver.options import sweep_parser
-from sweeps.driver.sweep import Sweep, run_sweep
-from sweeps.planning.plan import Plan
-from sweeps.search.options import add_search_options, search_source
-from sweeps.search.source import RunSource
-from sweeps.search.space import Axis, Choice, Range, Space
+from sweeps import (
+    Choice,
+    Plan,
+    Range,
+    RunSource,
+    Space,
+    Sweep,
+    add_search_options,
+    run_sweep,
+    search_source,
+    sweep_parser,
+)
 from sweeps.swa_grid import THRESHOLDS, intervals
-from trainable.config.schema import TrialConfig
+from trainable import TrialConfig
 
 # Fig. 4's from the smallest that acts to equal weight. A weight matters by its order of magnitude.
 LAMBDA_ADV = Range(0.0005, 1.0, log=True)
@@ -40,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def axes(base: TrialConfig) -> dict[str, Axis]:
+def axes(base: TrialConfig) -> dict[str, Range | Choice]:
     """Return what is searched, round the settings of a preset; a run carries all of swa_grid's."""
     return {
         "lambda_adv": LAMBDA_ADV,

@@ -14,9 +14,8 @@ import dataclasses
 import sys
 from collections.abc import Iterable
 
-from sweeps.driver.options import sweep_parser
-from sweeps.driver.sweep import Sweep, run_sweep
-from trainable.config.schema import TrialConfig
+from sweeps import Sweep, run_sweep, sweep_parser
+from trainable import TrialConfig
 
 # From the baseline to equal weight, near even steps on a log scale, round the paper's 0.01.
 LAMBDAS = (0.0, 0.0005, 0.002, 0.01, 0.05, 0.2, 1.0)

@@ -19,11 +19,10 @@ import itertools
 import sys
 from collections.abc import Iterable
 
-from sweeps.driver.options import sweep_parser
-from sweeps.driver.sweep import Sweep, run_sweep
+from sweeps import Sweep, run_sweep, sweep_parser
+from trainable import TrialConfig
 from trainable.cli.options import whole
 from trainable.config.choices import SWA_RULES
-from trainable.config.schema import TrialConfig
 
 # Times the preset's own n, which averages 48 times in the demo's training, 50 times on
 # SegTrack-v2 and 200 times on VOC. Under eq7 the smallest forgets the start at once, the
