@@ -23,7 +23,7 @@ import torch
 from analysis.record.artifact_place import local_place
 from sweeps.driver.options import add_tracking_uri
 from sweeps.planning.plan import Trial
-from sweeps.record.ended_run import EndedRun
+from sweeps.record.ended_run import EndedRun, detail_of, final_points
 from sweeps.record.mlflow_store import STORE_ERRORS
 from sweeps.record.reader import RecordedTrial, read_trial
 from sweeps.record.writer import DETAIL_FILE
@@ -43,8 +43,8 @@ from trainable.cli.reproduce import Repetition, compare, doubts, numbers
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data import datasets
 from trainable.networks import pretrained
-from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec, code_version
+from trainable.runs.results import read_history, read_result
 from trainable.runs.training_run import TrainingRun
 from trainable.storage import json_files
 from trainable.storage.redaction import first_line
@@ -143,20 +143,14 @@ def _repeat(trial: RecordedTrial, config: TrialConfig, recorded: Mapping[str, fl
         for doubt in why.values():
             print(f"the digits may differ: {doubt}")
         train_to_end(run, where=f"repeating {trial.run.info.run_id}")
-        ended = _ended(run.folder)
+        result, history = read_result(run.folder), read_history(run.folder)
+    assert result is not None  # nosec B101  # it was trained to its end
+    ended = EndedRun(kind="result", result=result, history=history, setting={}, samples=None)
     point_of = Trial(config=spec.config, training_key=spec.training_key, trial_key="")
-    obtained = _named([*ended.curves, *ended.final(point_of)], ended.detail(point_of))
+    points = [*ended.curves, *final_points(result, point_of)]
+    obtained = _named(points, detail_of(result, history, point_of))
     count, differ = compare(recorded, dict(obtained))
     return Repetition(numbers=count, differ=differ, doubts=why)
-
-
-def _ended(folder: RunFolder) -> EndedRun:
-    result, metrics = folder.read("result"), folder.read("metrics")
-    assert result is not None  # nosec B101  # cannot happen
-    assert metrics is not None  # nosec B101  # cannot happen
-    return EndedRun(
-        kind="result", content=result, history=metrics["history"], setting={}, samples=None
-    )
 
 
 def _named(points: list[Any], detail: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

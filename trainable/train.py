@@ -50,7 +50,7 @@ from trainable.data.datasets import DataFacts
 from trainable.networks import pretrained
 from trainable.runs.folder import RunFolder, RunFolderLockedError
 from trainable.runs.keys import RunSpec, readout_key, trial_key
-from trainable.runs.results import outcome, with_known_readouts
+from trainable.runs.results import Failure, Result, outcome, with_known_readouts
 from trainable.runs.training_run import TrainingRun
 from trainable.storage.faults import machine_fault
 from trainable.training.devices import pick_device
@@ -93,7 +93,7 @@ def _train(options: argparse.Namespace) -> int:
     if found is None:
         found = _train_in_folder(with_known_readouts(spec, folder), folder, options.threads)
     else:
-        _say(options, f"{folder.path} holds the {found[0]} already; --no-reuse trains again")
+        _say(options, f"{folder.path} holds the {_kind(found)} already; --no-reuse trains again")
     return _conclude(options, spec, data, folder, found)
 
 
@@ -118,9 +118,7 @@ def _spec(options: argparse.Namespace) -> tuple[RunSpec, DataFacts]:
     return spec, data
 
 
-def _train_in_folder(
-    spec: RunSpec, folder: RunFolder, threads: int | None
-) -> tuple[str, dict[str, Any]]:
+def _train_in_folder(spec: RunSpec, folder: RunFolder, threads: int | None) -> Result | Failure:
     """Train a run in its folder and return what came of it: a result, or why there is none."""
     if threads is not None:
         torch.set_num_threads(threads)
@@ -139,44 +137,49 @@ def _conclude(
     spec: RunSpec,
     data: DataFacts,
     folder: RunFolder,
-    found: tuple[str, dict[str, Any]],
+    found: Result | Failure,
 ) -> int:
     """Say what the run folder holds of the trial, and return the exit code."""
-    kind, content = found
+    failure = found.cause if isinstance(found, Failure) else None
     said: dict[str, Any] = {
         "training_key": spec.training_key,
         "trial_key": trial_key(spec.config, spec.data_fingerprint),
         "run_folder": str(folder.path),
         "skipped": list(data.skipped),
         "data_warnings": list(data.warnings),
-        "failure": content["cause"] if kind == "failure" else None,
+        "failure": failure,
     }
-    if kind == "failure":
-        print(f"error: {content['cause']}", file=sys.stderr)
-    else:
-        said |= _numbers(content, spec.config.readout)
-        for line in _in_words(said):
-            _say(options, line)
+    match found:
+        case Failure():
+            print(f"error: {failure}", file=sys.stderr)
+        case Result():
+            said |= _numbers(found, spec.config.readout)
+            for line in _in_words(said):
+                _say(options, line)
     _say(options, f"run folder: {folder.path}")
     if options.json:
         print(json.dumps(said))
-    return SOME_FAILED if kind == "failure" else OK
+    return OK if failure is None else SOME_FAILED
 
 
-def _numbers(result: dict[str, Any], readout: Readout) -> dict[str, Any]:
+def _kind(found: Result | Failure) -> str:
+    return "result" if isinstance(found, Result) else "failure"
+
+
+def _numbers(result: Result, readout: Readout) -> dict[str, Any]:
     """Return what a result says of one trial."""
-    metrics = {"val": result["val"], "swa": result["readouts"][readout_key(readout)]["swa"]}
+    metrics = {"val": result.val, "swa": result.readouts[readout_key(readout)]["swa"]}
     left_out = {
-        which: [name for name, iou in zip(result["classes"], of["iou"], strict=True) if iou is None]
+        which: [name for name, iou in zip(result.classes, of["iou"], strict=True) if iou is None]
         for which, of in metrics.items()
     }
     return {
         **metrics,
         "left_out": left_out,
-        "classes": result["classes"],
-        "iterations": result["iterations"],
-        "train_s": result["train_s"],
-        "images_per_s": result["images_per_s"],
+        "classes": result.classes,
+        "iterations": result.iterations,
+        "train_s": result.train_s,
+        "images_per_s": result.images_per_s,
     }
 
 

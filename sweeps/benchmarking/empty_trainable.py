@@ -12,6 +12,7 @@ from ray import tune
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec, code_version
 from trainable.runs.machine import setting
+from trainable.runs.results import Failure
 
 
 def empty_function(config: dict[str, Any]) -> None:
@@ -35,12 +36,13 @@ class EmptyTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Report the end."""
         with RunFolder(self._run_storage, self._spec.training_key) as folder:
-            origin = {
-                "attempt": "",
-                "code_version": code_version(),
-                "setting": setting(torch.device("cpu")),
-            }
-            folder.write("failure", {"cause": "an empty trial", **origin})
+            failure = Failure(
+                cause="an empty trial",
+                attempt="",
+                code_version=code_version(),
+                setting=setting(torch.device("cpu")),
+            )
+            folder.write("failure", failure.to_primitives())
         return {
             "run_iteration": self._spec.config.iterations,
             "val/miou": 0.5,

@@ -30,7 +30,7 @@ from sweeps.search.suggestions import VALUE
 from trainable.cli.options import add_config_options, config_of, whole
 from trainable.config.schema import TrialConfig
 from trainable.data import datasets
-from trainable.runs.results import summary
+from trainable.runs.results import Result, summary
 
 WITHIN = 0.002  # mIoU: 0.2 points
 REPLAYS = 20
@@ -121,11 +121,13 @@ def read_table(plan: Plan) -> Table:
     space = table_space(plan.base)
     values: dict[Cell, dict[Cell, float]] = {}
     for run in plan.runs:
-        kind, content = plan.outcome(run) or ("failure", {})
+        found = plan.outcome(run)
         by_readout = values.setdefault(_cell(run.spec.config, space.training), {})
-        for trial in run.trials if kind == "result" else ():
+        if not isinstance(found, Result):
+            continue  # it diverged
+        for trial in run.trials:
             readout = _cell(trial.config, [k for k in space.axes if k not in space.training])
-            by_readout[readout] = summary(content, trial.config.readout)[VALUE]
+            by_readout[readout] = summary(found, trial.config.readout)[VALUE]
     choices = {name: axis for name, axis in space.axes.items() if isinstance(axis, Choice)}
     return Table(axes=choices, values=values)
 

@@ -24,6 +24,7 @@ from trainable.config.schema import TrialConfig
 from trainable.data import datasets
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec, readout_key
+from trainable.runs.results import read_result
 from trainable.runs.training_run import TrainingRun
 from trainable.storage.tensors import load_tensors
 
@@ -90,7 +91,8 @@ def _bits(plan: Plan, trial: TrialConfig) -> tuple[Any, dict[str, bytes]]:
     """Return the numbers of a trial, and the bytes of the raw and the averaged weights."""
     (run,) = (run for run in plan.runs if run.spec.config.seed == trial.seed)
     folder = RunFolder(plan.storage, run.spec.training_key)
-    result = folder.read("result") or {}
+    result = read_result(folder)
+    assert result is not None  # nosec B101  # it was trained to its end
     model = load_tensors(folder.path / "model.pt")
     key = readout_key(trial.readout)
     states = {"raw": model["generator"], "swa": model["averages"][key]["state"]}
@@ -99,4 +101,4 @@ def _bits(plan: Plan, trial: TrialConfig) -> tuple[Any, dict[str, bytes]]:
         for kind, state in states.items()
         for name, tensor in state.items()
     }
-    return (result["val"], result["readouts"][key]), tensors
+    return (result.val, result.readouts[key]), tensors

@@ -19,6 +19,7 @@ from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import Setting, best_among, settings_of
 from sweeps.planning.version_mix import mixtures, settings_made_on
 from trainable.runs.folder import CRASH_LOG
+from trainable.runs.results import Failure, Result
 from trainable.storage.redaction import redact, redact_uri
 
 
@@ -129,10 +130,13 @@ def ui_command(tracking_uri: str) -> str:
 
 def _failures(plan: Plan, execution: ExecutionStats) -> Iterator[tuple[str, str, str]]:
     for run in plan.runs:
-        found = plan.outcome(run)
-        cause = execution.causes.get(run.spec.training_key) if found is None else None
-        if found is not None and found[0] == "failure":
-            cause = found[1]["cause"]
+        match plan.outcome(run):
+            case Result():
+                cause = None
+            case Failure() as failure:
+                cause = failure.cause
+            case None:
+                cause = execution.causes.get(run.spec.training_key)
         if cause is not None:
             yield run.spec.training_key, run.label(plan.axes), cause
 

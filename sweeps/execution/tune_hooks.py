@@ -23,7 +23,7 @@ from sweeps.execution.lifeline import Watch
 from sweeps.execution.progress import ExecutionStats
 from sweeps.planning.plan import Plan, PlannedRun
 from trainable.runs.keys import code_version, version_on_disk
-from trainable.runs.results import summary
+from trainable.runs.results import Failure, Result, summary
 from trainable.storage.redaction import redact
 
 WAIT_SAID_AFTER_S = 5.0  # that a run waits for another process; a shorter wait is a killed one's
@@ -124,15 +124,15 @@ class TuneCallback(tune.Callback):
             self._refuse(key, refused)
             return
         run = self.in_flight.on_complete(key, None)
-        kind, content = self.plan.outcome(run) or (None, {})
-        if kind == "result":
-            readouts = [summary(content, trial.config.readout) for trial in run.trials]
-            swa_miou = max(metrics["swa/miou"] for metrics in readouts)
-            self.screen.finished(key, readouts[0]["val/miou"], swa_miou, busy_s)
-        elif kind == "failure":
-            self.screen.ended_without_numbers(key, content["cause"])
-        else:
-            self.screen.stopped(key, self.plan.stopped.get(key, "no more of it is wanted"))
+        match self.plan.outcome(run):
+            case Result() as result:
+                readouts = [summary(result, trial.config.readout) for trial in run.trials]
+                swa_miou = max(metrics["swa/miou"] for metrics in readouts)
+                self.screen.finished(key, result.val["miou"], swa_miou, busy_s)
+            case Failure() as failure:
+                self.screen.ended_without_numbers(key, failure.cause)
+            case None:
+                self.screen.stopped(key, self.plan.stopped.get(key, "no more of it is wanted"))
         self.on_outcome(run, None)
 
     def _refuse(self, key: str, refused: str) -> None:

@@ -20,7 +20,7 @@ from trainable.config.schema import TrialConfig
 from trainable.networks.build import build_discriminator, build_generator
 from trainable.runs.folder import KEPT_CHECKPOINTS, RunFolder
 from trainable.runs.keys import RunSpec
-from trainable.runs.results import read_description, read_result
+from trainable.runs.results import Result, read_description, read_result
 
 Measure = Callable[[RunSpec], Probe]
 
@@ -130,9 +130,9 @@ def _measured_speeds(plan: Plan) -> dict[str, list[float]]:
     """Return the images per second of the finished runs in a storage, by what they cost."""
     speeds: dict[str, list[float]] = {}
     for run in plan.runs:
-        kind, content = plan.outcome(run) or (None, {})
-        if kind == "result":
-            speeds.setdefault(_cost_key(run.spec.config), []).append(content["images_per_s"])
+        found = plan.outcome(run)
+        if isinstance(found, Result):
+            speeds.setdefault(_cost_key(run.spec.config), []).append(found.images_per_s)
     planned = {run.spec.training_key for run in plan.runs}
     for path in sorted(plan.storage.glob("*/result.json")):
         if path.parent.name in planned:
@@ -144,7 +144,7 @@ def _measured_speeds(plan: Plan) -> dict[str, list[float]]:
         except (ValueError, TypeError, KeyError):
             continue  # of another version, or damaged: it has nothing to say here
         if result is not None:
-            speeds.setdefault(key, []).append(result["images_per_s"])
+            speeds.setdefault(key, []).append(result.images_per_s)
     return speeds
 
 

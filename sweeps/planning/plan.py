@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sweeps.storage.threads import Threads
 from trainable.config.schema import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig
 from trainable.data.datasets import DataFacts
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec, code_version, key_of, training_key, trial_key
-from trainable.runs.results import distinct_readouts, outcome, with_known_readouts
+from trainable.runs.results import Failure, Result, distinct_readouts, outcome, with_known_readouts
 from trainable.training.numerics import with_precision
 
 if TYPE_CHECKING:
@@ -96,18 +96,18 @@ class Plan:
     threads: Threads = field(default_factory=Threads)  # of the driver
     fault: str = ""  # what the machine refused first: that is mended before the sweep goes on
     # An outcome stays: no folder is read again for it.
-    _outcomes: dict[RunSpec, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    _outcomes: dict[RunSpec, Result | Failure] = field(default_factory=dict)
 
     @property
     def trials(self) -> list[Trial]:
         """All trials, by training run."""
         return [trial for run in self.runs for trial in run.trials]
 
-    def outcome(self, run: PlannedRun) -> tuple[str, dict[str, Any]] | None:
+    def outcome(self, run: PlannedRun) -> Result | Failure | None:
         """Return the result or failure that the run's folder holds, None if it is to be trained."""
         return self._outcome(run.spec)
 
-    def _outcome(self, spec: RunSpec) -> tuple[str, dict[str, Any]] | None:
+    def _outcome(self, spec: RunSpec) -> Result | Failure | None:
         if spec not in self._outcomes:
             found = outcome(RunFolder(self.storage, spec.training_key), spec)
             if found is None:

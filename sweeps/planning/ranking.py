@@ -12,7 +12,7 @@ from scipy import stats
 from sweeps.planning.plan import Plan, Trial
 from trainable.config.schema import EXECUTION_FIELDS, TrialConfig
 from trainable.runs.keys import key_of
-from trainable.runs.results import summary
+from trainable.runs.results import Result, summary
 
 CONFIDENCE = 0.95
 RANKED = "swa/miou"
@@ -69,8 +69,8 @@ def settings_of(plan: Plan) -> list[Setting]:
     numbers: list[tuple[Trial, dict[str, float]]] = []
     for run in plan.runs:
         found = plan.outcome(run)
-        if found is not None and found[0] == "result":
-            numbers += [(t, summary(found[1], t.config.readout)) for t in run.trials]
+        if isinstance(found, Result):
+            numbers += [(t, summary(found, t.config.readout)) for t in run.trials]
     confirmed = [pair for pair in numbers if _phase(plan, pair[0]) == "confirm"]
     configs: dict[str, TrialConfig] = {}
     metrics: dict[str, dict[int, dict[str, float]]] = {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from sweeps.planning.plan import Plan
 from trainable.runs.machine import processor
+from trainable.runs.results import Result
 
 
-def mixtures(settings: Iterable[Mapping[str, Any]]) -> list[str]:
+def mixtures(settings: Iterable[Mapping[str, object]]) -> list[str]:
     """Return what trials do not share, with how many have which, one of a kind each.
 
     Args:
@@ -29,12 +29,7 @@ def mixtures(settings: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def settings_made_on(plan: Plan) -> list[Mapping[str, Any]]:
+def settings_made_on(plan: Plan) -> list[Mapping[str, object]]:
     """Return what each trial of a plan that has numbers was made on."""
     found = [(run, plan.outcome(run)) for run in plan.runs]
-    return [
-        ended[1]["setting"]
-        for run, ended in found
-        if ended is not None and ended[0] == "result"
-        for _ in run.trials
-    ]
+    return [ended.setting for run, ended in found if isinstance(ended, Result) for _ in run.trials]

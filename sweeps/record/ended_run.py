@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from sweeps.planning.plan import Plan, PlannedRun, Trial
-from trainable.config.schema import EXECUTION_FIELDS
+from trainable.config.schema import EXECUTION_FIELDS, TrialConfig
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import key_of, readout_key
 from trainable.runs.machine import SETTING
-from trainable.runs.results import read_description, read_history, summary
+from trainable.runs.results import Failure, Result, read_description, read_history, summary
 from trainable.runs.sample_masks import SAMPLES_FILE, of_readout, read_samples
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 CURVES = ("train/loss_mce", "train/loss_adv", "train/loss_disc", "val/miou")
 # What a run was made by and on, which decides its last digits, besides the config.
 ORIGIN = ("code_version", *SETTING)
-STATUS = {"result": "FINISHED", "failure": "FAILED", "stopped": "KILLED"}
+Kind = Literal["result", "failure", "stopped"]
+STATUS: dict[Kind, str] = {"result": "FINISHED", "failure": "FAILED", "stopped": "KILLED"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +32,17 @@ class EndedRun:
     """A training run that ended, each of its files read once for all of its trials.
 
     Attributes:
-        kind: `result`, `failure`, or `stopped` by the sweep.
-        content: Of `result.json`, or the `cause` of an end without numbers.
+        kind: How it ended: with a `result`, of a `failure`, or `stopped` by the sweep.
+        result: The numbers that it ended with, None where it has none.
+        cause: Why it has no numbers, empty where it has some.
         history: Losses and validations so far.
         setting: The values of ORIGIN as the worker wrote them, as text.
         samples: File of predicted masks, where there is one and the sweep wants it.
     """
 
-    kind: str
-    content: Mapping[str, Any]
+    kind: Kind
+    result: Result | None = None
+    cause: str = ""
     history: Sequence[Mapping[str, float]]
     setting: Mapping[str, str]
     samples: Path | None
@@ -56,21 +59,26 @@ class EndedRun:
         Raises:
             ConfigError: One of its files is not as it was written, or another run's.
         """
-        found = plan.outcome(run)
-        if found is None:
-            stopped = plan.stopped.get(run.spec.training_key)
-            if stopped is None and cause is None:
-                return None
-            kind = "failure" if stopped is None or _crashed(plan, run) else "stopped"
-            found = kind, {"cause": stopped or cause}
+        found, stopped = plan.outcome(run), plan.stopped.get(run.spec.training_key)
+        if found is None and stopped is None and cause is None:
+            return None
         folder = RunFolder(plan.storage, run.spec.training_key)
+        described = read_description(folder)
+        kind: Kind
         # The outcome alone tells of its making: config.json is of whoever trained here last.
-        content, described = found[1], read_description(folder)
-        written = {**content, **content["setting"]} if "setting" in content else described
+        match found:
+            case Result():
+                kind, cause, written = "result", None, _origin(found)
+            case Failure():
+                kind, cause, written = "failure", found.cause, _origin(found)
+            case None:
+                kind = "failure" if stopped is None or _crashed(plan, run) else "stopped"
+                cause, written = stopped or cause, described
         samples = folder.path / SAMPLES_FILE
         return cls(
-            kind=found[0],
-            content=content,
+            kind=kind,
+            result=found if isinstance(found, Result) else None,
+            cause=cause or "",
             history=read_history(folder),
             setting={name: str(written[name]) for name in ORIGIN if name in written},
             samples=samples if plan.with_samples and samples.exists() else None,
@@ -105,20 +113,17 @@ class EndedRun:
     def _shared(self) -> str:
         """The hash of what all trials have in common, clocks left out."""
         rows = [{name: row[name] for name in row if name != "time"} for row in self.history]
-        of_run = {name: self.content.get(name) for name in ("cause", "val", "train", "iterations")}
-        setting = dict(self.setting)
-        return key_of({"kind": self.kind, "history": rows, "setting": setting, **of_run})
+        numbers: dict[str, object] = {"val": None, "train": None, "iterations": None}
+        if self.result is not None:
+            numbers = {name: getattr(self.result, name) for name in numbers}
+        of_run = {"kind": self.kind, "cause": self.cause or None, "setting": dict(self.setting)}
+        return key_of({"history": rows, **of_run, **numbers})
 
     def record_hash(self, trial: Trial, tags: Mapping[str, str]) -> str:
         """Return the hash of all that the record is to say of a trial."""
-        own = self.content["readouts"][_key(trial)] if self.kind == "result" else None
+        own = None if self.result is None else self.result.readouts[_key(trial)]
         samples = self.samples is not None
         return key_of({"run": self._shared, "own": own, "tags": dict(tags), "samples": samples})
-
-    def final(self, trial: Trial) -> Iterator[Metric]:
-        """Yield the numbers of a trial at the end of its training."""
-        for name, value in summary(dict(self.content), trial.config.readout).items():
-            yield _point(name, value, self.content["finished_at"], self.content["iterations"])
 
     def samples_of(self, trial: Trial) -> bytes | None:
         """Return a file of predicted masks with no average but the trial's, where one is wanted."""
@@ -126,19 +131,28 @@ class EndedRun:
             return None
         return of_readout(self.samples, trial.config.readout, trial.trial_key)
 
-    def detail(self, trial: Trial) -> dict[str, Any]:
-        """Return what a dozen metrics leave out: IoU per class, Eq. 8 as printed, all curves."""
-        content, entry = self.content, self.content["readouts"][_key(trial)]
-        return {
-            "trial_key": trial.trial_key,
-            "classes": content["classes"],
-            "val/iou": content["val"]["iou"],
-            "swa/iou": entry["swa"]["iou"],
-            "val/miou_per_image": content["val"]["miou_per_image"],
-            "swa/miou_per_image": entry["swa"]["miou_per_image"],
-            "averaged": entry["averaged"],
-            "history": list(self.history),
-        }
+
+def final_points(result: Result, trial: Trial) -> Iterator[Metric]:
+    """Yield the numbers of a trial at the end of its training."""
+    for name, value in summary(result, trial.config.readout).items():
+        yield _point(name, value, result.finished_at, result.iterations)
+
+
+def detail_of(
+    result: Result, history: Sequence[Mapping[str, float]], trial: Trial
+) -> dict[str, object]:
+    """Return what a dozen metrics leave out: IoU per class, Eq. 8 as printed, all curves."""
+    entry = result.readouts[_key(trial)]
+    return {
+        "trial_key": trial.trial_key,
+        "classes": result.classes,
+        "val/iou": result.val["iou"],
+        "swa/iou": entry["swa"]["iou"],
+        "val/miou_per_image": result.val["miou_per_image"],
+        "swa/miou_per_image": entry["swa"]["miou_per_image"],
+        "averaged": entry["averaged"],
+        "history": list(history),
+    }
 
 
 def check_ended(plan: Plan) -> None:
@@ -153,7 +167,7 @@ def check_ended(plan: Plan) -> None:
             read_samples(ended.samples)
 
 
-def params(config: Any, *, without: Sequence[str] = ()) -> dict[str, str]:
+def params(config: TrialConfig, *, without: Sequence[str] = ()) -> dict[str, str]:
     """Return the fields of a config as the record spells them, without those of execution."""
     left_out = (*EXECUTION_FIELDS, *without)
     values = dataclasses.asdict(config).items()
@@ -173,6 +187,11 @@ def _point(name: str, value: float, time_s: float, step: int) -> Metric:
 
 def _milliseconds(time_s: float) -> int:
     return round(time_s * 1000)
+
+
+def _origin(found: Result | Failure) -> dict[str, object]:
+    """Return by what and on what an outcome was made."""
+    return {"code_version": found.code_version, **found.setting}
 
 
 def _key(trial: Trial) -> str:

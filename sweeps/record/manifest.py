@@ -221,7 +221,8 @@ def _described(trial: Trial, base: Mapping[str, Any]) -> dict[str, Any]:
 def _runs(plan: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
     """Yield a run for the trials that its folder answers, and one for those it does not."""
     key = trials[0].training_key
-    readouts = (read_result(RunFolder(plan.storage, key)) or {}).get("readouts", {})
+    result = read_result(RunFolder(plan.storage, key))
+    readouts = set() if result is None else result.readouts.keys()
     answered = [trial for trial in trials if readout_key(trial.config.readout) in readouts]
     for part in (answered, [trial for trial in trials if trial not in answered]):
         if part:

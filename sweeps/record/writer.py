@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from analysis.record.mlflow_calls import Patience, StoreError
 from sweeps.planning.plan import Plan, PlannedRun, Trial, in_words
 from sweeps.planning.version_mix import mixtures
-from sweeps.record.ended_run import EndedRun, params, point
+from sweeps.record.ended_run import EndedRun, detail_of, final_points, params, point
 from sweeps.record.manifest import diff_path
 from sweeps.record.mlflow_store import EXPERIMENT, open_store, search
 from sweeps.record.moved_artifacts import artifact_location, bring_home
@@ -127,13 +127,13 @@ class MlflowWriter:
         if child.tags.get("record_hash") == record_hash:
             return
         points = list(ended.curves)
-        if ended.kind == "result":
-            points += ended.final(trial)
-            self._log_json(child, ended.detail(trial), DETAIL_FILE)
+        if ended.result is not None:
+            points += final_points(ended.result, trial)
+            self._log_json(child, detail_of(ended.result, ended.history, trial), DETAIL_FILE)
             self._log_samples(child, ended.samples_of(trial))
             self._untag(child, "cause")
         else:
-            tags["cause"] = ended.content["cause"]
+            tags["cause"] = ended.cause
         self._log(child, points, params(trial.config), tags)
         child.status = ended.status
         # Where the clock was set back, a run took no time, and not less.
@@ -146,7 +146,7 @@ class MlflowWriter:
         """Return the hash of what is recorded of each trial, by its key."""
         return {key: child.tags.get("record_hash", "") for key, child in self.children.items()}
 
-    def _log_json(self, run: MlflowRun, content: Mapping[str, Any], name: str) -> None:
+    def _log_json(self, run: MlflowRun, content: Mapping[str, object], name: str) -> None:
         self.client.log_text(run.run_id, json_files.dumps(content, indent=1).decode(), name)
 
     def _log_samples(self, child: MlflowRun, content: bytes | None) -> None:

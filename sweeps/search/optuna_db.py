@@ -22,7 +22,7 @@ from sweeps.search.space import Space
 from sweeps.search.study import COMPLETE
 from sweeps.search.suggestions import VALUE, Suggestion
 from sweeps.storage.threads import wait
-from trainable.runs.results import summary
+from trainable.runs.results import Result, summary
 from trainable.storage.faults import machine_fault
 
 BUSY_S = 120  # to wait for another sweep that writes
@@ -86,8 +86,8 @@ class OptunaDatabase:
             if trial.trial_key in self._written:
                 continue
             value = last if ask.state == "PRUNED" else None
-            if found is not None:
-                value = summary(found[1], trial.config.readout)[VALUE]
+            if isinstance(found, Result):
+                value = summary(found, trial.config.readout)[VALUE]
             yield optuna.trial.create_trial(
                 state=TrialState[str(ask.state)],
                 value=value,

@@ -30,7 +30,7 @@ from sweeps.search.suggestions import (
 from sweeps.search.warm_start import WarmStartTrial, earlier_trials
 from trainable.config.schema import ConfigError
 from trainable.runs.folder import RunFolder
-from trainable.runs.results import read_history
+from trainable.runs.results import Result, read_history
 from trainable.storage.redaction import first_line
 
 # What doing a line again raises that lacks something, holds another type or is out of turn.
@@ -250,8 +250,8 @@ class SearchSource:
             self._take_in(ask, iteration, miou)
         if ask.state is not None:
             return
-        if found is not None and found[0] == "result":
-            self._tell(ask, COMPLETE, value=best_trial(ask, found[1])[0])
+        if isinstance(found, Result):
+            self._tell(ask, COMPLETE, value=best_trial(ask, found)[0])
         else:
             self._tell(ask, PRUNED)
 

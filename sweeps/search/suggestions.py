@@ -15,7 +15,7 @@ from sweeps.search.space import Space
 from sweeps.search.study import COMPLETE, Method
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.runs.keys import code_version, key_of, readout_key
-from trainable.runs.results import summary
+from trainable.runs.results import Result, summary
 
 VALUE = "swa/miou"  # on validation: what a search makes large
 
@@ -111,7 +111,7 @@ def plan_ask(plan: Plan, space: Space, number: int, values: Mapping[str, Any]) -
     return Suggestion(number=number, values=dict(values), run=run, trials=asked_for)
 
 
-def best_trial(ask: Suggestion, result: dict[str, Any]) -> tuple[float, Trial]:
+def best_trial(ask: Suggestion, result: Result) -> tuple[float, Trial]:
     """Return the largest value among an ask's trials, and whose it is."""
     values = [(summary(result, trial.config.readout)[VALUE], trial) for trial in ask.trials]
     return max(values, key=lambda pair: pair[0])
@@ -125,10 +125,10 @@ def plan_confirmation(plan: Plan, search: Search, asks: Iterable[Suggestion]) ->
     """
     found: dict[str, tuple[float, Trial, int]] = {}
     for ask in asks:
-        outcome = plan.outcome(ask.run) if ask.state == COMPLETE else None
-        if outcome is None or outcome[0] != "result":
+        result = plan.outcome(ask.run) if ask.state == COMPLETE else None
+        if not isinstance(result, Result):
             continue
-        value, trial = best_trial(ask, outcome[1])
+        value, trial = best_trial(ask, result)
         if ask.training_key not in found or value > found[ask.training_key][0]:
             found[ask.training_key] = value, trial, ask.number
     ranked = sorted(found.values(), key=lambda entry: (-entry[0], entry[2]))

@@ -14,7 +14,7 @@ from sweeps.search.suggestions import VALUE
 from trainable.config.schema import READOUT_FIELDS, ConfigError, TrialConfig, suggest
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import readout_key, training_key
-from trainable.runs.results import read_description, read_result, summary
+from trainable.runs.results import Result, read_description, read_result, summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +78,7 @@ def earlier_trials(plan: Plan, space: Space, storages: Iterable[str]) -> list[Wa
     return list(found.values())
 
 
-def _finished(
-    storage: Path, damaged: list[str]
-) -> Iterator[tuple[str, TrialConfig, dict[str, Any]]]:
+def _finished(storage: Path, damaged: list[str]) -> Iterator[tuple[str, TrialConfig, Result]]:
     for path in sorted(storage.glob("*/result.json")):
         folder = RunFolder(storage, path.parent.name)
         try:
@@ -96,7 +94,7 @@ def _finished(
 
 
 def _as_earlier(
-    key: str, config: TrialConfig, result: dict[str, Any], plan: Plan, space: Space
+    key: str, config: TrialConfig, result: Result, plan: Plan, space: Space
 ) -> WarmStartTrial | None:
     values = {name: getattr(config, name) for name in space.training}
     if not all(axis.contains(values[name]) for name, axis in space.training.items()):
@@ -104,7 +102,7 @@ def _as_earlier(
     siblings = space.siblings(plan.base, values)
     if siblings[0].training_identity() != config.training_identity():
         return None
-    read = [c for c in siblings if readout_key(c.readout) in result["readouts"]]
+    read = [c for c in siblings if readout_key(c.readout) in result.readouts]
     if not read:
         return None
     value, best = max(

@@ -28,7 +28,7 @@ from trainable.networks.build import build_generator
 from trainable.runs import folder as folder_module
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import readout_key, trial_key
-from trainable.runs.results import outcome
+from trainable.runs.results import Result, outcome
 from trainable.runs.training_run import TrainingRun
 from trainable.training.trainer import Trainer
 
@@ -408,8 +408,13 @@ def test_each_number_that_is_another_is_named_with_both_values(run: Run, copy: P
     assert len(said) == 3
 
 
+def result_of(content: dict[str, Any]) -> Result:
+    rest: dict[str, Any] = {"attempt": "", "code_version": "", "setting": {}}
+    return Result(**content, **rest, classes=[], iterations=1, finished_at=0.0)
+
+
 def test_differences_look_at_every_number_of_val_readouts_and_losses() -> None:
-    past = {
+    past: dict[str, Any] = {
         "val": {"miou": 0.5, "iou": [0.25, None]},
         "readouts": {"a": {"readout": {"swa_n": 1}, "averaged": 3, "swa": {"miou": 0.5}}},
         "train": {"train/loss_mce": 1.5},
@@ -417,11 +422,11 @@ def test_differences_look_at_every_number_of_val_readouts_and_losses() -> None:
         "images_per_s": 2.0,
     }
     now = json.loads(json.dumps(past)) | {"train_s": 9.0, "images_per_s": 9.0}
-    assert differences(past, now) == (5, [])
+    assert differences(result_of(past), result_of(now)) == (5, [])
     now["val"]["iou"] = [None, 0.25]
     now["readouts"]["a"]["averaged"] = 4
     now["train"]["train/loss_mce"] = 1.25
-    assert differences(past, now) == (
+    assert differences(result_of(past), result_of(now)) == (
         6,
         [
             "val.iou.0 was 0.25, is None",

@@ -19,7 +19,7 @@ from servers import POSTGRES, Postgres
 
 from sweeps.planning.plan import Plan
 from sweeps.record import publisher as publisher_module
-from sweeps.record.ended_run import EndedRun
+from sweeps.record.ended_run import EndedRun, final_points
 from sweeps.record.publisher import Publisher
 
 pytestmark = [
@@ -130,8 +130,9 @@ def in_folders(plan: Plan) -> dict[str, list[Any]]:
     for run in plan.runs:
         ended = EndedRun.read(plan, run, None)
         assert ended is not None
+        assert ended.result is not None
         for trial in run.trials:
-            each = [*ended.curves, *ended.final(trial)]
+            each = [*ended.curves, *final_points(ended.result, trial)]
             # A curve's last point may be the number at the end.
             points[trial.trial_key] = sorted({(p.key, p.step, p.timestamp, p.value) for p in each})
     return points

@@ -17,6 +17,7 @@ from trainable.config.loading import config_from
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.runs.keys import RunSpec
 from trainable.runs.machine import CPU
+from trainable.runs.results import Result, read_result
 from trainable.runs.training_run import TrainingRun
 from trainable.storage import json_files
 
@@ -40,8 +41,8 @@ class PastRun:
     """
 
     spec: RunSpec
-    setting: dict[str, Any]
-    result: dict[str, Any]
+    setting: Mapping[str, Any]
+    result: Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,9 @@ def repeat(folder: Path, execution: Mapping[str, Any], say: Callable[[str], None
         for doubt in why.values():
             say(f"the digits may differ: {doubt}")
         train_to_end(run, where=f"repeating {folder}")
-        count, differ = differences(past.result, run.folder.read("result") or {})
+        now = read_result(run.folder)
+        assert now is not None  # nosec B101  # it was trained to its end
+        count, differ = differences(past.result, now)
         return Repetition(numbers=count, differ=differ, doubts=why)
 
 
@@ -126,22 +129,23 @@ def read_run(folder: Path) -> PastRun:
         ConfigError: It holds no result, or its files are not those of this version.
     """
     try:
-        config, result = (
+        config, content = (
             json_files.loads((folder / name).read_bytes(), name=name)
             for name in ("config.json", "result.json")
         )
-        if config["training_key"] != result["training_key"]:
+        if config["training_key"] != content["training_key"]:
             raise ValueError(
                 f"config.json is of run {config['training_key']} and result.json of "
-                f"{result['training_key']}"
+                f"{content['training_key']}"
             )
+        result = Result.from_primitives(content)
         primitives = {field.name: config[field.name] for field in dataclasses.fields(RunSpec)}
         # A later attempt that never ended may have asked for others.
-        primitives["readouts"] = [one["readout"] for one in result["readouts"].values()]
+        primitives["readouts"] = [one["readout"] for one in result.readouts.values()]
         config_from(primitives["config"])  # refuses what `from_primitives` does not
         return PastRun(
             spec=RunSpec.from_primitives(primitives),
-            setting={"code_version": result["code_version"], **result["setting"]},
+            setting={"code_version": result.code_version, **result.setting},
             result=result,
         )
     except FileNotFoundError as error:
@@ -152,7 +156,7 @@ def read_run(folder: Path) -> PastRun:
         raise _refused(folder, str(error)) from error
 
 
-def differences(past: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[int, list[str]]:
+def differences(past: Result, now: Result) -> tuple[int, list[str]]:
     """Compare every number of two results.
 
     Returns:
@@ -177,13 +181,13 @@ def compare(one: Mapping[str, float], two: Mapping[str, float]) -> tuple[int, li
     return len(names), differ
 
 
-def _compared(result: Mapping[str, Any]) -> dict[str, Any]:
+def _compared(result: Result) -> dict[str, object]:
     """Return what of a result follows from the training; the rest is clocks, memory and names."""
     readouts = {
         key: {"averaged": one["averaged"], "swa": one["swa"]}
-        for key, one in result["readouts"].items()
+        for key, one in result.readouts.items()
     }
-    return {"val": result["val"], "readouts": readouts, "train": result["train"]}
+    return {"val": result.val, "readouts": readouts, "train": result.train}
 
 
 def numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:

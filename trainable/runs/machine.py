@@ -73,6 +73,6 @@ def torchvision_version() -> str:
         return "none"
 
 
-def processor(setting: Mapping[str, Any]) -> str:
+def processor(setting: Mapping[str, object]) -> str:
     """Return what the numbers were computed on: the GPU, or the kind of CPU."""
     return str(setting["cpu"] if setting["device"] == CPU else setting["device"])

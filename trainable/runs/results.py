@@ -4,51 +4,152 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self, TypedDict, TypeVar
 
 from trainable.config.schema import READOUT_FIELDS, ConfigError, Readout
 from trainable.runs.folder import RunFolder, RunFolderLockedError
 from trainable.runs.keys import RunSpec, readout_key
 from trainable.runs.machine import SETTING
 from trainable.storage.faults import machine_fault
-from trainable.training.metrics import METRICS
+from trainable.training.metrics import METRICS, SegmentationMetrics
+
+Content = TypeVar("Content")
 
 
-def outcome(folder: RunFolder, spec: RunSpec) -> tuple[str, dict[str, Any]] | None:
+class ReadoutResult(TypedDict):
+    """What `result.json` holds of one readout.
+
+    Attributes:
+        readout: The fields of the `Readout`, as the version that trained it had them.
+        averaged: How many weights its average is of.
+        swa: The metrics of the averaged network.
+    """
+
+    readout: dict[str, Any]
+    averaged: int
+    swa: SegmentationMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The numbers that a training run ended with: the content of `result.json`.
+
+    Attributes:
+        val: The metrics of the raw weights.
+        readouts: What came of each readout, by its `readout_key`.
+        train: The last losses, by their names in the history.
+        classes: The names of the classes, in the order of each `iou`.
+        iterations: How many were trained.
+        images_per_s: Training images per second.
+        train_s: Seconds of training, without loading and validating.
+        finished_at: Seconds since the epoch of the last row of the history.
+        attempt: The attempt that it is of.
+        code_version: The version of the code that trained it.
+        setting: What it was trained on and with; see `trainable.runs.machine.setting`.
+    """
+
+    val: SegmentationMetrics
+    readouts: Mapping[str, ReadoutResult]
+    train: Mapping[str, float]
+    classes: Sequence[str]
+    iterations: int
+    images_per_s: float
+    train_s: float
+    finished_at: float
+    attempt: str
+    code_version: str
+    setting: Mapping[str, object]
+
+    @classmethod
+    def from_primitives(cls, content: Mapping[str, Any]) -> Self:
+        """Return the result that `to_primitives` gave the content of.
+
+        Raises:
+            KeyError: Something is missing.
+            ValueError: A number is not finite.
+            TypeError, AttributeError: Something is of another kind.
+        """
+        _check_metrics(content["val"])
+        for entry in content["readouts"].values():
+            _check_metrics(entry["swa"])
+            _check_keys(entry, ("averaged", "readout"))
+        _check_keys(content, ("classes", "train"))
+        _check_origin(content)
+        _check_numbers(content, ("iterations", "images_per_s", "train_s", "finished_at"))
+        return cls(**{field.name: content[field.name] for field in dataclasses.fields(cls)})
+
+    def to_primitives(self) -> dict[str, Any]:
+        """Return the content of `result.json`."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a training run ended without numbers: the content of `failure.json`.
+
+    Attributes:
+        cause: In one line.
+        attempt: The attempt that it is of.
+        code_version: The version of the code that trained it.
+        setting: What it was trained on and with; see `trainable.runs.machine.setting`.
+    """
+
+    cause: str
+    attempt: str
+    code_version: str
+    setting: Mapping[str, object]
+
+    @classmethod
+    def from_primitives(cls, content: Mapping[str, Any]) -> Self:
+        """Return the failure that `to_primitives` gave the content of.
+
+        Raises:
+            KeyError: Something is missing.
+            TypeError: Something is of another kind.
+        """
+        _check_keys(content, ("cause",))
+        _check_origin(content)
+        return cls(**{field.name: content[field.name] for field in dataclasses.fields(cls)})
+
+    def to_primitives(self) -> dict[str, Any]:
+        """Return the content of `failure.json`."""
+        return dataclasses.asdict(self)
+
+
+def outcome(folder: RunFolder, spec: RunSpec) -> Result | Failure | None:
     """Return what a run folder holds of what `spec` asks for.
 
     Returns:
-        `("result", numbers)` when every readout is there, `("failure", cause)` when the run ended
-        without numbers, None when it is still to be trained: also where other code wrote it.
+        The result when every readout is there, the failure when the run ended without numbers,
+        None when it is still to be trained: also where other code wrote it.
 
     Raises:
         ConfigError: A file is not what a training run wrote.
     """
     wanted = {readout_key(readout) for readout in spec.readouts}
-    for name, check in (("result", _check_result), ("failure", _check_failure)):
-        content = _read(folder, name, check)
-        if content is None or not _is_of(content, spec):
-            continue
-        if name == "failure" or wanted <= content["readouts"].keys():
-            return name, content
-    return None
+    result = read_result(folder)
+    if result is not None and _is_of(result, spec) and wanted <= result.readouts.keys():
+        return result
+    failure = _read(folder, "failure", Failure.from_primitives)
+    return failure if failure is not None and _is_of(failure, spec) else None
 
 
-def _is_of(content: Mapping[str, Any], spec: RunSpec) -> bool:
+def _is_of(ended: Result | Failure, spec: RunSpec) -> bool:
     """Return whether an outcome is of the code and the attempt that a spec wants."""
-    is_of_attempt = not spec.attempt or content["attempt"] == spec.attempt
-    return is_of_attempt and bool(content["code_version"] == spec.code_version)
+    is_of_attempt = not spec.attempt or ended.attempt == spec.attempt
+    return is_of_attempt and ended.code_version == spec.code_version
 
 
-def read_result(folder: RunFolder) -> dict[str, Any] | None:
+def read_result(folder: RunFolder) -> Result | None:
     """Return the numbers of a run folder, of whatever readouts; None where there are none.
 
     Raises:
         ConfigError: The file is not what a training run wrote.
     """
-    return _read(folder, "result", _check_result)
+    return _read(folder, "result", Result.from_primitives)
 
 
 def read_history(folder: RunFolder) -> list[dict[str, float]]:
@@ -57,8 +158,7 @@ def read_history(folder: RunFolder) -> list[dict[str, float]]:
     Raises:
         ConfigError: The file is not what a training run wrote.
     """
-    metrics = _read(folder, "metrics", _check_history)
-    return [] if metrics is None else list(metrics["history"])
+    return _read(folder, "metrics", _history) or []
 
 
 def read_description(folder: RunFolder) -> dict[str, Any]:
@@ -67,7 +167,7 @@ def read_description(folder: RunFolder) -> dict[str, Any]:
     Raises:
         ConfigError: The file is not what a training run wrote.
     """
-    return _read(folder, "config", lambda content: content.keys()) or {}
+    return _read(folder, "config", dict) or {}
 
 
 def clear_finished(folder: RunFolder) -> None:
@@ -82,9 +182,9 @@ def clear_finished(folder: RunFolder) -> None:
     if next(folder.path.glob("checkpoint-*"), None) is None:
         return
     result, begun = read_result(folder), read_description(folder)
-    if result is None or len(begun["readouts"]) > len(result["readouts"]):
+    if result is None or len(begun["readouts"]) > len(result.readouts):
         return
-    if all(begun[name] == result[name] for name in ("attempt", "code_version")):
+    if (begun["attempt"], begun["code_version"]) == (result.attempt, result.code_version):
         with suppress(RunFolderLockedError), folder:
             folder.drop_checkpoints()
 
@@ -108,28 +208,27 @@ def distinct_readouts(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
     return tuple(unique[key] for key in sorted(unique))
 
 
-def summary(result: Mapping[str, Any], readout: Readout) -> dict[str, float]:
+def summary(result: Result, readout: Readout) -> dict[str, float]:
     """Return the metrics of one trial by their recorded names, from a result and a readout."""
-    swa = result["readouts"][readout_key(readout)]["swa"]
-    metrics = {f"val/{name}": result["val"][name] for name in METRICS}
+    swa = result.readouts[readout_key(readout)]["swa"]
+    metrics = {f"val/{name}": result.val[name] for name in METRICS}
     metrics |= {f"swa/{name}": swa[name] for name in METRICS}
-    return metrics | {"images_per_s": result["images_per_s"]}
+    return metrics | {"images_per_s": result.images_per_s}
 
 
-def _readouts_of(result: Mapping[str, Any]) -> list[Readout]:
+def _readouts_of(result: Result) -> list[Readout]:
     """Return the readouts of a result, less those that an earlier version had other fields for."""
     fields = set(READOUT_FIELDS)
-    found = [entry["readout"] for entry in result["readouts"].values()]
+    found = [entry["readout"] for entry in result.readouts.values()]
     return [Readout(**values) for values in found if values.keys() == fields]
 
 
 def _read(
-    folder: RunFolder, name: str, check: Callable[[dict[str, Any]], Any]
-) -> dict[str, Any] | None:
+    folder: RunFolder, name: str, parse: Callable[[dict[str, Any]], Content]
+) -> Content | None:
     try:
         content = folder.read(name)
-        if content is not None:
-            check(content)
+        return None if content is None else parse(content)
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         if machine_fault(error) is not None:
             raise
@@ -138,22 +237,6 @@ def _read(
             f"{folder.path / name}.json must be what a training run wrote, but {fault}; move the "
             "folder away, and the same command trains the run again"
         ) from error
-    return content
-
-
-def _check_result(content: dict[str, Any]) -> None:
-    _check_metrics(content["val"])
-    for entry in content["readouts"].values():
-        _check_metrics(entry["swa"])
-        _check_keys(entry, ("averaged", "readout"))
-    _check_keys(content, ("classes", "train"))
-    _check_origin(content)
-    _check_numbers(content, ("iterations", "images_per_s", "train_s", "finished_at"))
-
-
-def _check_failure(content: dict[str, Any]) -> None:
-    _check_keys(content, ("cause",))
-    _check_origin(content)
 
 
 def _check_origin(content: Mapping[str, Any]) -> None:
@@ -161,9 +244,10 @@ def _check_origin(content: Mapping[str, Any]) -> None:
     _check_keys(content["setting"], SETTING)
 
 
-def _check_history(content: dict[str, Any]) -> None:
+def _history(content: Mapping[str, Any]) -> list[dict[str, float]]:
     for row in content["history"]:
         _check_numbers(row, ("iteration", "time", *row))
+    return list(content["history"])
 
 
 def _check_metrics(values: Mapping[str, Any]) -> None:

@@ -22,11 +22,19 @@ from trainable.networks.pretrained import check_start, load_pretrained
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec, code_version, readout_key, version_on_disk
 from trainable.runs.machine import gone_on, setting
-from trainable.runs.results import outcome, read_history, with_known_readouts
+from trainable.runs.results import (
+    Failure,
+    ReadoutResult,
+    Result,
+    outcome,
+    read_history,
+    with_known_readouts,
+)
 from trainable.runs.sample_masks import Samples
 from trainable.training.averaging import Average
 from trainable.training.build import build_trainer, new_generator
 from trainable.training.devices import lies_on, pick_device
+from trainable.training.metrics import SegmentationMetrics
 from trainable.training.numerics import check_precision
 from trainable.training.trainer import Trainer
 
@@ -44,7 +52,7 @@ class EvaluatedAverage:
     """A readout's average, the metrics of its network, and that network's tensors."""
 
     average: Average
-    swa: dict[str, Any]
+    swa: SegmentationMetrics
     state: dict[str, torch.Tensor]
 
 
@@ -225,7 +233,7 @@ class TrainingRun:
 
     def _finish(self) -> None:
         trainer, config = self.trainer, self.spec.config
-        readouts: dict[str, Any] = {}
+        readouts: dict[str, ReadoutResult] = {}
         averages: dict[str, Any] = {}
         for one in self._validated:
             readout = one.average.readout
@@ -242,27 +250,25 @@ class TrainingRun:
                 "averages": averages,
             }
         )
-        self.folder.write(
-            "result",
-            {
-                "val": val,
-                "readouts": readouts,
-                "train": _last_losses(trainer.history),
-                "classes": list(trainer.data.classes),
-                "iterations": trainer.iteration,
-                "images_per_s": config.iterations * config.batch_size / trainer.train_s,
-                "train_s": trainer.train_s,
-                "finished_at": trainer.history[-1]["time"],
-                **self._origin(),
-            },
+        result = Result(
+            val=val,
+            readouts=readouts,
+            train=_last_losses(trainer.history),
+            classes=list(trainer.data.classes),
+            iterations=trainer.iteration,
+            images_per_s=config.iterations * config.batch_size / trainer.train_s,
+            train_s=trainer.train_s,
+            finished_at=trainer.history[-1]["time"],
+            **self._origin(),
         )
+        self.folder.write("result", result.to_primitives())
         self.folder.drop_checkpoints()
         self.complete = True
 
     def fail(self, cause: str) -> None:
         """Record that this run ended without a result, and why; it counts as done."""
         self.write_history()
-        self.folder.write("failure", {"cause": cause, **self._origin()})
+        self.folder.write("failure", Failure(cause=cause, **self._origin()).to_primitives())
 
     def close(self) -> None:
         """Give the run folder back."""

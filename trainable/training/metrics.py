@@ -7,14 +7,26 @@ columns the prediction, void pixels left out.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
 
 from trainable.data.sources.labels import VOID
 
-METRICS = ("miou", "acc", "macc", "fwiou")
+MetricName = Literal["miou", "acc", "macc", "fwiou"]
+METRICS: tuple[MetricName, ...] = ("miou", "acc", "macc", "fwiou")
+
+
+class SegmentationMetrics(TypedDict):
+    """A network's metrics on a data set; see `segmentation_metrics`."""
+
+    acc: float
+    macc: float
+    fwiou: float
+    miou: float
+    iou: list[float | None]
+    miou_per_image: float | None
 
 
 def confusion_matrices(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -34,7 +46,7 @@ def confusion_matrices(predicted: Tensor, labels: Tensor, classes: int) -> Tenso
     return torch.bincount(cells, minlength=beyond + 1)[:beyond].view(count, classes, classes)
 
 
-def segmentation_metrics(matrices: Tensor) -> dict[str, Any]:
+def segmentation_metrics(matrices: Tensor) -> SegmentationMetrics:
     """Return the four metrics of the data set, as fractions, and two extras.
 
     A class with no true pixel has no accuracy, one with neither true nor predicted pixels no IoU:

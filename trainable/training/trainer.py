@@ -20,7 +20,7 @@ from trainable.data.datasets import DataSet
 from trainable.training.adversary import Adversary
 from trainable.training.averaging import Average, Averages
 from trainable.training.losses import counted, label_maps, loss_mce, probability_maps
-from trainable.training.metrics import confusion_matrices, segmentation_metrics
+from trainable.training.metrics import SegmentationMetrics, confusion_matrices, segmentation_metrics
 from trainable.training.numerics import Numerics
 
 EVAL_BATCH = 32  # images of equal size that are validated at once
@@ -226,7 +226,7 @@ class Trainer:
                 group["lr"] = group["initial_lr"] * decay
 
     @torch.no_grad()
-    def evaluate(self, network: nn.Module) -> dict[str, Any]:
+    def evaluate(self, network: nn.Module) -> SegmentationMetrics:
         """Validate a network at each image's own size; see `segmentation_metrics`."""
         network.eval()
         classes = len(self.data.classes)

@@ -22,7 +22,7 @@ from trainable.config.schema import EXECUTION_FIELDS, READOUT_FIELDS, Readout, T
 from trainable.networks.build import build_generator
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec, readout_key, training_key
-from trainable.runs.results import summary
+from trainable.runs.results import Result, summary
 from trainable.runs.training_run import TrainingRun
 from trainable.storage.tensors import load_tensors
 
@@ -280,13 +280,13 @@ def test_summary_has_the_numbers_of_its_own_readout(tmp_path: Path) -> None:
     run = plan.runs[0]
     finish(plan, run)
     found = plan.outcome(run)
-    assert found is not None
+    assert isinstance(found, Result)
     for trial in run.trials:
         val, swa = miou_of(trial.config, trial.config.readout)
-        numbers = summary(found[1], trial.config.readout)
+        numbers = summary(found, trial.config.readout)
         assert (numbers["val/miou"], numbers["swa/miou"]) == (val, swa)
         assert numbers["images_per_s"] == 40.0
-        assert found[1]["readouts"][readout_key(trial.config.readout)]["swa"]["miou"] == swa
+        assert found.readouts[readout_key(trial.config.readout)]["swa"]["miou"] == swa
 
 
 # What a plan will cost

@@ -37,7 +37,7 @@ from sweeps.search.study import Method, ReplayableStudy
 from sweeps.search.suggestions import Search
 from trainable.config.schema import ConfigError
 from trainable.runs.folder import RunFolder
-from trainable.runs.results import summary
+from trainable.runs.results import Result, summary
 
 pytestmark = pytest.mark.trains
 
@@ -237,9 +237,9 @@ def test_exhaustive_values_a_run_by_its_best_readout_and_sampled_by_the_one_sugg
         assert len(complete) > 2
         for ask in complete:
             found = source.plan.outcome(ask.run)
-            assert found is not None
+            assert isinstance(found, Result)
             assert len(ask.run.spec.readouts) == 6  # every run carries them all
-            values = [summary(found[1], t.config.readout)["swa/miou"] for t in ask.trials]
+            values = [summary(found, t.config.readout)["swa/miou"] for t in ask.trials]
             assert len(values) == (6 if readouts == "exhaustive" else 1)
             assert ask.value == max(values)
 
@@ -297,7 +297,7 @@ def test_a_crash_is_told_as_failed_and_not_tried_again_by_a_restart(tmp_path: Pa
     for plan, cause in ((source.plan, "CUDA error"), (again.plan, None)):
         ended = EndedRun.read(plan, run, cause)
         assert ended is not None
-        assert (ended.status, ended.content) == ("FAILED", {"cause": "CUDA error"})
+        assert (ended.status, ended.result, ended.cause) == ("FAILED", None, "CUDA error")
 
 
 @pytest.mark.usefixtures("_nothing_stored")

@@ -72,8 +72,8 @@ def test_the_order_of_the_images_does_not_matter() -> None:
     backward = confusion_matrices(predicted.flip(0), labels.flip(0), 5)
     assert torch.equal(backward, forward.flip(0))
     found, expected = segmentation_metrics(backward), segmentation_metrics(forward)
-    assert found.pop("miou_per_image") == pytest.approx(expected.pop("miou_per_image"))
-    assert found == expected
+    assert found["miou_per_image"] == pytest.approx(expected["miou_per_image"])
+    assert found | {"miou_per_image": 0.0} == expected | {"miou_per_image": 0.0}
 
 
 def test_a_class_that_is_nowhere_is_left_out_of_every_mean() -> None:
@@ -136,7 +136,7 @@ def test_metrics_equal_those_of_torchmetrics_where_every_class_is_present(seed: 
             ]
         ).mean(),
     }
-    assert {name: found[name] for name in theirs} == pytest.approx(
+    assert {name: dict(found)[name] for name in theirs} == pytest.approx(
         {name: value.item() for name, value in theirs.items()}, rel=1e-6
     )
 
