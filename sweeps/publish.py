@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.record.mlflow_calls import StoreError
-from analysis.record.mlflow_database import sqlite_file
+from analysis.record.tracking_uri import sqlite_file
 from sweeps.driver.options import tracking_uri
 from sweeps.planning.plan import Plan
 from sweeps.record.ended_run import check_ended

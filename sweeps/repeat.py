@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from analysis.record.artifact_place import local_place
+from analysis.record.tracking_uri import artifacts_folder
 from sweeps.driver.options import add_tracking_uri
 from sweeps.planning.plan import Trial
 from sweeps.record.ended_run import EndedRun, detail_of, final_points
@@ -120,7 +120,7 @@ def _recorded(trial: RecordedTrial, tracking_uri: str) -> dict[str, float]:
             for point in trial.client.get_metric_history(run_id, name)
         ]
         with TemporaryDirectory() as folder:
-            place = local_place(tracking_uri, trial.run.info.artifact_uri)
+            place = artifacts_folder(tracking_uri, trial.run.info.artifact_uri)
             if place is None:
                 place = Path(trial.client.download_artifacts(run_id, DETAIL_FILE, folder)).parent
             detail = json_files.loads((place / DETAIL_FILE).read_bytes(), name=DETAIL_FILE)

@@ -64,9 +64,9 @@ COMMON = (
 )
 # What the driver shares with the analysis: the border to MLflow, and what a record is.
 SHARED = (
-    "analysis.record.artifact_place",
     "analysis.record.mlflow_calls",
     "analysis.record.mlflow_database",
+    "analysis.record.tracking_uri",
 )
 
 

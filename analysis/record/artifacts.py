@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import io
 import math
+import re
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.record.artifact_files import read_artifact
-from analysis.record.mlflow_store import Store
+from analysis.record.cache import cache_folder, load_cached, read_file, save_cached
+from analysis.record.mlflow_calls import ARTIFACT_S, StoreError, ask, bound_answers
+from analysis.record.mlflow_store import Store, one_line_errors
 from analysis.record.schema import CURVES, DETAIL_FILE, ENVIRONMENT_FILE, MASKS_FILE, RecordError
+from analysis.record.tracking_uri import artifacts_folder
 from trainable.storage.json_files import ChecksumError, loads, read_seal
 
 FETCHERS = 8  # requests under way at once
+NOT_FOUND = re.compile(r"404 Client Error|\(404\)")  # words of an HTTP server, and of S3
 MOST_UNPACKED = 512 * 2**20  # bytes of all masks of a trial; real ones take a few MB
 
 Detail = dict[str, Any]
@@ -118,6 +124,56 @@ def _fetch(trials: pd.DataFrame, name: str) -> list[tuple[str, bytes]]:
         contents = list(pool.map(lambda place: read_artifact(uri, name, *place), places))
     found = zip(trials["run_id"], contents, strict=True)
     return [(run, content) for run, content in found if content is not None]
+
+
+def read_artifact(
+    tracking_uri: str, name: str, artifact_uri: str, run_id: str, record_hash: str
+) -> bytes | None:
+    """Return the content of an artifact, None where the run has none of that name.
+
+    What a server sent is kept in the user's cache.
+
+    Args:
+        tracking_uri: Of the store that the run is in.
+        name: Of the file, at the top of the run's artifacts.
+        artifact_uri: Where the run's artifacts lie.
+        run_id: Of the run.
+        record_hash: Of what was published of it; where empty, nothing is kept.
+
+    Raises:
+        RecordError: The store does not answer, or the file is too large.
+    """
+    folder = artifacts_folder(tracking_uri, artifact_uri)
+    if folder is not None:
+        return read_file(folder / name)
+    key = f"{run_id}-{record_hash}"
+    if not re.fullmatch(r"[0-9a-f]+-[0-9a-f]*", key):  # it names a file here
+        raise RecordError(f"run id and record_hash are hexadecimal, but got {key!r}")
+    place = cache_folder() / "artifacts" / f"{key}-{name}"
+    if record_hash and (content := load_cached(place)) is not None:
+        return content
+    content = _download(tracking_uri, f"{artifact_uri}/{name}", name)
+    if content is not None and record_hash:
+        save_cached(place, content)
+    return content
+
+
+def _download(tracking_uri: str, uri: str, name: str) -> bytes | None:
+    with one_line_errors(tracking_uri), tempfile.TemporaryDirectory() as folder:
+        try:
+            ask(ARTIFACT_S, _download_into, folder, tracking_uri, uri)
+        except StoreError as error:
+            if NOT_FOUND.search(str(error)):
+                return None
+            raise
+        return read_file(Path(folder) / name)
+
+
+def _download_into(folder: str, tracking_uri: str, uri: str) -> None:
+    bound_answers()
+    from mlflow.artifacts import download_artifacts
+
+    download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
 
 
 def _object(run: str, name: str, content: bytes) -> dict[str, Any]:

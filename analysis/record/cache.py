@@ -1,4 +1,4 @@
-"""Keep frames in the user's cache as Parquet, and use them only while the record is the same.
+"""The user's cache: files with a checksum, and frames that are used while the record is the same.
 
 A SQLite file tells at one look whether it was written since. MLflow has no such mark: a tag or a
 status of a finished run may change without a trace in any other field. What a server holds is
@@ -12,18 +12,78 @@ import hashlib
 import io
 import json
 import os
+import stat
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.record.artifact_files import cache_folder, keep, kept
-from analysis.record.mlflow_database import sqlite_file
-from analysis.record.schema import COLUMNS, Sweep
+from analysis.record.schema import COLUMNS, RecordError, Sweep
+from analysis.record.tracking_uri import sqlite_file
 from trainable.storage.redaction import redact_uri
 
 FORMAT = 1  # to be raised when the same record gives another frame
+MOST_BYTES = 256 * 2**20  # of one file; real artifacts take a few MB
 CHANGE_COUNTER = slice(24, 28)  # raised by every transaction; SQLite file format, section 1.3.7
+
+
+def cache_folder() -> Path:
+    """Return the user's folder of what the analysis keeps between calls."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "pixelwise-adversarial" / "analysis"
+
+
+def load_cached(path: Path) -> bytes | None:
+    """Return what `save_cached` was given, None where that is not there or is damaged."""
+    content = read_file(path)
+    if content is None:
+        return None
+    checksum, _, rest = content.partition(b"\n")
+    if checksum != _checksum(rest):
+        sys.stderr.write(f"{path} was changed after it was kept; the record is read anew\n")
+        return None
+    return rest
+
+
+def save_cached(path: Path, content: bytes) -> None:
+    """Write a file of the cache whole or not at all; a cache that cannot be written is none.
+
+    Its first line is its checksum.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary.write_bytes(_checksum(content) + b"\n" + content)
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _checksum(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def read_file(path: Path) -> bytes | None:
+    """Return the content of a file that anyone may have written, None where there is none.
+
+    Raises:
+        RecordError: It is too large, no plain file, or cannot be read.
+    """
+    try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise RecordError(f"{path} must be a file, but is a folder, a device or a pipe")
+        if state.st_size > MOST_BYTES:
+            size = state.st_size
+            raise RecordError(f"{path} has {size} bytes, but at most {MOST_BYTES} are read")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror}") from error
 
 
 def cached(uri: str, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
@@ -40,10 +100,10 @@ def cached(uri: str, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFram
         return read()
     content = json.dumps([redact_uri(uri), str(Path.cwd()), name])
     path = cache_folder() / "frames" / f"{hashlib.sha256(content.encode()).hexdigest()}.parquet"
-    frame = _read(path, stamp)
+    frame = _load_frame(path, stamp)
     if frame is None:
         frame = read()
-        _write(path, frame, stamp)
+        _save_frame(path, frame, stamp)
     return frame
 
 
@@ -74,8 +134,8 @@ def _beside(path: Path, suffix: str) -> list[str | int] | None:
         return None
 
 
-def _read(path: Path, stamp: str) -> pd.DataFrame | None:
-    content = kept(path)
+def _load_frame(path: Path, stamp: str) -> pd.DataFrame | None:
+    content = load_cached(path)
     if content is None:
         return None
     try:
@@ -91,7 +151,7 @@ def _read(path: Path, stamp: str) -> pd.DataFrame | None:
     return frame
 
 
-def _write(path: Path, frame: pd.DataFrame, stamp: str) -> None:
+def _save_frame(path: Path, frame: pd.DataFrame, stamp: str) -> None:
     stamped = frame.copy(deep=False)
     stamped.attrs = frame.attrs | {"stamp": stamp}
-    keep(path, stamped.to_parquet())
+    save_cached(path, stamped.to_parquet())

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.record.mlflow_calls import SMALL_S, StoreError, ask
 from analysis.record.schema import EXPERIMENT
+from analysis.record.tracking_uri import is_server, sqlite_file
 from trainable.storage.redaction import redact, redact_uri
 
 if TYPE_CHECKING:
@@ -49,19 +50,6 @@ WRITES = (
 )
 REVISION = re.compile(r'^(revision|down_revision)\b.*?= ["\'](\w+)', re.MULTILINE)
 MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"  # PostgreSQL's
-
-
-def sqlite_file(uri: str) -> Path | None:
-    """Return the file of a SQLite URI, None for any other store."""
-    scheme, _, rest = uri.partition("://")
-    if not scheme.startswith("sqlite"):
-        return None
-    return Path(rest.partition("?")[0].removeprefix("/"))
-
-
-def is_server(uri: str) -> bool:
-    """Return whether a URI names a tracking server, and no database."""
-    return uri.startswith(("http://", "https://"))
 
 
 def deleted(experiment_id: str, shown: str) -> str:

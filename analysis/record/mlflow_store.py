@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from analysis.record.mlflow_calls import StoreError, open_client, pages
-from analysis.record.mlflow_database import database_fault, deleted, is_server, reach, sqlite_file
+from analysis.record.mlflow_database import database_fault, deleted, reach
 from analysis.record.schema import EXPERIMENT, RecordError
+from analysis.record.tracking_uri import is_server, sqlite_file
 from trainable.storage.redaction import UNQUOTED, is_unclear, redact, redact_uri
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
+from analysis.record.tracking_uri import is_server, ui_command
 from analysis.record.version_mix import SHARED
 from analysis.report.views import SCORES, STATUS
 from trainable.storage.redaction import HIDDEN, redact_uri
@@ -36,13 +36,12 @@ class Tracking:
     def of(cls, uri: str) -> Tracking:
         """Return the links for a tracking URI, without what gives access to it."""
         shown = redact_uri(uri)
-        parts = urlsplit(shown)
-        if parts.scheme in ("http", "https"):
+        if is_server(shown):
+            parts = urlsplit(shown)
             host = parts.netloc.removeprefix(f"{HIDDEN}@")
             base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
             return cls(shown=base, base=base, command="")
-        command = f"mlflow ui --backend-store-uri {shlex.quote(shown)} --host 127.0.0.1"
-        return cls(shown=shown, base=LOCAL_UI, command=command)
+        return cls(shown=shown, base=LOCAL_UI, command=ui_command(uri))
 
     def run(self, experiment_id: str, run_id: str) -> str:
         """Return the address of a run's page in MLflow."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import subprocess  # nosec B404  # words, no shell
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from analysis.record.mlflow_database import is_server
+from analysis.record.tracking_uri import is_server, ui_command
 from sweeps.driver.tables import axis_table, best_table, rows, rows_by_axis
 from sweeps.execution.progress import ExecutionStats
 from sweeps.planning.plan import Plan
@@ -119,13 +118,11 @@ def draw(plan: Plan, options: argparse.Namespace) -> tuple[str | None, str]:
     return None, f"no figure drawn: {path}"
 
 
-def ui_command(tracking_uri: str) -> str:
-    """Return the command that shows the record, without what gives access to it."""
-    shown = redact_uri(tracking_uri)
-    if is_server(shown):
-        return f"record: {shown}"
-    store = shlex.quote(shown)
-    return f"record: mlflow ui --backend-store-uri {store} --host 127.0.0.1"
+def record_line(tracking_uri: str) -> str:
+    """Return the line that says how to look at the record: its server, or a command."""
+    if is_server(tracking_uri):
+        return f"record: {redact_uri(tracking_uri)}"
+    return f"record: {ui_command(tracking_uri)}"
 
 
 def _failures(plan: Plan, execution: ExecutionStats) -> Iterator[tuple[str, str, str]]:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from sweeps.driver.console import open_console, say, say_all
 from sweeps.driver.session import OtherPrecisionError, Session, assumed_precision
-from sweeps.driver.summary import SweepSummary, draw, ui_command
+from sweeps.driver.summary import SweepSummary, draw, record_line
 from sweeps.execution.resources import ExecutorError, Resources, check_resources
 from sweeps.planning.cost import describe
 from sweeps.planning.plan import Plan, make_plan
@@ -283,7 +283,7 @@ def _conclude(
 ) -> int:
     """Say what came out, draw the figures, and return the exit code."""
     say_all(console, conclusion.lines())
-    say(console, ui_command(options.tracking_uri))
+    say(console, record_line(options.tracking_uri))
     figure = None
     if not options.no_figures and publisher.reachable and conclusion.best is not None:
         figure, words = draw(conclusion.plan, options)

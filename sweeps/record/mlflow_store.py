@@ -17,7 +17,8 @@ from analysis.record.mlflow_calls import (
     pages,
     set_up_mlflow,
 )
-from analysis.record.mlflow_database import is_server, reach
+from analysis.record.mlflow_database import reach
+from analysis.record.tracking_uri import is_server
 from trainable.cli.options import check_writable
 from trainable.config.schema import ConfigError
 from trainable.storage.redaction import UNQUOTED, first_line, is_unclear, redact_uri

@@ -12,9 +12,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from analysis.record.artifact_place import local_folder
 from analysis.record.mlflow_calls import SMALL_S, StoreError, ask
-from analysis.record.mlflow_database import LOCK_S, sqlite_file
+from analysis.record.mlflow_database import LOCK_S
+from analysis.record.tracking_uri import local_path, sqlite_file
 from sweeps.record.mlflow_store import EXPERIMENT
 
 HOME = "pixelwise.folder"  # tag of the experiment
@@ -92,7 +92,7 @@ def _guessed(location: str, here: Path) -> Path | None:
 
     Its artifacts lay beside it if they lie beside it now.
     """
-    written = local_folder(location)
+    written = local_path(location)
     if written is None or ARTIFACTS not in written.parts:
         return None
     at = len(written.parts) - 1 - written.parts[::-1].index(ARTIFACTS)

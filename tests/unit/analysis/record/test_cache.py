@@ -12,10 +12,9 @@ import pytest
 from written_records import POINTS, write_sweep
 
 from analysis.record import trials
-from analysis.record.artifact_files import cache_folder
-from analysis.record.cache import cached
-from analysis.record.mlflow_database import sqlite_file
+from analysis.record.cache import cache_folder, cached
 from analysis.record.mlflow_store import Store
+from analysis.record.tracking_uri import sqlite_file
 from analysis.record.trials import list_sweeps, load_trials
 
 CHANGED = "was changed after it was kept; the record is read anew"

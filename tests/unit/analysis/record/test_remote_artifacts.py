@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.record.artifact_files import cache_folder
 from analysis.record.artifacts import load_details
+from analysis.record.cache import cache_folder
 from analysis.record.schema import RecordError
 from trainable.storage.json_files import dumps
 

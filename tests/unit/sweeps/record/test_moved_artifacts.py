@@ -13,9 +13,8 @@ import pytest
 from record_helpers import finish, grid, plan_of
 from store_helpers import change, children_of, files_of, parent_of
 
-from analysis.record.artifact_files import read_artifact
-from analysis.record.artifact_place import local_place
-from analysis.record.artifacts import load_environment
+from analysis.record.artifacts import load_environment, read_artifact
+from analysis.record.tracking_uri import artifacts_folder
 from analysis.record.trials import load_trials
 from sweeps import publish as publish_command
 from sweeps.planning.plan import Plan
@@ -159,7 +158,7 @@ def test_who_reads_finds_them_beside_the_database_and_writes_nothing(
     before = files_of(new)
     trials = load_trials(uri_of(new))
     (row,) = trials.to_dict("records")
-    place = local_place(uri_of(new), row["artifact_uri"])
+    place = artifacts_folder(uri_of(new), row["artifact_uri"])
     assert place is not None
     assert place.is_relative_to(new)
     content = read_artifact(uri_of(new), "result.json", row["artifact_uri"], row["run_id"], "")

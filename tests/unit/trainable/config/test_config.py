@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import trainable
-from analysis.record.artifact_files import read_artifact
+from analysis.record.artifacts import read_artifact
 from analysis.record.schema import RecordError
 from trainable.config import choices
 from trainable.config.loading import load_config, presets, read_yaml
