@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from analysis.figures.colors import LineStyle
-from analysis.figures.style import number
+from analysis.figures.style import format_number
 from analysis.stats.aggregation import is_logarithmic
 
 LABEL_SHARE = 0.07  # of the axis, which a tick's label takes at least
@@ -51,7 +51,7 @@ class SettingAxis:
             axes.set_xscale("log")
         ticks = self.labelled()
         axes.xaxis.set_major_locator(FixedLocator(ticks))
-        axes.set_xticklabels([number(value) for value in ticks])
+        axes.set_xticklabels([format_number(value) for value in ticks])
         axes.xaxis.set_minor_locator(FixedLocator(self.values))
         axes.xaxis.set_minor_formatter(NullFormatter())
         pad = PAD_SHARE * self._span
@@ -81,32 +81,32 @@ class SettingAxis:
 
 
 def draw_means(
-    axes: Axes, xs: Sequence[float], rows: pd.DataFrame, look: LineStyle, **changes: Any
+    axes: Axes, xs: Sequence[float], rows: pd.DataFrame, style: LineStyle, **changes: Any
 ) -> None:
     """Draw means in percent with bars from `ci_low` to `ci_high`; no bar where these are NaN."""
     mean, low, high = (100 * rows[name] for name in ("mean", "ci_low", "ci_high"))
-    style: dict[str, Any] = {
-        "color": look.color,
-        "marker": look.marker,
-        "linestyle": look.linestyle,
+    options: dict[str, Any] = {
+        "color": style.color,
+        "marker": style.marker,
+        "linestyle": style.linestyle,
         "elinewidth": 1.0,
         "capsize": 3,
         "zorder": 3,
     }
-    axes.errorbar(list(xs), mean, yerr=[mean - low, high - mean], **style | changes)
+    axes.errorbar(list(xs), mean, yerr=[mean - low, high - mean], **options | changes)
 
 
-def draw_level(axes: Axes, row: Any, look: LineStyle) -> None:
+def draw_level(axes: Axes, row: Any, style: LineStyle) -> None:
     """Draw a mean as a level across the axes, its interval as a band."""
-    axes.axhline(100 * row.mean, color=look.color, linestyle=look.linestyle, zorder=1.5)
+    axes.axhline(100 * row.mean, color=style.color, linestyle=style.linestyle, zorder=1.5)
     if not math.isnan(row.ci_low):
-        axes.axhspan(100 * row.ci_low, 100 * row.ci_high, color=look.color, alpha=0.13, lw=0)
+        axes.axhspan(100 * row.ci_low, 100 * row.ci_high, color=style.color, alpha=0.13, lw=0)
 
 
-def handle(look: LineStyle, words: str, **changes: Any) -> Line2D:
+def handle(style: LineStyle, label: str, **changes: Any) -> Line2D:
     """Return the legend's entry of a line."""
-    style = {"color": look.color, "marker": look.marker, "linestyle": look.linestyle}
-    return Line2D([], [], label=words, **style | changes)
+    options = {"color": style.color, "marker": style.marker, "linestyle": style.linestyle}
+    return Line2D([], [], label=label, **options | changes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ class LineStyle:
 
 # Sources: Paul Tol, "Colour schemes": high-contrast, which keeps its order of lightness in grey,
 # then bright; from the fourth on, marker and dashes tell the lines apart in grey.
-LOOKS = (
+LINE_STYLES = (
     LineStyle(color="#004488", marker="s", linestyle="-"),
     LineStyle(color="#BB5566", marker="o", linestyle="--"),
     LineStyle(color="#DDAA33", marker="^", linestyle="-."),
@@ -35,9 +35,9 @@ LOOKS = (
 )
 
 
-def looks(count: int) -> Sequence[LineStyle]:
-    """Return a look for each of `count` lines; they repeat where there are not enough."""
-    return [LOOKS[i % len(LOOKS)] for i in range(count)]
+def line_styles(count: int) -> Sequence[LineStyle]:
+    """Return a line style for each of `count` lines; they repeat where there are not enough."""
+    return [LINE_STYLES[i % len(LINE_STYLES)] for i in range(count)]
 
 
 def voc_colours() -> NDArray[np.uint8]:
@@ -57,4 +57,8 @@ def voc_colours() -> NDArray[np.uint8]:
     return colours
 
 
-ARM_LOOKS: dict[str, LineStyle] = {"none": LOOKS[1], "standard": LOOKS[2], "pixelwise": LOOKS[0]}
+ARM_STYLES: dict[str, LineStyle] = {
+    "none": LINE_STYLES[1],
+    "standard": LINE_STYLES[2],
+    "pixelwise": LINE_STYLES[0],
+}

@@ -13,17 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from analysis.figures.axes import draw_means, handle
-from analysis.figures.colors import ARM_LOOKS, LOOKS, LineStyle
+from analysis.figures.colors import ARM_STYLES, LINE_STYLES, LineStyle
 from analysis.figures.style import (
     DOUBLE_IN,
     MIOU,
     add_caption,
     add_legend,
+    caption_missing,
+    caption_mixed,
+    caption_seeds,
     drawing,
     on_data,
-    say_missing,
-    say_mixed,
-    say_seeds,
 )
 from analysis.record.schema import RecordError, finished
 from analysis.record.sweep_data import SweepData
@@ -96,20 +96,20 @@ def fig6(trials: pd.DataFrame, *, curves: pd.DataFrame, generator: str | None = 
     with drawing(trials, title) as figure:
         axes = figure.subplots()
         handles = []
-        for arm, words in ((BASELINE_LOSS, "baseline"), (PROPOSED_LOSS, "proposed")):
-            look = ARM_LOOKS[arm]
-            _draw_band(axes, table[table["arm"] == arm], look)
+        for arm, label in ((BASELINE_LOSS, "baseline"), (PROPOSED_LOSS, "proposed")):
+            style = ARM_STYLES[arm]
+            _draw_band(axes, table[table["arm"] == arm], style)
             row = averaged[averaged["arm"] == arm]
-            draw_means(axes, [END_PLACES[arm] * end], row, look, **OPEN)
-            handles.append(handle(look, words))
+            draw_means(axes, [END_PLACES[arm] * end], row, style, **OPEN)
+            handles.append(handle(style, label))
         grey = LineStyle(color="0.3", marker="o", linestyle="none")
         handles.append(handle(grey, "averaged weights, at the end", **OPEN))
         axes.set(xlabel="iteration", ylabel=MIOU)
         add_legend(axes, handles)
         told = f"generator {network}; lines: raw weights"
-        missing = say_missing(table.attrs["n_missing"])
-        seeds = say_seeds(table["n_seeds"], "bands and bars")
-        add_caption(figure, [seeds, told, missing, say_mixed(kept)])
+        missing = caption_missing(table.attrs["n_missing"])
+        seeds = caption_seeds(table["n_seeds"], "bands and bars")
+        add_caption(figure, [seeds, told, missing, caption_mixed(kept)])
     return figure
 
 
@@ -134,23 +134,23 @@ def health(trials: pd.DataFrame, *, curves: pd.DataFrame) -> Figure:
         shown = [arm for arm in ARMS if (along["arm"] == arm).any()]
         for arm in shown:
             _draw_runs(
-                above, along[(along["arm"] == arm) & (along["metric"] == LOSS)], ARM_LOOKS[arm]
+                above, along[(along["arm"] == arm) & (along["metric"] == LOSS)], ARM_STYLES[arm]
             )
         above.axhspan(*HEALTHY_LOSS, color="#228833", alpha=0.15, lw=0)
         band = Patch(color="#228833", alpha=0.15, lw=0, label="healthy, 0.2 to 0.5")
         above.set_ylim(bottom=0)
         above.set_ylabel("loss of D")
-        add_legend(above, [*(handle(ARM_LOOKS[a], ARMS[a], marker="") for a in shown), band])
-        outputs = {REAL: (LOOKS[0], "D(real)"), FAKE: (LOOKS[1], "D(fake)")}
-        for metric, (look, _) in outputs.items():
-            _draw_runs(below, along[along["metric"] == metric], look)
+        add_legend(above, [*(handle(ARM_STYLES[a], ARMS[a], marker="") for a in shown), band])
+        outputs = {REAL: (LINE_STYLES[0], "D(real)"), FAKE: (LINE_STYLES[1], "D(fake)")}
+        for metric, (style, _) in outputs.items():
+            _draw_runs(below, along[along["metric"] == metric], style)
         below.set(ylim=(-0.02, 1.02), xlabel="iteration", ylabel="mean output of D")
-        add_legend(below, [handle(look, words, marker="") for look, words in outputs.values()])
+        add_legend(below, [handle(style, label, marker="") for style, label in outputs.values()])
         runs = along["run_id"].nunique()
         told = f"thin: {runs} training run{'s' * (runs != 1)}; bold: their mean"
         code = "the band is a rule of thumb for the base code, whose loss is half of Eq. 5's sum"
-        missing = say_missing(int((~along["value"].map(math.isfinite)).sum()))
-        add_caption(figure, [told, code, missing, say_mixed(kept)])
+        missing = caption_missing(int((~along["value"].map(math.isfinite)).sum()))
+        add_caption(figure, [told, code, missing, caption_mixed(kept)])
     return figure
 
 
@@ -191,19 +191,19 @@ def _join(kept: pd.DataFrame, curves: pd.DataFrame, metrics: Sequence[str]) -> p
     return found.sort_values(["run_id", "metric", "iteration"])
 
 
-def _draw_band(axes: Axes, rows: pd.DataFrame, look: LineStyle) -> None:
+def _draw_band(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
     xs, mean = rows["iteration"], 100 * rows["mean"]
     every = max(1, len(rows) // 12)
     axes.plot(
-        xs, mean, color=look.color, linestyle=look.linestyle, marker=look.marker, markevery=every
+        xs, mean, color=style.color, linestyle=style.linestyle, marker=style.marker, markevery=every
     )
     axes.fill_between(
-        xs, 100 * rows["ci_low"], 100 * rows["ci_high"], color=look.color, alpha=0.18, lw=0
+        xs, 100 * rows["ci_low"], 100 * rows["ci_high"], color=style.color, alpha=0.18, lw=0
     )
 
 
-def _draw_runs(axes: Axes, rows: pd.DataFrame, look: LineStyle) -> None:
+def _draw_runs(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
     lines = [run[["iteration", "value"]].to_numpy(float) for _, run in rows.groupby("run_id")]
-    axes.add_collection(LineCollection(lines, colors=look.color, linewidths=0.6, alpha=0.4))
+    axes.add_collection(LineCollection(lines, colors=style.color, linewidths=0.6, alpha=0.4))
     mean = rows.groupby("iteration")["value"].mean()
-    axes.plot(mean.index, mean, color=look.color, linestyle=look.linestyle, linewidth=1.8)
+    axes.plot(mean.index, mean, color=style.color, linestyle=style.linestyle, linewidth=1.8)

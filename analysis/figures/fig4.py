@@ -18,11 +18,11 @@ from analysis.figures.style import (
     Series,
     add_caption,
     add_legend,
+    caption_missing,
+    caption_mixed,
+    caption_seeds,
     drawing,
     on_data,
-    say_missing,
-    say_mixed,
-    say_seeds,
 )
 from analysis.stats.aggregation import finished, one_per_seed, over_seeds
 
@@ -81,8 +81,10 @@ def fig4(trials: pd.DataFrame, paper: Mapping[str, Any]) -> Figure:
         axis.apply(axes)
         axes.set(xlabel=LABELS["lambda_adv"], ylabel=MIOU)
         add_legend(axes, _handles(with_paper=bool(printed)))
-        missing = say_missing(table.attrs["n_missing"])
-        add_caption(figure, [say_seeds(table["n_seeds"]), missing, say_mixed(finished(trials))])
+        missing = caption_missing(table.attrs["n_missing"])
+        add_caption(
+            figure, [caption_seeds(table["n_seeds"]), missing, caption_mixed(finished(trials))]
+        )
     return figure
 
 

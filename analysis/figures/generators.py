@@ -8,17 +8,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.axes import draw_means, handle
-from analysis.figures.colors import ARM_LOOKS
+from analysis.figures.colors import ARM_STYLES
 from analysis.figures.style import (
     MIOU,
     SERIES,
     add_caption,
     add_legend,
+    caption_missing,
+    caption_mixed,
+    caption_seeds,
     drawing,
     on_data,
-    say_missing,
-    say_mixed,
-    say_seeds,
 )
 from analysis.stats.aggregation import one_per_seed, over_seeds
 from analysis.stats.arms import ARMS, with_arm
@@ -67,16 +67,17 @@ def fig8(trials: pd.DataFrame) -> Figure:
             aside = SPREAD * (i - (len(drawn) - 1) / 2)
             places = [generators.index(name) + aside for name in rows["generator"]]
             face = {} if weights == "swa" else {"markerfacecolor": "white"}
-            draw_means(axes, places, rows, ARM_LOOKS[arm], linestyle="none", **face)
+            draw_means(axes, places, rows, ARM_STYLES[arm], linestyle="none", **face)
         names = [textwrap.fill(name.replace("_", " "), NAME_CHARS) for name in generators]
         axes.set_xticks(range(len(generators)), names)
         axes.set_xlim(-0.6, len(generators) - 0.4)
         axes.set(xlabel="generator", ylabel=MIOU)
         solid = {"linestyle": "none"}
-        add_legend(axes, [handle(ARM_LOOKS[arm], ARMS[arm], **solid) for arm in arms])
+        add_legend(axes, [handle(ARM_STYLES[arm], ARMS[arm], **solid) for arm in arms])
         told = "open markers: raw weights; filled ones: averaged weights"
-        missing = say_missing(table.attrs["n_missing"])
+        missing = caption_missing(table.attrs["n_missing"])
         add_caption(
-            figure, [say_seeds(table["n_seeds"]), told, missing, say_mixed(with_arm(trials))]
+            figure,
+            [caption_seeds(table["n_seeds"]), told, missing, caption_mixed(with_arm(trials))],
         )
     return figure

@@ -14,7 +14,14 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from analysis.figures.colors import VOID, voc_colours
-from analysis.figures.style import CAPTION_SIZE, DOUBLE_IN, add_caption, drawing, on_data, say_mixed
+from analysis.figures.style import (
+    CAPTION_SIZE,
+    DOUBLE_IN,
+    add_caption,
+    caption_mixed,
+    drawing,
+    on_data,
+)
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import finished
 from analysis.stats.arms import BASELINE_LOSS, PROPOSED_LOSS, need_arms, of_one_generator
@@ -167,7 +174,7 @@ def _draw(
     legend = LEGEND_ROW_IN * -(-len(labels) // LEGEND_COLUMNS)
     with drawing(trials, title) as figure:
         figure.set_layout_engine("none")
-        add_caption(figure, [*told, say_mixed(finished(trials))])
+        add_caption(figure, [*told, caption_mixed(finished(trials))])
         # Title and caption keep a distance to the edge that is a share of the height.
         head = TITLE_LINE_IN * _lines(figure.get_suptitle()) + HEADING_IN
         foot = CAPTION_LINE_IN * _lines(figure.get_supxlabel()) + GAP_IN

@@ -15,14 +15,14 @@ from analysis.figures.style import (
     SERIES,
     add_caption,
     add_legend,
+    axis_label,
+    caption_missing,
+    caption_mixed,
+    caption_seeds,
     drawing,
-    label,
+    format_value,
     on_data,
-    say_missing,
-    say_mixed,
-    say_seeds,
-    short,
-    words,
+    short_label,
 )
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import finished, is_logarithmic, one_per_seed, over_seeds, varying
@@ -81,19 +81,22 @@ def metric_vs_axis(trials: pd.DataFrame, axis: str) -> Figure:
         axes = figure.subplots()
         of_numbers = pd.api.types.is_numeric_dtype(table[axis])
         (_draw_numbers if of_numbers else _draw_names)(axes, table, axis)
-        axes.set(xlabel=label(axis), ylabel=MIOU)
+        axes.set(xlabel=axis_label(axis), ylabel=MIOU)
         add_legend(
             axes,
             [
-                handle(_look(weights, joined=of_numbers), series.label)
+                handle(_line_style(weights, joined=of_numbers), series.label)
                 for weights, series in SERIES.items()
             ],
         )
-        at = ", ".join(f"{short(n)} = {words(v)}" for n, v in table.attrs["held"].items())
+        at = ", ".join(
+            f"{short_label(n)} = {format_value(v)}" for n, v in table.attrs["held"].items()
+        )
         held = f"at {at}, where the mean over the axis is the highest" if at else ""
-        missing = say_missing(table.attrs["n_missing"])
+        missing = caption_missing(table.attrs["n_missing"])
         add_caption(
-            figure, [say_seeds(table["n_seeds"]), held, missing, say_mixed(finished(trials))]
+            figure,
+            [caption_seeds(table["n_seeds"]), held, missing, caption_mixed(finished(trials))],
         )
     return figure
 
@@ -105,13 +108,13 @@ def _draw_numbers(axes: Axes, table: pd.DataFrame, name: str) -> None:
     axis: Any = LambdaAxis.over(values) if with_zero else SettingAxis(name, values)
     for weights, series in SERIES.items():
         rows = table[table["weights"] == weights]
-        look = _look(weights, joined=True)
+        style = _line_style(weights, joined=True)
         places = [axis.place(value, series.side) for value in rows[name]]
-        draw_means(axes, places, rows, look, linestyle="none")
+        draw_means(axes, places, rows, style, linestyle="none")
         # Between 0 and the smallest value of a logarithmic axis there is no scale.
         line = rows[(rows[name] > 0) | (not with_zero)]
         at = [axis.place(value, series.side) for value in line[name]]
-        axes.plot(at, 100 * line["mean"], color=look.color, linestyle=look.linestyle)
+        axes.plot(at, 100 * line["mean"], color=style.color, linestyle=style.linestyle)
     axis.apply(axes)
 
 
@@ -120,12 +123,14 @@ def _draw_names(axes: Axes, table: pd.DataFrame, name: str) -> None:
     for weights, series in SERIES.items():
         rows = table[table["weights"] == weights]
         places = [known.index(value) + NAME_ASIDE * series.side for value in rows[name]]
-        draw_means(axes, places, rows, _look(weights, joined=False))
-    axes.set_xticks(range(len(known)), [words(value).replace("_", "\n", 1) for value in known])
+        draw_means(axes, places, rows, _line_style(weights, joined=False))
+    axes.set_xticks(
+        range(len(known)), [format_value(value).replace("_", "\n", 1) for value in known]
+    )
     axes.set_xlim(-0.6, len(known) - 0.4)
 
 
-def _look(weights: str, *, joined: bool) -> LineStyle:
+def _line_style(weights: str, *, joined: bool) -> LineStyle:
     series = SERIES[weights]
     linestyle = series.linestyle if joined else "none"
     return LineStyle(color=series.color, marker=series.marker, linestyle=linestyle)

@@ -10,9 +10,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.figures.colors import LOOKS
-from analysis.figures.search import BIASED, caption_mixed, title_on, varied
-from analysis.figures.style import MIOU, drawing, short, words
+from analysis.figures.colors import LINE_STYLES
+from analysis.figures.search import BIASED, add_search_caption, title_on, varied
+from analysis.figures.style import MIOU, drawing, format_value, short_label
 from analysis.stats.aggregation import is_logarithmic
 from analysis.stats.search import completed, parameters
 
@@ -41,7 +41,7 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
         lines = [np.column_stack([np.arange(len(columns)), row]) for row in ys]
         drawn = LineCollection(lines, cmap="cividis", array=values, linewidths=0.9, alpha=0.8)
         axes.add_collection(drawn)
-        axes.plot(range(len(columns)), ys[-1], color=LOOKS[1].color, linewidth=2.2)
+        axes.plot(range(len(columns)), ys[-1], color=LINE_STYLES[1].color, linewidth=2.2)
         for x, (_, marks) in enumerate(placed):
             axes.axvline(x, color="0.2", linewidth=0.8, zorder=3)
             for height, told in marks:
@@ -50,14 +50,14 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
                     x + 0.03, height, told, fontsize=TICK_SIZE, va="center", bbox=box, zorder=4
                 )
         axes.set(xlim=(-0.1, len(columns) - 0.6), ylim=(-0.04, 1.04))
-        axes.set_xticks(range(len(columns)), [*(short(name) for name in names), "mIoU [%]"])
+        axes.set_xticks(range(len(columns)), [*(short_label(name) for name in names), "mIoU [%]"])
         axes.set_yticks([])
         axes.set_xlabel("setting, each on its own scale")
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.tick_params(length=0)
         figure.colorbar(drawn, ax=axes, label=MIOU)
         told = f"{len(points)} training runs, each at its best readout; bold: the best of them"
-        caption_mixed(figure, trials, [told, BIASED])
+        add_search_caption(figure, trials, [told, BIASED])
     return figure
 
 
@@ -67,7 +67,7 @@ def _places(name: str, values: pd.Series) -> tuple[NDArray[np.float64], list[tup
         known = sorted(values.unique())
         step = 1 / max(1, len(known) - 1)
         return np.array([known.index(v) * step for v in values]), [
-            (i * step, words(value)) for i, value in enumerate(known)
+            (i * step, format_value(value)) for i, value in enumerate(known)
         ]
     is_log = is_logarithmic(name, values)
     along = np.log10(values.to_numpy(float)) if is_log else values.to_numpy(float)

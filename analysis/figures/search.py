@@ -12,17 +12,17 @@ from matplotlib.ticker import NullFormatter
 from matplotlib.tri import Triangulation
 
 from analysis.figures.axes import draw_means, handle
-from analysis.figures.colors import LOOKS, LineStyle
+from analysis.figures.colors import LINE_STYLES, LineStyle
 from analysis.figures.style import (
     DOUBLE_IN,
     MIOU,
     add_caption,
     add_legend,
+    caption_mixed,
+    caption_seeds,
     drawing,
     on_data,
-    say_mixed,
-    say_seeds,
-    short,
+    short_label,
 )
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import finished, is_logarithmic
@@ -32,7 +32,7 @@ from analysis.stats.search import completed, confirmed, of_readout, parameters, 
 BIASED = "the best of many on one seed is biased upward"
 STOPPED = {
     "PRUNED": LineStyle(color="0.45", marker="|", linestyle="none"),
-    "FAIL": LineStyle(color=LOOKS[1].color, marker="x", linestyle="none"),
+    "FAIL": LineStyle(color=LINE_STYLES[1].color, marker="x", linestyle="none"),
 }
 STOPPED_WORDS = {"PRUNED": "pruned", "FAIL": "failed"}
 DOT: dict[str, Any] = {"linestyle": "none", "markersize": 4}
@@ -54,10 +54,10 @@ def search_history(trials: pd.DataFrame) -> Figure:
     table, again = search_table(trials), confirmed(trials)
     with drawing(trials, title_on("Search history", trials)) as figure:
         axes = figure.subplots()
-        look, best = LineStyle(color="0.5", marker="o", linestyle="none"), LOOKS[0]
-        axes.plot(table["ask"], 100 * table["value"], color=look.color, marker="o", **DOT)
+        style, best = LineStyle(color="0.5", marker="o", linestyle="none"), LINE_STYLES[0]
+        axes.plot(table["ask"], 100 * table["value"], color=style.color, marker="o", **DOT)
         axes.plot(table["ask"], 100 * table["best"], color=best.color, drawstyle="steps-post")
-        handles = [handle(look, "suggestion", **DOT), handle(best, "best so far", marker="")]
+        handles = [handle(style, "suggestion", **DOT), handle(best, "best so far", marker="")]
         for state, stopped in STOPPED.items():
             asks = table.loc[table["state"] == state, "ask"]
             if len(asks):
@@ -66,14 +66,15 @@ def search_history(trials: pd.DataFrame) -> Figure:
         told = ""
         if len(again):
             places = [table["ask"].max() * (1.04 + 0.03 * i) + 1 for i in range(len(again))]
-            fresh = LineStyle(color=LOOKS[2].color, marker="D", linestyle="none")
+            fresh = LineStyle(color=LINE_STYLES[2].color, marker="D", linestyle="none")
             draw_means(axes, places, again, fresh)
             handles.append(handle(fresh, "fresh seeds"))
             several = f"{len(again)} setting{'s' * (len(again) != 1)}"
-            told = f"right: {several} trained again with fresh seeds, {say_seeds(again['n_seeds'])}"
+            seeds = caption_seeds(again["n_seeds"])
+            told = f"right: {several} trained again with fresh seeds, {seeds}"
         axes.set(xlabel="suggestion", ylabel=MIOU)
         add_legend(axes, handles)
-        caption_mixed(figure, trials, [f"each suggestion at its best readout; {BIASED}", told])
+        add_search_caption(figure, trials, [f"each suggestion at its best readout; {BIASED}", told])
     return figure
 
 
@@ -99,24 +100,26 @@ def search_importance(trials: pd.DataFrame, table: pd.DataFrame | None = None) -
             for i, method in enumerate(METHODS):
                 height = places + 0.2 * (1 - 2 * i)
                 hatch = None if i == 0 else "///"
-                axes.barh(height, rows[method], 0.38, **_bar(LOOKS[i].color, hatch))
-            axes.set_yticks(places, [short(name) for name in rows["parameter"]])
+                axes.barh(height, rows[method], 0.38, **_bar(LINE_STYLES[i].color, hatch))
+            axes.set_yticks(places, [short_label(name) for name in rows["parameter"]])
             axes.grid(axis="x")
             axes.grid(visible=False, axis="y")
             axes.set_ylabel(kind)
             axes.set_xlim(0, 1)
         found[-1, 0].set_xlabel("share of importance")
         bars = [
-            found[0, 0].barh([0], [0], label=words, **_bar(LOOKS[i].color, "///" if i else None))
-            for i, words in enumerate(METHODS.values())
+            found[0, 0].barh(
+                [0], [0], label=label, **_bar(LINE_STYLES[i].color, "///" if i else None)
+            )
+            for i, label in enumerate(METHODS.values())
         ]
         add_legend(found[0, 0], bars)
         told = [
             "PED-ANOVA: which settings tell the best tenth from the rest; fANOVA: shares of the "
             "variance",
-            *(_say_compared(kind, table[table["kind"] == kind].iloc[0]) for kind in kinds),
+            *(_caption_compared(kind, table[table["kind"] == kind].iloc[0]) for kind in kinds),
         ]
-        caption_mixed(figure, trials, told)
+        add_search_caption(figure, trials, told)
     return figure
 
 
@@ -148,12 +151,12 @@ def search_slices(trials: pd.DataFrame) -> Figure:
             if axes.get_xscale() == "linear":
                 # Small rates have labels too long to stand beside each other.
                 axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4))
-            axes.set_xlabel(short(name))
+            axes.set_xlabel(short_label(name))
         for axes in found[len(names) :]:
             axes.set_axis_off()
         figure.colorbar(dots, ax=figure.axes, label="suggestion", aspect=30)
         figure.supylabel(MIOU, fontsize=9)
-        caption_mixed(figure, trials, [_say_readouts(trials)])
+        add_search_caption(figure, trials, [_caption_readouts(trials)])
     return figure
 
 
@@ -184,10 +187,10 @@ def search_contour(trials: pd.DataFrame, x: str = "lambda_adv", y: str = "lr_gen
         _scale(axes, "y", y, points[y])
         axes.use_sticky_edges = False
         axes.margins(0.05)
-        axes.set(xlabel=short(x), ylabel=short(y))
+        axes.set(xlabel=short_label(x), ylabel=short_label(y))
         figure.colorbar(dots, ax=axes, label=MIOU)
         between = "between them the surface is interpolated" if triangles is not None else ""
-        caption_mixed(figure, trials, [f"points: {len(points)} training runs", between])
+        add_search_caption(figure, trials, [f"points: {len(points)} training runs", between])
     return figure
 
 
@@ -196,13 +199,13 @@ def title_on(what: str, trials: pd.DataFrame) -> str:
     return f"{what} on {on_data(trials.attrs['dataset'])}"
 
 
-def caption_mixed(figure: Figure, trials: pd.DataFrame, told: list[str]) -> None:
+def add_search_caption(figure: Figure, trials: pd.DataFrame, told: list[str]) -> None:
     """Add a caption that ends with the versions that the trials mix, if they do."""
-    add_caption(figure, [*told, say_mixed(finished(trials))])
+    add_caption(figure, [*told, caption_mixed(finished(trials))])
 
 
-def _say_readouts(trials: pd.DataFrame) -> str:
-    names = [short(name) for name in of_readout(trials)]
+def _caption_readouts(trials: pd.DataFrame) -> str:
+    names = [short_label(name) for name in of_readout(trials)]
     if not names:
         return "a point per suggestion"
     return (
@@ -211,7 +214,7 @@ def _say_readouts(trials: pd.DataFrame) -> str:
     )
 
 
-def _say_compared(kind: str, row: Any) -> str:
+def _caption_compared(kind: str, row: Any) -> str:
     """Say how many values of a kind were compared, and what was left out to save time."""
     told = f"{row['n']} values of the {kind}"
     if row["n_all"] > row["n"]:
@@ -234,12 +237,12 @@ def _listed(trials: pd.DataFrame) -> str:
     return ", ".join(parameters(trials)) or "nothing"
 
 
-def _mark_bottom(axes: Axes, xs: pd.Series, look: LineStyle) -> None:
+def _mark_bottom(axes: Axes, xs: pd.Series, style: LineStyle) -> None:
     axes.plot(
         xs,
         np.full(len(xs), 0.02),
-        color=look.color,
-        marker=look.marker,
+        color=style.color,
+        marker=style.marker,
         linestyle="none",
         transform=axes.get_xaxis_transform(),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from analysis.figures.colors import LOOKS
-from analysis.record.version_mix import in_sentences
+from analysis.figures.colors import LINE_STYLES
+from analysis.record.version_mix import describe_mixtures
 from analysis.stats.intervals import METHOD
 
 STYLE: Any = {
@@ -86,7 +86,7 @@ SERIES = {
     "raw": Series(
         metric="val/miou",
         label="without SWA",
-        color=LOOKS[1].color,
+        color=LINE_STYLES[1].color,
         marker="o",
         linestyle="--",
         side=-1,
@@ -94,7 +94,7 @@ SERIES = {
     "swa": Series(
         metric="swa/miou",
         label="with SWA",
-        color=LOOKS[0].color,
+        color=LINE_STYLES[0].color,
         marker="s",
         linestyle="-",
         side=1,
@@ -102,12 +102,12 @@ SERIES = {
 }
 
 
-def label(field: str) -> str:
+def axis_label(field: str) -> str:
     """Return the words for a config field on an axis."""
     return LABELS.get(field, field)
 
 
-def short(field: str) -> str:
+def short_label(field: str) -> str:
     """Return the words for a config field where there is little room."""
     return SHORT.get(field, field)
 
@@ -190,7 +190,7 @@ def add_legend(axes: Axes, handles: Sequence[Any], *, gap_pt: float = 0, in_row:
     )
 
 
-def say_seeds(counts: pd.Series, drawn: str = "bars") -> str:
+def caption_seeds(counts: pd.Series, drawn: str = "bars") -> str:
     """Say how many seeds a mean is over, and what the bars or the band are."""
     least, most = int(counts.min()), int(counts.max())
     if most < 2:
@@ -200,22 +200,21 @@ def say_seeds(counts: pd.Series, drawn: str = "bars") -> str:
     return f"mean over {seeds}; {drawn}: {METHOD} over seeds{but}"
 
 
-def say_missing(missing: int) -> str:
+def caption_missing(missing: int) -> str:
     """Say how many values were not finite."""
     return f"{missing} value{'s' * (missing != 1)} not finite, left out" if missing else ""
 
 
-def say_mixed(drawn: pd.DataFrame) -> str:
+def caption_mixed(drawn: pd.DataFrame) -> str:
     """Say that trials come from several versions of code or data, or kinds of machines."""
-    return "; ".join(in_sentences(drawn))
+    return "; ".join(describe_mixtures(drawn))
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Return a setting's value as it was typed, nearly."""
     return f"{value:g}"
 
 
-def words(value: Any) -> str:
+def format_value(value: object) -> str:
     """Return a setting's value, number or text, for a tick or a legend."""
-    told: Callable[[Any], str] = number if isinstance(value, int | float) else str
-    return told(value)
+    return format_number(value) if isinstance(value, int | float) else str(value)

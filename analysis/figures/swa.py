@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.figures.axes import SettingAxis, draw_level, draw_means, handle
-from analysis.figures.colors import LineStyle, looks
+from analysis.figures.colors import LineStyle, line_styles
 from analysis.figures.style import (
     DOUBLE_IN,
     LABELS,
@@ -20,12 +20,12 @@ from analysis.figures.style import (
     SHORT,
     add_caption,
     add_legend,
+    caption_missing,
+    caption_mixed,
+    caption_seeds,
     drawing,
-    number,
+    format_number,
     on_data,
-    say_missing,
-    say_mixed,
-    say_seeds,
 )
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import finished
@@ -94,12 +94,12 @@ def _draw(
         draw_level(axes, raw, RAW)
         handles = [handle(RAW, "raw weights")]
         shares = None
-        for i, (rule, look) in enumerate(zip(rules, looks(len(rules)), strict=True)):
+        for i, (rule, style) in enumerate(zip(rules, line_styles(len(rules)), strict=True)):
             best = best_of(table, rule, held)
             rows = table[(table["swa_rule"] == rule) & (table[held] == best)]
             places = [axis.place(v, i - (len(rules) - 1) / 2) for v in rows[along]]
-            draw_means(axes, places, rows, look)
-            handles.append(handle(look, f"{RULES[rule]}, {SHORT[held]} = {number(best)}"))
+            draw_means(axes, places, rows, style)
+            handles.append(handle(style, f"{RULES[rule]}, {SHORT[held]} = {format_number(best)}"))
             if rule == "eq7":
                 shares = rows.set_index(along)["start_share"]
         axis.apply(axes)
@@ -172,17 +172,17 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
             range(0, many, 1 if in_words else -(-many // most))
             for many, most in zip(mean.shape[::-1], MOST_TICKS, strict=True)
         )
-        axes.set_xticks(across, [number(mean.columns[i]) for i in across])
-        axes.set_yticks(up, [number(mean.index[i]) for i in up])
+        axes.set_xticks(across, [format_number(mean.columns[i]) for i in across])
+        axes.set_yticks(up, [format_number(mean.index[i]) for i in up])
         axes.set(xlabel=LABELS["swa_threshold"], ylabel=LABELS["swa_n"])
         figure.colorbar(image, ax=axes, label="mIoU [%]")
         told = "per cell: mean mIoU over seeds"
         told += ", difference to the raw weights in points" if in_words else ""
         start = "weight of the start left" if rule != "uniform" and in_words else ""
         # A heat map has no bars: the table beside it has the intervals.
-        seeds = f"{number(table['n_seeds'].max())} seeds at most; intervals are in the table"
-        dropped = say_missing(whole.attrs["n_missing"])
-        add_caption(figure, [told, start, seeds, dropped, say_mixed(finished(trials))])
+        seeds = f"{format_number(table['n_seeds'].max())} seeds at most; intervals are in the table"
+        dropped = caption_missing(whole.attrs["n_missing"])
+        add_caption(figure, [told, start, seeds, dropped, caption_mixed(finished(trials))])
     return figure
 
 
@@ -205,6 +205,6 @@ def _share(share: float) -> str:
 def _caption(
     figure: Figure, trials: pd.DataFrame, table: pd.DataFrame, told: Sequence[str]
 ) -> None:
-    missing = say_missing(table.attrs["n_missing"])
-    seeds = say_seeds(table["n_seeds"])
-    add_caption(figure, [seeds, *told, missing, say_mixed(finished(trials))])
+    missing = caption_missing(table.attrs["n_missing"])
+    seeds = caption_seeds(table["n_seeds"])
+    add_caption(figure, [seeds, *told, missing, caption_mixed(finished(trials))])

@@ -26,20 +26,20 @@ class VersionMix:
     """What the finished trials of one sweep do not share."""
 
     what: str  # "2 code versions"
-    but: str  # what follows
+    consequence: str  # what follows
     counts: dict[str, int]  # trials of each value, in order; a hash by its first digits
 
 
 def mixtures(trials: pd.DataFrame) -> Iterator[VersionMix]:
     """Yield what finished trials do not share; what is not recorded counts for nothing."""
     finished = trials[trials["status"] == "FINISHED"]
-    for name, (plural, but) in SHARED.items():
+    for name, (plural, consequence) in SHARED.items():
         values = finished[name].dropna() if name in finished else ()
         counts = Counter(str(value) for value in values if value)
         if len(counts) > 1:
             yield VersionMix(
                 what=f"{len(counts)} {plural}",
-                but=but,
+                consequence=consequence,
                 counts={
                     value[:HASH_DIGITS] if name in HASHES else value: counts[value]
                     for value in sorted(counts)
@@ -47,9 +47,9 @@ def mixtures(trials: pd.DataFrame) -> Iterator[VersionMix]:
             )
 
 
-def in_sentences(trials: pd.DataFrame) -> list[str]:
+def describe_mixtures(trials: pd.DataFrame) -> list[str]:
     """Return the mixtures as sentences without a full stop."""
     return [
-        f"the trials come from {mixture.what} ({', '.join(mixture.counts)}) and {mixture.but}"
-        for mixture in mixtures(trials)
+        f"the trials come from {mix.what} ({', '.join(mix.counts)}) and {mix.consequence}"
+        for mix in mixtures(trials)
     ]

@@ -91,7 +91,7 @@ def tally(trials: pd.DataFrame, total: int) -> str:
     return f"Of {total} trials {', '.join(parts)}."
 
 
-def troubles(trials: pd.DataFrame) -> list[FailureGroup]:
+def failure_groups(trials: pd.DataFrame) -> list[FailureGroup]:
     """Return the causes for which trials did not finish, the most frequent first."""
     rows = trials[trials["status"] != "FINISHED"]
     cause = rows["cause"].astype(object).fillna("no cause recorded")
@@ -104,7 +104,7 @@ def troubles(trials: pd.DataFrame) -> list[FailureGroup]:
         )
         for (status, why), group in rows.groupby([rows["status"], cause])
     ]
-    return sorted(found, key=lambda trouble: -trouble.count)
+    return sorted(found, key=lambda group: -group.count)
 
 
 def costs(recorded: Mapping[str, float] | None, trials: int) -> list[tuple[str, str]]:
@@ -113,17 +113,17 @@ def costs(recorded: Mapping[str, float] | None, trials: int) -> list[tuple[str, 
         return [("Cost", NOT_RECORDED)]
     runs, naive = round(recorded["cost/training_runs"]), round(recorded["cost/naive_runs"])
     seconds = recorded["cost/training_s"]
-    time = duration(seconds)
+    time = format_duration(seconds)
     if runs:
         time += (
-            f"; one run per trial would take about {duration(seconds * naive / runs)}, "
+            f"; one run per trial would take about {format_duration(seconds * naive / runs)}, "
             "at the mean time per run"
         )
     told = f"{runs} for {trials} trials; one run per trial would be {naive}"
     return [("Training runs", told), ("Training time", time)]
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return seconds in the unit that a person would use."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= size:

@@ -1,4 +1,4 @@
-"""Set all sweeps, their figures, tables and trials as one page that needs nothing else.
+"""Render all sweeps, their figures, tables and trials as one page that needs nothing else.
 
 The page holds its pictures, style and script, asks no network for anything, and is the same byte
 for byte at every rendering of the same sections.
@@ -22,8 +22,19 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from analysis.record.version_mix import mixtures
-from analysis.report import facts as say
-from analysis.report.views import TableView, linked, trials_view, view_of, which_trials
+from analysis.report.facts import (
+    CAUSES_SHOWN,
+    Tracking,
+    conditions,
+    costs,
+    data_warnings,
+    failure_groups,
+    identities,
+    stamp,
+    tally,
+    why_partial,
+)
+from analysis.report.views import TableView, describe_shown, linked, trials_view, view_of
 
 TEMPLATE = "report.html.jinja"
 CSS_DPI = 96  # CSS pixels per inch, by definition
@@ -64,7 +75,7 @@ class Section:
     figures: Sequence[FigureItem]
     tables: Sequence[TableItem]
     # Columns `run_id`, `status`, `cause`, `seed`, the axes, `val/miou` and `swa/miou` as fractions;
-    # optionally those of `_mixed.SHARED`, which are shown where they differ.
+    # optionally those of `version_mix.SHARED`, which are shown where they differ.
     trials: pd.DataFrame
     # `sweep_key`, `parent_run_id`, `experiment_id`, `trials_total`, and, where the record has them,
     # `state`, `why_partial`, `data_warnings` (lines), `environment` (as in environment.json) and
@@ -88,7 +99,7 @@ def render_report(
     template = here.with_name(TEMPLATE).read_text(encoding="utf-8")
     style = here.with_name("report.css").read_text(encoding="utf-8")
     script = here.with_name("report.js").read_text(encoding="utf-8")
-    tracking = say.Tracking.of(tracking_uri)
+    tracking = Tracking.of(tracking_uri)
     jinja = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -110,10 +121,10 @@ def render_report(
 def _overview(sections: Sequence[Section]) -> TableView:
     rows = []
     for section in sections:
-        costs = section.facts.get("costs") or {}
-        runs = costs.get("cost/training_runs", math.nan)
-        naive = costs.get("cost/naive_runs", math.nan)
-        hours = costs.get("cost/training_s", math.nan) / 3600
+        spent = section.facts.get("costs") or {}
+        runs = spent.get("cost/training_runs", math.nan)
+        naive = spent.get("cost/naive_runs", math.nan)
+        hours = spent.get("cost/training_s", math.nan) / 3600
         rows.append(
             {
                 "sweep": section.title,
@@ -134,21 +145,21 @@ def _rounded(hours: float) -> float:
     return float(f"{hours:.3g}")
 
 
-def _section(section: Section, anchor: str, tracking: say.Tracking) -> dict[str, Any]:
+def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, Any]:
     """Return all that the template shows of one sweep, in the order of the page."""
     facts, trials = section.facts, section.trials
 
     def link(run_id: str) -> str:
         return tracking.run(facts["experiment_id"], run_id)
 
-    troubles = say.troubles(trials)
+    failures = failure_groups(trials)
     return {
         "anchor": anchor,
         "section": section,
-        "stamp": say.stamp(facts, trials),
-        "why": say.why_partial(facts),
+        "stamp": stamp(facts, trials),
+        "why": why_partial(facts),
         "warnings": list(mixtures(trials)),
-        "data_warnings": say.data_warnings(facts),
+        "data_warnings": data_warnings(facts),
         "figures": [_figure(figure, anchor) for figure in section.figures],
         "tables": [
             {
@@ -159,17 +170,17 @@ def _section(section: Section, anchor: str, tracking: say.Tracking) -> dict[str,
             }
             for table in section.tables
         ],
-        "tally": say.tally(trials, facts["trials_total"]),
-        "troubles": troubles[: say.CAUSES_SHOWN],
-        "more_causes": max(0, len(troubles) - say.CAUSES_SHOWN),
+        "tally": tally(trials, facts["trials_total"]),
+        "failures": failures[:CAUSES_SHOWN],
+        "more_causes": max(0, len(failures) - CAUSES_SHOWN),
         "link": link,
         "trials": trials_view(trials, link),
-        "which": which_trials(trials),
+        "which": describe_shown(trials),
         "trials_files": _files(section.trials_files),
         "facts": [
-            *say.costs(facts.get("costs"), facts["trials_total"]),
-            *say.conditions(facts.get("environment")),
-            *say.identities(trials),
+            *costs(facts.get("costs"), facts["trials_total"]),
+            *conditions(facts.get("environment")),
+            *identities(trials),
         ],
         "command": (facts.get("environment") or {}).get("command"),
         "pattern": link("RUN_ID"),

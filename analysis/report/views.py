@@ -31,7 +31,7 @@ _LEADING_NUMBER = re.compile(rf"[-+{MINUS}]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?=$|[\s\
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class HtmlCell:
     """What stands in a cell, what it is sorted by, and where it leads."""
 
     text: str
@@ -53,7 +53,7 @@ class TableView:
     """The columns and rows that the page shows, and how many rows there are in all."""
 
     columns: list[Column]
-    rows: list[list[Cell]]
+    rows: list[list[HtmlCell]]
     total: int
 
 
@@ -110,14 +110,14 @@ def linked(view: TableView, addresses: Sequence[str]) -> TableView:
     return TableView(
         columns=[Column(name=first.name, numeric=False), *others],
         rows=[
-            [Cell(text=row[0].text, href=address), *row[1:]]
+            [HtmlCell(text=row[0].text, href=address), *row[1:]]
             for row, address in zip(view.rows, addresses, strict=True)
         ],
         total=view.total,
     )
 
 
-def which_trials(trials: pd.DataFrame) -> str:
+def describe_shown(trials: pd.DataFrame) -> str:
     """Say which of very many trials are shown, or nothing where all are."""
     if len(trials) <= ROWS_SHOWN:
         return ""
@@ -149,24 +149,24 @@ def _says_nothing(name: str, column: pd.Series) -> bool:
     )
 
 
-def _cells(values: Sequence[Any]) -> list[Cell]:
+def _cells(values: Sequence[Any]) -> list[HtmlCell]:
     numbers = [float(value) for value in values if _is_number(value)]
     write = _format_for(numbers)
     cells = [_cell(value, write) for value in values]
     if all(cell.sort for cell in cells if cell.text != MISSING):
         return cells
-    return [Cell(text=cell.text) for cell in cells]  # words among numbers: sorted as words
+    return [HtmlCell(text=cell.text) for cell in cells]  # words among numbers: sorted as words
 
 
-def _cell(value: Any, write: Callable[[float], str]) -> Cell:
+def _cell(value: Any, write: Callable[[float], str]) -> HtmlCell:
     if _is_number(value):
         text = str(value) if isinstance(value, Integral) else write(float(value))
-        return Cell(text=text, sort=repr(float(value)).replace("inf", "Infinity"))
+        return HtmlCell(text=text, sort=repr(float(value)).replace("inf", "Infinity"))
     if value is None or value == "" or pd.isna(value):
-        return Cell(text=MISSING)
+        return HtmlCell(text=MISSING)
     text = str(value)
     found = _LEADING_NUMBER.match(text)
-    return Cell(text=text, sort=found[0].replace(MINUS, "-") if found else "")
+    return HtmlCell(text=text, sort=found[0].replace(MINUS, "-") if found else "")
 
 
 def _is_number(value: Any) -> bool:

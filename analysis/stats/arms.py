@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.record.schema import METRICS, RecordError
-from analysis.record.version_mix import in_sentences
+from analysis.record.version_mix import describe_mixtures
 from analysis.stats.aggregation import finished
 
 DATASETS = {
@@ -146,7 +146,7 @@ def frame_notes(trials: pd.DataFrame) -> list[str]:
     notes = []
     if len(finished) < (asked := trials.attrs["trials_total"]):
         notes.append(f"{len(finished)} of {asked} trials finished")
-    return notes + [f"{told[0].upper()}{told[1:]}" for told in in_sentences(finished)]
+    return notes + [f"{told[0].upper()}{told[1:]}" for told in describe_mixtures(finished)]
 
 
 def shown(value: Any) -> str:

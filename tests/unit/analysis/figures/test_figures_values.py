@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis import figures, load_paper
-from analysis.figures.colors import LOOKS, voc_colours
+from analysis.figures.colors import LINE_STYLES, voc_colours
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import is_logarithmic, varying
 from analysis.stats.swa import start_share
@@ -46,9 +46,9 @@ def assert_drawn(axes: Axes, table: pd.DataFrame) -> None:
 
 
 def heights(figure: Figure, look: int) -> list[Any]:
-    """Return the y values of the lines in a colour of `LOOKS`."""
+    """Return the y values of the lines in a colour of `LINE_STYLES`."""
     lines: Any = figure.axes[0].lines
-    return [list(line.get_ydata()) for line in lines if line.get_color() == LOOKS[look].color]
+    return [list(line.get_ydata()) for line in lines if line.get_color() == LINE_STYLES[look].color]
 
 
 # The SWA study
@@ -181,7 +181,7 @@ def test_fig6_draws_mean_and_band_over_seeds_and_the_averaged_weights_at_the_end
         at = curves[curves["run_id"].isin(own) & (curves["metric"] == "val/miou")]
         expected = at.groupby("iteration")["value"].mean()
         assert rows["mean"].tolist() == pytest.approx(expected.tolist())
-        lines: Any = [line for line in axes.lines if line.get_color() == LOOKS[look].color]
+        lines: Any = [line for line in axes.lines if line.get_color() == LINE_STYLES[look].color]
         assert any(
             len(line.get_ydata()) == len(rows) and np.allclose(line.get_ydata(), 100 * rows["mean"])
             for line in lines

@@ -27,14 +27,14 @@ from report_helpers import (
 )
 
 from analysis.record.version_mix import mixtures
-from analysis.report.facts import costs, duration, hardware, stamp, tally, troubles
+from analysis.report.facts import costs, failure_groups, format_duration, hardware, stamp, tally
 from analysis.report.views import ROWS_SHOWN, view_of
 
 VOID = {"meta", "link", "img"}
 BLOCKS = {"p", "li", "dt", "dd", "h1", "h2", "h3", "h4", "summary"}
 
 
-class RenderedSweep(HTMLParser):
+class Page(HTMLParser):
     """The elements of a page with their attributes, its words, and whether its tags nest."""
 
     def __init__(self, html: str) -> None:
@@ -93,7 +93,7 @@ def test_same_sections_give_the_same_page() -> None:
 
 
 def test_the_page_loads_nothing_and_its_links_lead_to_files_parts_and_mlflow() -> None:
-    read = RenderedSweep(page(section(), section()))
+    read = Page(page(section(), section()))
     assert all(source.startswith("data:") for source in read.values("src"))
     links = read.values("href", "a")
     kinds = Counter("#" if href[0] == "#" else href.partition(":")[0] for href in links)
@@ -108,7 +108,7 @@ def test_the_page_loads_nothing_and_its_links_lead_to_files_parts_and_mlflow() -
 
 
 def test_anchors_and_labels_point_at_parts_that_exist_once() -> None:
-    read = RenderedSweep(page(section(), section(title="Another")))
+    read = Page(page(section(), section(title="Another")))
     ids = Counter(read.values("id"))
     assert set(ids.values()) == {1}
     anchors = {href[1:] for href in read.values("href", "a") if href.startswith("#")}
@@ -117,7 +117,7 @@ def test_anchors_and_labels_point_at_parts_that_exist_once() -> None:
 
 
 def test_headings_skip_no_level() -> None:
-    read = RenderedSweep(page(section(trials=trials_of(["FINISHED", "FAILED"]))))
+    read = Page(page(section(trials=trials_of(["FINISHED", "FAILED"]))))
     levels = [int(tag[1]) for tag, _ in read.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -150,7 +150,7 @@ def test_text_from_the_record_is_never_markup() -> None:
     assert html.count("<script>") == 1
     assert "alert('x')" not in html
     assert escape("<script>alert(") in html
-    read = RenderedSweep(html)
+    read = Page(html)
     assert read.text.count(evil) > 10
     assert not [href for href in read.values("href") if href.startswith("javascript:")]
 
@@ -159,7 +159,7 @@ def test_text_from_the_record_is_never_markup() -> None:
 
 
 def test_a_sweep_is_told_from_its_question_to_its_conditions() -> None:
-    text = RenderedSweep(page()).text
+    text = Page(page()).text
     told = [
         "Data set: shapes (generated, not the paper's data) Weight of the adversarial loss",
         "Does mIoU depend on lambda?",
@@ -188,7 +188,7 @@ def test_a_sweep_is_told_from_its_question_to_its_conditions() -> None:
 
 
 def test_the_overview_counts_trials_runs_and_hours() -> None:
-    read = RenderedSweep(page(section(), section({"costs": None}, title="Another")))
+    read = Page(page(section(), section({"costs": None}, title="Another")))
     head, first, second = read.rows[:3]
     assert head[2:] == [
         "trials",
@@ -203,7 +203,7 @@ def test_the_overview_counts_trials_runs_and_hours() -> None:
 
 
 def test_a_record_without_costs_and_environment_says_so() -> None:
-    text = RenderedSweep(page(section({"costs": None, "environment": None}))).text
+    text = Page(page(section({"costs": None, "environment": None}))).text
     assert "Cost not recorded Hardware and versions not recorded" in text
 
 
@@ -226,7 +226,7 @@ def test_a_sweep_that_lacks_trials_is_stamped(
 
 def test_the_stamp_names_the_reason() -> None:
     facts = {"state": "partial", "why_partial": "time budget of 60 s"}
-    read = RenderedSweep(page(section(facts, trials=trials_of(["FINISHED", "FINISHED"]))))
+    read = Page(page(section(facts, trials=trials_of(["FINISHED", "FINISHED"]))))
     assert "2 of 6 trials. The sweep ended early: time budget of 60 s." in read.text
     assert "Of 6 trials 2 finished, 4 not begun." in read.text
 
@@ -242,7 +242,7 @@ def test_code_and_data_that_differ_are_named_and_shown_by_trial() -> None:
     (mixture,) = mixtures(trials)
     assert mixture.what == "2 code versions"
     assert mixture.counts == {"c0ffeec0ffee": 2, "deadbeefdead": 1}
-    read = RenderedSweep(page(section(trials=trials)))
+    read = Page(page(section(trials=trials)))
     assert "2 code versions in one sweep, whose trials may not compare: c0ffeec0ffee" in read.text
     (head,) = [row for row in read.rows if row[0] == "run"]
     assert head[1:4] == ["status", "seed", "lambda_adv"]
@@ -254,7 +254,7 @@ def test_kinds_of_machines_are_named_and_told_from_code_that_differs() -> None:
     trials = trials_of(["FINISHED"] * 4, processor=kinds, torch=["2.15.0"] * 3 + [""])
     (mixture,) = mixtures(trials)
     assert mixture.counts == {"x86_64 AVX2": 1, "x86_64 AVX512": 2}
-    read = RenderedSweep(page(section(trials=trials)))
+    read = Page(page(section(trials=trials)))
     assert (
         "2 kinds of processor in one sweep, whose trials may differ in digits for that alone: "
         "x86_64 AVX2 (trials: 1), x86_64 AVX512 (trials: 2)."
@@ -266,7 +266,9 @@ def test_kinds_of_machines_are_named_and_told_from_code_that_differs() -> None:
 
 def test_causes_are_gathered_the_most_frequent_first() -> None:
     trials = trials_of(["FINISHED", "FAILED", *["KILLED"] * 5, "RUNNING"])
-    found = [(each.count, each.status, each.cause, len(each.runs)) for each in troubles(trials)]
+    found = [
+        (each.count, each.status, each.cause, len(each.runs)) for each in failure_groups(trials)
+    ]
     assert found == [
         (5, "stopped early", "below the median", 3),
         (1, "failed", "NonFiniteLossError: train/loss_adv is nan", 1),
@@ -276,17 +278,14 @@ def test_causes_are_gathered_the_most_frequent_first() -> None:
 
 def test_a_sweep_without_a_cause_or_a_finished_trial_has_a_section() -> None:
     trials = trials_of(["FAILED", "FAILED"], cause=[math.nan, math.nan])
-    text = RenderedSweep(page(section(trials=trials))).text
+    text = Page(page(section(trials=trials))).text
     assert "0 of 6 trials." in text
     assert "2 failed: no cause recorded" in text
 
 
 def test_very_many_causes_are_cut_and_counted() -> None:
     trials = trials_of(["FAILED"] * 30, cause=[f"cause {number}" for number in range(30)])
-    assert (
-        "10 more causes stand with their trials."
-        in RenderedSweep(page(section(trials=trials))).text
-    )
+    assert "10 more causes stand with their trials." in Page(page(section(trials=trials))).text
 
 
 @pytest.mark.parametrize(
@@ -294,7 +293,7 @@ def test_very_many_causes_are_cut_and_counted() -> None:
     [(0.4, "0 s"), (59, "59 s"), (150, "2.5 min"), (3600, "1.0 h"), (36e6, "10,000.0 h")],
 )
 def test_a_duration_is_told_in_its_unit(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said
 
 
 def test_costs_stand_beside_one_run_per_trial() -> None:
@@ -324,7 +323,7 @@ def test_hardware_counts_equal_gpus() -> None:
 )
 def test_a_server_is_linked_to_without_its_password(uri: str, base: str) -> None:
     html = page(tracking_uri=uri)
-    links = [href for href in RenderedSweep(html).values("href", "a") if href.startswith("http")]
+    links = [href for href in Page(html).values("href", "a") if href.startswith("http")]
     # Each trial, the one that was stopped once more beside its cause, and the sweep.
     ids = [f"{number:08d}{'e' * 24}" for number in (0, 1, 2, 3, 3, 4, 5)] + ["a" * 32]
     assert sorted(links) == [f"{base}/#/experiments/1/runs/{run_id}" for run_id in ids]
@@ -333,7 +332,7 @@ def test_a_server_is_linked_to_without_its_password(uri: str, base: str) -> None
 
 
 def test_a_database_is_linked_to_through_the_command_that_serves_it() -> None:
-    text = RenderedSweep(page(tracking_uri="sqlite:///my runs/mlflow.db")).text
+    text = Page(page(tracking_uri="sqlite:///my runs/mlflow.db")).text
     command = "mlflow ui --backend-store-uri 'sqlite:///my runs/mlflow.db' --host 127.0.0.1"
     assert f"open while this runs where the record lies: {command}" in text
 
@@ -342,7 +341,7 @@ def test_a_database_is_linked_to_through_the_command_that_serves_it() -> None:
 
 
 def test_a_figure_has_its_caption_as_words_and_its_size_in_paper() -> None:
-    (image,) = [attrs for tag, attrs in RenderedSweep(page()).elements if tag == "img"]
+    (image,) = [attrs for tag, attrs in Page(page()).elements if tag == "img"]
     assert image["alt"] == CAPTION
     # 6.4 x 3 inches at 96 CSS pixels each, a fifth larger
     assert (image["width"], image["height"]) == ("737", "346")
@@ -353,14 +352,14 @@ def test_a_vector_figure_is_shown_instead_of_its_pixels() -> None:
     svg = picture(file_format="svg").decode()
     (image,) = [
         attrs
-        for tag, attrs in RenderedSweep(page(section(figures=[figure_item(svg=svg)]))).elements
+        for tag, attrs in Page(page(section(figures=[figure_item(svg=svg)]))).elements
         if tag == "img"
     ]
     assert image["src"] == f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def test_a_file_name_is_quoted_in_its_link() -> None:
-    read = RenderedSweep(page(section(figures=[figure_item(files=["a b#c.csv"])])))
+    read = Page(page(section(figures=[figure_item(files=["a b#c.csv"])])))
     assert "a%20b%23c.csv" in read.values("href", "a")
 
 
@@ -405,13 +404,13 @@ def test_a_column_is_sorted_by_number_only_where_all_are_numbers(
 
 def test_a_long_table_says_what_it_leaves_out() -> None:
     frame = pd.DataFrame({"x": range(ROWS_SHOWN + 1)})
-    text = RenderedSweep(page(section(tables=[table_item(frame)]))).text
+    text = Page(page(section(tables=[table_item(frame)]))).text
     assert "The first 500 of 501 rows are shown; the file has all of them." in text
-    assert "rows are shown" not in RenderedSweep(page(section(tables=[table_item(frame[1:])]))).text
+    assert "rows are shown" not in Page(page(section(tables=[table_item(frame[1:])]))).text
 
 
 def test_trials_stand_the_best_first_and_say_so() -> None:
-    read = RenderedSweep(page())
+    read = Page(page())
     start = next(index for index, row in enumerate(read.rows) if row[0] == "run")
     rows = read.rows[start + 1 : start + 7]
     assert [int(row[0][:8]) for row in rows] == [5, 4, 2, 1, 0, 3]
@@ -422,7 +421,7 @@ def test_trials_stand_the_best_first_and_say_so() -> None:
 def test_ten_thousand_trials_are_cut_to_the_best_and_the_failed() -> None:
     states = ["FAILED"] * 300 + ["KILLED"] * 1000 + ["FINISHED"] * 8700
     html = page(section({"trials_total": 10_000}, trials=trials_of(states)))
-    read = RenderedSweep(html)
+    read = Page(html)
     assert (
         "500 of 10000 trials are shown: the 250 best by swa/miou and 250 of the 300 failed; "
         "all stand in the file below." in read.text
