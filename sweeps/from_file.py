@@ -62,7 +62,7 @@ RANGE_KEYS = ("low", "high", "log")
 MAX_POINTS = 10_000
 MAX_TRIALS = 100_000  # points times seeds
 
-KINDS = {field.name: field.type for field in dataclasses.fields(TrialConfig)}
+KINDS = {field.name: str(field.type) for field in dataclasses.fields(TrialConfig)}
 
 Point = Mapping[str, Any]
 

@@ -36,7 +36,7 @@ from trainable.cli.options import (
 from trainable.config.schema import ConfigError, Readout, TrialConfig
 from trainable.data.sources.images import read_image
 from trainable.data.sources.labels import lay_over, mask_image
-from trainable.inference.multi_scale import probabilities
+from trainable.inference.multi_scale import predict_multi_scale
 from trainable.inference.saved_model import SavedModel, load_model
 from trainable.storage.faults import machine_fault
 from trainable.storage.files import write_atomically
@@ -132,7 +132,7 @@ def _predict(
     image = read_image(path)
     device = next(network.parameters()).device
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(device)
-    maps = probabilities(network, pixels, config=config, scales=scales, flip=flip)
+    maps = predict_multi_scale(network, pixels, config=config, scales=scales, flip=flip)
     mask = mask_image(maps.argmax(dim=0).to("cpu", torch.uint8).numpy())
     _save(mask, targets[0])
     for target in targets[1:]:

@@ -109,11 +109,11 @@ def _spec(options: argparse.Namespace) -> tuple[RunSpec, DataFacts]:
     config = with_precision(config, auto_precision(device)).canonical()
     check_precision(config.precision, device)
     data = datasets.inspect(config)
-    for line in data.in_words():
+    for line in data.describe():
         _say(options, line)
     pretrained.check_start(config)
     if config.weights:
-        _say(options, pretrained.try_out(config, len(data.classes)).in_words())
+        _say(options, pretrained.try_out(config, len(data.classes)).describe())
     spec = RunSpec.of(config, [config.readout], data.fingerprint, attempt_of(options))
     return spec, data
 

@@ -137,7 +137,7 @@ def _answer(
     if options.plan:
         here = options.address is None
         threads = max(1, int(options.cpus_per_trial))
-        say_all(console, plan.data.in_words())
+        say_all(console, plan.data.describe())
         say(console, describe(plan, partial(probe, threads=threads) if here else None))
         if options.json:
             print(json.dumps(SweepSummary(plan=plan).as_primitives() | {"figure": None}))
@@ -271,7 +271,7 @@ def _announce(plan: Plan, source: RunSource, console: Console) -> None:
     left = f"{pending} to train" if pending else "nothing to train"
     if not isinstance(source, FixedRuns) and not source.exhausted:
         left = "more as it goes"
-    say_all(console, plan.data.in_words())
+    say_all(console, plan.data.describe())
     say(console, f"{head} {counts}, {left}")
 
 

@@ -28,7 +28,7 @@ from trainable.data import datasets
 from trainable.data.augmentation import normalise
 from trainable.data.sources.labels import OPACITY, palette
 from trainable.inference import multi_scale, saved_model
-from trainable.inference.multi_scale import probabilities
+from trainable.inference.multi_scale import predict_multi_scale
 from trainable.inference.saved_model import load_model
 from trainable.networks.build import build_generator
 from trainable.runs.keys import readout_key
@@ -235,7 +235,7 @@ def photograph(height: int, width: int) -> torch.Tensor:
 
 def test_scales_and_mirroring_give_the_mean_of_their_probabilities() -> None:
     generator, image = network(), photograph(40, 56)
-    found = probabilities(generator, image, config=CONFIG, scales=(0.5, 1, 1.25), flip=True)
+    found = predict_multi_scale(generator, image, config=CONFIG, scales=(0.5, 1, 1.25), flip=True)
     each = []
     with torch.no_grad():
         for size in ((20, 28), (40, 56), (50, 70)):
@@ -246,15 +246,15 @@ def test_scales_and_mirroring_give_the_mean_of_their_probabilities() -> None:
                 each.append(functional.interpolate(maps, size=(40, 56), mode="bilinear"))
     torch.testing.assert_close(found, torch.stack(each).mean(dim=0)[0])
     torch.testing.assert_close(found.sum(dim=0), torch.ones(40, 56))
-    single = probabilities(generator, image, config=CONFIG)
+    single = predict_multi_scale(generator, image, config=CONFIG)
     torch.testing.assert_close(single, each[2][0])
     assert not torch.allclose(found, single, atol=1e-3)
 
 
 def test_with_mirroring_a_mirrored_image_gives_the_mirrored_prediction() -> None:
     generator, image = network(), photograph(40, 57)
-    found = probabilities(generator, image, config=CONFIG, flip=True)
-    mirrored = probabilities(generator, image.flip(2), config=CONFIG, flip=True)
+    found = predict_multi_scale(generator, image, config=CONFIG, flip=True)
+    mirrored = predict_multi_scale(generator, image.flip(2), config=CONFIG, flip=True)
     torch.testing.assert_close(mirrored.flip(2), found)
 
 
@@ -267,7 +267,7 @@ def test_an_image_below_the_least_crop_lies_at_the_top_left_of_mean_colour(
     view[..., : size[0], : size[1]] = normalise(image[None], caffe=False)
     with torch.no_grad():
         expected = generator(view).softmax(dim=1)[0, :, : size[0], : size[1]]
-    torch.testing.assert_close(probabilities(generator, image, config=CONFIG), expected)
+    torch.testing.assert_close(predict_multi_scale(generator, image, config=CONFIG), expected)
 
 
 def test_an_image_is_normalised_as_the_config_s_trunk_wants_it() -> None:
@@ -277,7 +277,7 @@ def test_an_image_is_normalised_as_the_config_s_trunk_wants_it() -> None:
         generator = build_generator(config, len(CLASSES)).eval()
         with torch.no_grad():
             logits = generator(normalise(image[None], caffe=layout == "caffe"))
-        found = probabilities(generator, image, config=config)
+        found = predict_multi_scale(generator, image, config=config)
         torch.testing.assert_close(found, logits.softmax(dim=1)[0])
 
 
@@ -294,7 +294,7 @@ def test_the_options_reach_the_probabilities(folder: Path, run: Run) -> None:
     masks = []
     for options, keywords in views.items():
         run(f"--checkpoint model.pt --weights raw --out masks {options} photo.jpg")
-        expected = probabilities(network(), image, config=CONFIG, **keywords).argmax(dim=0)
+        expected = predict_multi_scale(network(), image, config=CONFIG, **keywords).argmax(dim=0)
         masks.append(np.array(Image.open("masks/photo.png")))
         assert np.array_equal(masks[-1], expected.numpy())
     assert not any(np.array_equal(masks[0], other) for other in masks[1:])
@@ -598,6 +598,6 @@ def test_an_interrupt_says_how_many_masks_there_are(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict, "probabilities", interrupt)
+    monkeypatch.setattr(predict, "predict_multi_scale", interrupt)
     code, out, err = run("--checkpoint model.pt --weights raw --out masks photo.jpg")
     assert (code, out, err) == (130, "", "interrupted; 0 of 1 masks are in masks\n")

@@ -25,6 +25,8 @@ from trainable.config.choices import (
     DiscriminatorSpec,
 )
 
+Value = bool | int | float | str  # of a field
+
 
 class ConfigError(ValueError):
     """A setting breaks a rule; the message is one line: the rule, the value, the way out."""
@@ -45,7 +47,7 @@ class Readout:
         """Return the iteration from which `iterations` of training are averaged."""
         return math.floor(self.swa_threshold * iterations)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Value]:
         """Return what tells this readout from others, without what its rule does not read."""
         values = dataclasses.asdict(self)
         if not SWA_RULES[self.swa_rule].reads_decay:
@@ -144,18 +146,9 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = coerce(field.name, field.type, getattr(self, field.name))
+            value = coerce(field.name, str(field.type), getattr(self, field.name))
             object.__setattr__(self, field.name, value)
-            if isinstance(value, str) and (len(value) > MOST_TEXT or not value.isprintable()):
-                raise ConfigError(
-                    f"{field.name} must be at most {MOST_TEXT} printable characters, "
-                    f"but got {shown(value)}"
-                )
-            if field.name in MOST and value > MOST[field.name]:
-                raise ConfigError(
-                    f"`{field.name} <= {MOST[field.name]}` must hold, but got "
-                    f"{field.name}={shown(value)}"
-                )
+            _check_size(field.name, value)
         for name, rule, holds in _RULES:
             value = getattr(self, name)
             if not holds(value):
@@ -270,7 +263,7 @@ class TrialConfig:
             spelled["discriminator"] = DEFAULTS["discriminator"]
         return dataclasses.replace(self, **spelled)
 
-    def training_identity(self) -> dict[str, Any]:
+    def training_identity(self) -> dict[str, Value]:
         """Return the fields that decide the weights, in their one spelling."""
         left_out = READOUT_FIELDS + EXECUTION_FIELDS
         values = dataclasses.asdict(self.canonical())
@@ -326,7 +319,7 @@ MOST: dict[str, float] = {
     "log_every": 100_000_000,
     "checkpoint_every": 100_000_000,
 }
-_RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
+_RULES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("image_px", "image_px <= 4096", lambda v: v <= 4096),
     ("train_images", "train_images >= 1", lambda v: v >= 1),
     ("val_images", "val_images >= 1", lambda v: v >= 1),
@@ -360,34 +353,94 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
 )
 
 
-def coerce(name: str, kind: Any, value: Any) -> Any:
-    """Return `value` as the field's type; numbers that YAML 1.1 reads as text are numbers.
+def coerce(name: str, kind: str, value: object) -> Value:
+    """Return `value` as the type of a field; numbers that YAML 1.1 reads as text are numbers.
+
+    Args:
+        name: The field, for a message.
+        kind: Its type: `bool`, `int`, `float` or `str`.
+        value: What was given for it.
 
     Raises:
-        ConfigError: It is none of that type.
+        ConfigError: The value is not of that type, or is a number that is not finite or does not
+            fit into 64 bits.
     """
-    number = value
-    if kind in ("int", "float") and isinstance(value, str):
+    if isinstance(value, int):
+        _check_64_bits(name, value)
+    wanted, convert = _KINDS[kind]
+    coerced = convert(name, value)
+    if coerced is None:
+        raise ConfigError(f"{name} must be {wanted}, but got {shown(value)} ({kind_of(value)})")
+    return coerced
+
+
+def _check_size(name: str, value: Value) -> None:
+    """Refuse a value that no real use has.
+
+    Raises:
+        ConfigError: A text is too long or not printable, or a number is above `MOST`.
+    """
+    if isinstance(value, str):
+        if len(value) > MOST_TEXT or not value.isprintable():
+            raise ConfigError(
+                f"{name} must be at most {MOST_TEXT} printable characters, but got {shown(value)}"
+            )
+    elif value > MOST.get(name, math.inf):
+        raise ConfigError(f"`{name} <= {MOST[name]}` must hold, but got {name}={shown(value)}")
+
+
+def _to_float(name: str, value: object) -> float | None:
+    number = _number_in(value)
+    if number is not None and not math.isfinite(number):
+        raise ConfigError(f"{name} must be finite, but got {shown(value)}")
+    return None if number is None else float(number)
+
+
+def _to_int(name: str, value: object) -> int | None:
+    number = _number_in(value)
+    if number is None or not math.isfinite(number):
+        return None
+    _check_64_bits(name, number)
+    return int(number) if number == int(number) else None
+
+
+def _to_bool(name: str, value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _to_text(name: str, value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+# What a message calls each type of a field, and how a value becomes one; None where it cannot.
+_KINDS: dict[str, tuple[str, Callable[[str, object], Value | None]]] = {
+    "int": ("a whole number", _to_int),
+    "float": ("a number", _to_float),
+    "bool": ("true or false", _to_bool),
+    "str": ("text", _to_text),
+}
+
+
+def _number_in(value: object) -> float | None:
+    """Return the number that a value is or, as text, says; None where there is none."""
+    if isinstance(value, str):
         try:
-            number = float(value)
+            return float(value)
         except ValueError:
-            number = None
-    is_number = isinstance(number, int | float) and not isinstance(number, bool)
-    is_whole = kind == "int" or isinstance(number, int)
-    if is_number and is_whole and 2**63 <= abs(number) < math.inf:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value
+
+
+def _check_64_bits(name: str, number: float) -> None:
+    """Refuse a whole number that no store could hold.
+
+    Raises:
+        ConfigError: It has more than 63 bits beside its sign.
+    """
+    if abs(number) >= 2**63:
         raise ConfigError(f"{name} must lie within 64 bits, but has {int(number).bit_length()}")
-    if kind == "float" and is_number:
-        if not math.isfinite(number):
-            raise ConfigError(f"{name} must be finite, but got {shown(value)}")
-        return float(number)
-    if kind == "int" and is_number and math.isfinite(number) and number == int(number):
-        return int(number)
-    if kind == "bool" and isinstance(value, bool):
-        return value
-    if kind == "str" and isinstance(value, str):
-        return value
-    wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
-    raise ConfigError(f"{name} must be {wanted[kind]}, but got {shown(value)} ({kind_of(value)})")
 
 
 def shorten(text: str, most: int = 100) -> str:
@@ -395,12 +448,12 @@ def shorten(text: str, most: int = 100) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value for a message, quoted and not too long."""
     return shorten(repr(value))
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """Return what YAML would call a value, for a message."""
     names = {bool: "true or false", str: "text", list: "a list", dict: "a mapping"}
     return names.get(type(value), "nothing" if value is None else type(value).__name__)

@@ -126,7 +126,7 @@ class DataFacts:
     skipped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def skipped_in_words(self) -> str:
+    def describe_skipped(self) -> str:
         """Return how many images were left out and the first of them, empty where none was."""
         if not self.skipped:
             return ""
@@ -134,9 +134,9 @@ class DataFacts:
         count = f"left out {len(self.skipped)} images that cannot be decoded: "
         return count + ", ".join(self.skipped[:3]) + more
 
-    def in_words(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Return in a line each what is to be known before any number is believed."""
-        return [*filter(None, [self.skipped_in_words()]), *map("warning: {}".format, self.warnings)]
+        return [*filter(None, [self.describe_skipped()]), *map("warning: {}".format, self.warnings)]
 
 
 def inspect(config: TrialConfig) -> DataFacts:

@@ -17,7 +17,7 @@ from trainable.data.augmentation import normalise
 
 
 @torch.inference_mode()
-def probabilities(
+def predict_multi_scale(
     network: nn.Module,
     image: Tensor,
     *,

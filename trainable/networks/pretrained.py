@@ -34,7 +34,7 @@ TORCHVISION = "torchvision"  # instead of a file: torchvision's IMAGENET1K_V1 of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class LoadReport:
     """What a file of pretrained weights gave to a generator.
 
     Attributes:
@@ -57,7 +57,7 @@ class Report:
     unused: tuple[str, ...]
     initialised: tuple[str, ...]
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Return what was put in and, in a second line, what was not used, if anything."""
         head = "of trunk and head"
         if not self.head_loaded:
@@ -87,7 +87,7 @@ def pin(config: TrialConfig) -> TrialConfig:
         return dataclasses.replace(config, weights=weights, weights_sha256=digest)
 
 
-def load_pretrained(generator: nn.Module, config: TrialConfig) -> Report:
+def load_pretrained(generator: nn.Module, config: TrialConfig) -> LoadReport:
     """Put the weights that `config` names into a generator: all of its trunk, its head if it fits.
 
     Args:
@@ -102,34 +102,21 @@ def load_pretrained(generator: nn.Module, config: TrialConfig) -> Report:
     """
     with _opened(config) as (file, path, _):
         state = _read(file, path)
-    names = _translated(state)
-    found = {ours: state[theirs] for ours, theirs in names.items()}
-    wanted = {name: value for name, value in generator.state_dict().items() if _counts(name)}
-    misfits = {name: _misfit(value, found.get(name)) for name, value in wanted.items()}
-    trunk = [name for name in wanted if name.startswith("trunk.")]
-    head = [name for name in wanted if name.startswith("head.")]
-    for name in trunk:
-        if misfits[name]:
-            raise ConfigError(
-                f"{path}: the trunk of generator={config.generator} must find all its {len(trunk)} "
-                f"tensors, but finds {sum(not misfits[one] for one in trunk)}, and "
-                f"{name.removeprefix('trunk.')} {misfits[name]}; give the weights of this trunk, "
-                "or name the generator that these weights are of"
-            )
-    _check_layout(state, found, config, path)
-    head_loaded = not any(misfits[name] for name in head)
-    loaded = trunk + head if head_loaded else trunk
-    generator.load_state_dict({name: found[name] for name in loaded}, strict=False)
-    last = head[-1]  # a bias, in every head: one number per class
-    return Report(
+    match = _match(generator, state)
+    _check_trunk(match, config, path)
+    _check_layout(state, match.found, config, path)
+    loaded = {name: match.found[name] for name in match.loaded}
+    generator.load_state_dict(loaded, strict=False)
+    last = match.head[-1]  # a bias, in every head: one number per class
+    return LoadReport(
         file=str(path),
         layout="caffe" if config.is_caffe else "torchvision",
         matched=len(loaded),
-        head_loaded=head_loaded,
-        classes=wanted[last].numel(),
-        file_classes=found[last].numel() if last in found else None,
-        unused=tuple(theirs for ours, theirs in names.items() if ours not in loaded),
-        initialised=() if head_loaded else tuple(head),
+        head_loaded=match.head_fits,
+        classes=match.wanted[last].numel(),
+        file_classes=match.found[last].numel() if last in match.found else None,
+        unused=tuple(theirs for ours, theirs in match.names.items() if ours not in loaded),
+        initialised=() if match.head_fits else match.head,
     )
 
 
@@ -147,13 +134,74 @@ def check_start(config: TrialConfig) -> None:
         )
 
 
-def try_out(config: TrialConfig, classes: int) -> Report:
+def try_out(config: TrialConfig, classes: int) -> LoadReport:
     """Return what `load_pretrained` would do for a generator of `config`, before any training.
 
     Raises:
         ConfigError: As `load_pretrained`.
     """
     return load_pretrained(build_generator(config, classes), config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Match:
+    """A file's tensors beside those that a generator needs, by the generator's names.
+
+    Attributes:
+        names: The file's name of each tensor.
+        found: The file's tensors.
+        wanted: The generator's tensors.
+        misfits: What keeps the file's tensor from the place of each wanted one, empty where
+            nothing does.
+    """
+
+    names: dict[str, str]
+    found: dict[str, Tensor]
+    wanted: dict[str, Tensor]
+    misfits: dict[str, str]
+
+    @property
+    def trunk(self) -> tuple[str, ...]:
+        return tuple(name for name in self.wanted if name.startswith("trunk."))
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        return tuple(name for name in self.wanted if name.startswith("head."))
+
+    @property
+    def head_fits(self) -> bool:
+        return not any(self.misfits[name] for name in self.head)
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The tensors that go into the generator: the trunk's, and the head's if all of it fits."""
+        return self.trunk + self.head if self.head_fits else self.trunk
+
+
+def _match(generator: nn.Module, state: Mapping[str, Tensor]) -> _Match:
+    """Compare the tensors of a file with a generator's."""
+    names = _translated(state)
+    found = {ours: state[theirs] for ours, theirs in names.items()}
+    wanted = {name: value for name, value in generator.state_dict().items() if _counts(name)}
+    misfits = {name: _misfit(value, found.get(name)) for name, value in wanted.items()}
+    return _Match(names=names, found=found, wanted=wanted, misfits=misfits)
+
+
+def _check_trunk(match: _Match, config: TrialConfig, path: Path) -> None:
+    """Refuse a file that lacks a tensor of the trunk.
+
+    Raises:
+        ConfigError: It does; the first such tensor is named.
+    """
+    for name in match.trunk:
+        if match.misfits[name]:
+            raise ConfigError(
+                f"{path}: the trunk of generator={config.generator} must find all its "
+                f"{len(match.trunk)} tensors, but finds "
+                f"{sum(not match.misfits[one] for one in match.trunk)}, and "
+                f"{name.removeprefix('trunk.')} {match.misfits[name]}; give the weights of this "
+                "trunk, or name the generator that these weights are of"
+            )
 
 
 def _check_layout(

@@ -139,7 +139,7 @@ class TrainingRun:
             **self.spec.to_primitives(),
             **self._setting,
             "numerics": trainer.numerics.describe(),
-            "pretrained": self.pretrained.in_words() if self.pretrained else None,
+            "pretrained": self.pretrained.describe() if self.pretrained else None,
         }
 
     def _origin(self) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from trainable.data.sources.file_tree import (
 )
 from trainable.data.sources.labels import mask_image
 from trainable.data.sources.source import FileSource, GeneratedSource
-from trainable.inference.multi_scale import probabilities
+from trainable.inference.multi_scale import predict_multi_scale
 from trainable.inference.saved_model import SavedModel, load_model
 from trainable.runs import keys
 from trainable.runs.keys import readout_key
@@ -69,7 +69,7 @@ def trained_and_loaded(config: TrialConfig, storage: Path) -> SavedModel:
     model = load_model(storage / "stopped" / spec.training_key)
     network = model.network(readout_key(config.readout))
     image = torch.randint(0, 256, (3, 21, 30), dtype=torch.uint8)
-    predicted = probabilities(network, image, config=config)
+    predicted = predict_multi_scale(network, image, config=config)
     assert predicted.shape == (len(model.classes), 21, 30)
     torch.testing.assert_close(predicted.sum(dim=0), torch.ones(21, 30))
     return model

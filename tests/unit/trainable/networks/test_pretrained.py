@@ -224,7 +224,7 @@ def test_the_base_codes_file_fills_trunk_and_head(coco: Path) -> None:
     assert report.matched == len(state) == 528
     assert report.head_loaded
     assert report.unused == report.initialised == ()
-    assert report.in_words() == f"{coco}: 528 tensors in caffe layout of trunk and head"
+    assert report.describe() == f"{coco}: 528 tensors in caffe layout of trunk and head"
 
 
 def test_with_other_classes_the_head_stays_as_initialised(coco: Path) -> None:
@@ -239,7 +239,7 @@ def test_with_other_classes_the_head_stays_as_initialised(coco: Path) -> None:
     )
     assert report.unused[0] == "layer5.conv2d_list.0.weight"
     assert len(report.unused) == 8
-    first, second = report.in_words().splitlines()
+    first, second = report.describe().splitlines()
     assert first.endswith("stays as initialised (21 classes in the file, 16 here)")
     assert second.endswith("layer5.conv2d_list.1.weight and 5 more")
 
@@ -285,7 +285,7 @@ def test_deeplabv3_with_torchvisions_weights_gives_its_outputs(tmp_path: Path) -
     report = load_pretrained(network, config)
     assert report.head_loaded
     assert report.unused == report.initialised == ()
-    assert "in torchvision layout" in report.in_words()
+    assert "in torchvision layout" in report.describe()
     images = torch.randn(1, 3, 65, 49)
     with torch.no_grad():
         torch.testing.assert_close(network.eval()(images), reference(images)["out"])
@@ -299,7 +299,7 @@ def test_a_head_of_another_kind_stays_as_initialised(tmp_path: Path) -> None:
     report = load_pretrained(empty(SMALL, 5), config_of(tmp_path / "file.pth"))
     assert (report.head_loaded, report.file_classes) == (False, None)
     assert report.unused == ("classifier.4.bias",)
-    assert "the file has none of this kind, 5 classes here" in report.in_words()
+    assert "the file has none of this kind, 5 classes here" in report.describe()
 
 
 def test_loading_draws_no_random_number_and_keeps_the_policy_of_the_trunk(tmp_path: Path) -> None:
