@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ import pandas as pd
 from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
 from analysis.result_tables.cells import Cell, seeds_note, table
 from analysis.stats.arms import DATASETS, frame_notes, one_per_seed, require, shown
-from analysis.stats.comparisons import MOST_SEEDS, POWER, Comparison, finite
+from analysis.stats.comparisons import MOST_SEEDS, POWER
 from analysis.stats.intervals import student_t
-from analysis.stats.multiple_comparisons import against_best
-from analysis.stats.rounding import count, fixed
+from analysis.stats.ranking import Ranking, in_order, rank, rankable
+from analysis.stats.rounding import count, fixed, percent_words
 from analysis.stats.selection import choose
 
 WEIGHTS = {"val/miou": "raw weights", "swa/miou": "averaged weights"}
@@ -52,16 +52,16 @@ def grid_summary(
     one_per_seed(finished, axes, "the grid")
     asked = _scores(trials, axes, metric)
     scores = {name: _scores(finished, axes, name) for name in WEIGHTS}
-    ranked, gains = _ranked(scores[metric])
-    finding = _finding(scores[metric], gains, axes)
+    ranking = rank(scores[metric])
+    finding = _finding(scores[metric], ranking, axes)
     rows = []
-    for key in dict.fromkeys([*ranked, *asked]):
+    for key in dict.fromkeys([*_order(ranking), *asked]):
         done, wanted = len(scores[metric].get(key, {})), len(asked[key])
         rows.append(
             dict(zip(axes, key, strict=True))
             | {"seeds": done if done == wanted else f"{done} of {wanted}"}
             | {f"{w} [%]": mean_of(scores[name].get(key, {})) for name, w in WEIGHTS.items()}
-            | _to_best(key, ranked, gains)
+            | _to_best(key, ranking)
         )
     return table(
         rows,
@@ -74,7 +74,7 @@ def grid_summary(
                 f"{WEIGHTS[metric]}",
                 *frame_notes(trials),
                 *seeds_note(cell for row in rows for cell in row.values()),
-                *_family_notes(ranked, gains, axes),
+                *_family_notes(ranking, axes),
                 finding,
             ]
         ),
@@ -106,15 +106,15 @@ def search_summary(
     one_per_seed(fresh_rows, axes, "the confirmed settings")
     fresh = _scores(fresh_rows, axes, metric)
     seen = _scores(finished[finished["phase"] == "search"], axes, metric)
-    ranked, gains = _ranked(fresh)
-    listed = ranked or _ranked(seen)[0][:SHOWN_OF_SEARCH]
+    ranking = rank(fresh)
+    listed = _order(ranking) or _order(rank(seen))[:SHOWN_OF_SEARCH]
     finding = "No setting has been confirmed on fresh seeds"
-    if ranked:
-        finding = f"On fresh seeds {_finding(fresh, gains, axes)}"
+    if ranking is not None:
+        finding = f"On fresh seeds {_finding(fresh, ranking, axes)}"
     rows = [
         dict(zip(axes, key, strict=True))
         | {"fresh seeds": len(fresh.get(key, {})), FRESH: mean_of(fresh.get(key, {}))}
-        | _to_best(key, ranked, gains)
+        | _to_best(key, ranking)
         | {SEEN: mean_of(seen.get(key, {}))}
         for key in listed
     ]
@@ -129,7 +129,7 @@ def search_summary(
                 *frame_notes(trials),
                 _search_note(trials, seen),
                 *seeds_note(row[FRESH] for row in rows),
-                *_family_notes(ranked, gains, axes),
+                *_family_notes(ranking, axes),
                 finding,
                 *_optimism_notes(fresh, seen),
             ]
@@ -143,61 +143,59 @@ def _scores(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> Scores:
     columns = (rows[name].tolist() for name in (*axes, "seed", metric))
     for *key, seed, value in zip(*columns, strict=True):
         found.setdefault(tuple(map(_known, key)), {})[int(seed)] = float(value)
-    return found
+    return {key: found[key] for key in sorted(found, key=in_order)}
 
 
-def _ranked(scores: Scores) -> tuple[list[Key], dict[Key, Comparison]]:
-    """Return the settings, the best one first and the others by mean, and how these compare."""
-    if not any(map(finite, scores.values())):
-        return [], {}
-    best, gains = against_best(scores)
-    means = {key: student_t(values.values()).mean for key, values in scores.items()}
-    order = sorted(means, key=lambda key: (key != best, math.isnan(means[key]), -means[key]))
-    return order, gains
+def _order(ranking: Ranking[Key] | None) -> Sequence[Key]:
+    return [] if ranking is None else ranking.order
 
 
-def _to_best(key: Key, ranked: Sequence[Key], gains: Mapping[Key, Comparison]) -> dict[str, Cell]:
-    if key not in gains:
-        return {TO_BEST: "best" if ranked and key == ranked[0] else None, SEEDS_NEEDED: None}
-    gain = gains[key]
+def _to_best(key: Key, ranking: Ranking[Key] | None) -> dict[str, Cell]:
+    if ranking is None or key not in ranking.gains:
+        is_best = ranking is not None and key == ranking.best
+        return {TO_BEST: "best" if is_best else None, SEEDS_NEEDED: None}
+    gain = ranking.gains[key]
     needed: Cell = None
     if gain.n > 1 and not gain.distinguishable:
         needed = gain.seeds_needed or f"> {MOST_SEEDS:,}"
     return {TO_BEST: gain, SEEDS_NEEDED: needed}
 
 
-def _family_notes(
-    ranked: Sequence[Key], gains: Mapping[Key, Comparison], axes: Sequence[str]
-) -> list[str]:
-    tested = [gain for gain in gains.values() if gain.n > 1]
-    if not tested:
+def _family_notes(ranking: Ranking[Key] | None, axes: Sequence[str]) -> list[str]:
+    tested = [gain for gain in ranking.gains.values() if gain.n > 1] if ranking else []
+    if ranking is None or not tested:
         return []
     pairs = count(tested[0].family, "pair")
-    second = next(key for key in ranked if key in gains)
+    second = next(key for key in ranking.order if key in ranking.gains)
+    best = f"the best ({_name(ranking.best, axes)})"
     return [
         f"Differences to the best are corrected after Holm over the {pairs} of settings, since the "
         "same seeds have picked the best",
         *marks_note(tested, "pairs"),
         f"Seeds needed: of each setting, to show a difference as seen with a power of {POWER:g}",
-        gains[second].words(_name(second, axes), f"the best ({_name(ranked[0], axes)})"),
+        ranking.gains[second].words(_name(second, axes), best),
     ]
 
 
-def _finding(scores: Scores, gains: Mapping[Key, Comparison], axes: Sequence[str]) -> str:
+def _finding(scores: Scores, ranking: Ranking[Key] | None, axes: Sequence[str]) -> str:
     """Say which setting came out best, what that is worth, and how many others may be as good."""
-    if not any(map(finite, scores.values())):
+    if ranking is None:
         return "No trial has finished with a finite mIoU"
-    try:
+    name = _name(ranking.best, axes)
+    words = [
+        f"{name} has the highest mean of {len(scores):,} with "
+        f"{percent_words(ranking.best_interval)}, which cannot be corrected: the settings have no "
+        "seed in common"
+    ]
+    if rankable(scores):
         found = choose(scores)
-    except ValueError as error:
-        return f"The mean of the best cannot be corrected: {error}"
-    words = [found.words(_name(found.best, axes))]
-    if found.left_out:
-        words.append(f"{count(found.left_out, 'setting')} not finished at every seed left out")
-    if gains:
-        same = sum(not gain.distinguishable for gain in gains.values())
+        words = [found.words(name)]
+        if found.left_out:
+            words.append(f"{count(found.left_out, 'setting')} not finished at every seed left out")
+    if ranking.gains:
+        same = ranking.not_distinguishable
         words.append(
-            f"{same:,} of {len(gains):,} other settings {'is' if same == 1 else 'are'} not "
+            f"{same:,} of {len(ranking.gains):,} other settings {'is' if same == 1 else 'are'} not "
             "distinguishable from the best at these seeds"
         )
     return "; ".join(words)

@@ -33,7 +33,7 @@ def student_t(values: Iterable[float]) -> Interval:
     from scipy.special import stdtrit
 
     given = np.asarray(list(values), dtype=float)
-    kept = given[np.isfinite(given)]
+    kept = np.sort(given[np.isfinite(given)])  # no digit follows from the order of the trials
     n = len(kept)
     mean = float(kept.mean()) if n else math.nan
     half = math.nan

@@ -9,8 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from analysis.stats.comparisons import Comparison, compare, finite
-from analysis.stats.intervals import student_t
+from analysis.stats.comparisons import Comparison, compare
 
 Setting = TypeVar("Setting", bound=Hashable)
 
@@ -51,54 +50,6 @@ def against(
         if key != reference
     }
     return corrected(found)
-
-
-def against_best(
-    settings: Mapping[Setting, Mapping[int, float]],
-) -> tuple[Setting, dict[Setting, Comparison]]:
-    """Compare every other setting with the best one, which the same seeds have picked.
-
-    Any setting could have come out best, so the family is all pairs of settings, of which these
-    comparisons are some.
-
-    Args:
-        settings: Values by seed of each setting; at least one.
-
-    Returns:
-        The best setting, as `best_of` finds it, and the comparisons.
-    """
-    best = best_of(settings)
-    found = {
-        key: compare(values, settings[best]) for key, values in settings.items() if key != best
-    }
-    tested = 1 + sum(math.isfinite(comparison.p) for comparison in found.values())
-    return best, corrected(found, family=tested * (tested - 1) // 2)
-
-
-def best_of(settings: Mapping[Setting, Mapping[int, float]]) -> Setting:
-    """Return the setting with the highest mean, over equal seeds where there are such."""
-    pool = rankable(settings) or {key: finite(values) for key, values in settings.items()}
-    means = {key: student_t(values.values()).mean for key, values in pool.items()}
-    return max(means, key=lambda key: (math.isfinite(means[key]), means[key]))
-
-
-def rankable(
-    settings: Mapping[Setting, Mapping[int, float]],
-) -> dict[Setting, dict[int, float]]:
-    """Return the settings that can be ranked, each with the same seeds, none of them missing.
-
-    A setting that failed at some seeds is left out, so that it does not win by its lucky ones;
-    where most settings did, it is the seeds that are left out which not all of them have. Empty
-    where they have no seed in common.
-    """
-    kept = {key: found for key, values in settings.items() if (found := finite(values))}
-    seeds = sorted({seed for values in kept.values() for seed in values})
-    whole = {key: values for key, values in kept.items() if len(values) == len(seeds)}
-    if 2 * len(whole) < len(kept):
-        shared = [seed for seed in seeds if all(seed in values for values in kept.values())]
-        whole = kept if shared else whole
-        seeds = shared or seeds
-    return {key: {seed: values[seed] for seed in seeds} for key, values in whole.items()}
 
 
 def corrected(

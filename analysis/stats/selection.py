@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.stats.intervals import LEVEL, Interval, student_t
-from analysis.stats.multiple_comparisons import Setting, rankable
+from analysis.stats.ranking import Setting, best_of, rankable
 from analysis.stats.rounding import count, percent_words
 
 LEAST_SEEDS = 4  # each half then has two
@@ -69,7 +69,7 @@ def choose(settings: Mapping[Setting, Mapping[int, float]]) -> Selection[Setting
     if not kept:
         raise ValueError("the settings have no seed in common")
     keys, values = [*kept], np.array([[*by_seed.values()] for by_seed in kept.values()])
-    best = int(values.mean(axis=1).argmax())
+    best = keys.index(best_of(kept))
     seeds = values.shape[1]
     splits = _splits(seeds) if seeds >= LEAST_SEEDS else np.empty((0, 0), dtype=bool)
     return Selection(

@@ -12,10 +12,11 @@ from typing import Any
 from rich.console import RenderableType
 
 from analysis.record.tracking_uri import is_server, ui_command
-from sweeps.driver.tables import axis_table, best_table, rows, rows_by_axis
+from analysis.stats.ranking import Ranking
+from sweeps.driver.tables import axis_table, best_table, format_best, rows, rows_by_axis
 from sweeps.execution.progress import ExecutionStats
 from sweeps.planning.plan import Plan
-from sweeps.planning.ranking import Setting, best_among, settings_of
+from sweeps.planning.ranking import BestPoint, Setting, best_of_ranking, rank_settings
 from sweeps.planning.version_mix import mixtures, settings_made_on
 from trainable.runs.folder import CRASH_LOG
 from trainable.runs.results import Failure, Result
@@ -30,8 +31,8 @@ class SweepSummary:
         plan: The sweep.
         failures: Key, label and cause of each training run that ended without numbers.
         left: Training runs that are still to be trained.
-        settings: Of the trials that have numbers, the best first.
-        best: As `best_among` returns it.
+        ranking: Of the settings of the trials that have numbers, None where none has.
+        best: The best setting, None where there is none.
         refused: Why workers would not train what other code has planned, empty if they did.
         mixtures: What the trials that have numbers do not share, of what their digits follow from.
     """
@@ -39,21 +40,21 @@ class SweepSummary:
     plan: Plan
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     left: int = 0
-    settings: list[Setting] = field(default_factory=list)
-    best: dict[str, Any] | None = None
+    ranking: Ranking[Setting] | None = None
+    best: BestPoint | None = None
     refused: str = ""
     mixtures: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, plan: Plan, execution: ExecutionStats) -> SweepSummary:
         """Return what came out, judged by the run folders."""
-        settings = settings_of(plan)
+        ranking = rank_settings(plan)
         return cls(
             plan=plan,
             failures=list(_failures(plan, execution)),
             left=len(plan.pending()) - len(execution.causes),
-            settings=settings,
-            best=best_among(settings, plan.axes),
+            ranking=ranking,
+            best=best_of_ranking(ranking, plan.axes),
             refused=execution.refused,
             mixtures=mixtures(settings_made_on(plan)),
         )
@@ -72,12 +73,12 @@ class SweepSummary:
             yield left
         for mixture in self.mixtures:
             yield f"the trials come from {mixture}: their digits may differ for that alone"
-        if self.best is not None:
-            yield best_table(self.settings, self.plan.axes)
-            by_axis = axis_table(self.settings, self.plan.axes)
+        if self.ranking is not None and self.best is not None:
+            yield best_table(self.ranking, self.plan.axes)
+            by_axis = axis_table(self.ranking, self.plan.axes)
             if by_axis is not None:
                 yield by_axis
-            yield _best_in_words(self.best)
+            yield format_best(self.best)
 
     def as_primitives(self) -> dict[str, Any]:
         """Return what a program is told."""
@@ -96,9 +97,9 @@ class SweepSummary:
             "data_warnings": list(plan.data.warnings),
             "refused": self.refused or None,
             "failed": failed,
-            "best": self.best,
-            "settings": rows(self.settings, plan.axes),
-            "by_axis": rows_by_axis(self.settings, plan.axes),
+            "best": None if self.best is None else self.best.as_primitives(),
+            "settings": rows(self.ranking, plan.axes),
+            "by_axis": rows_by_axis(self.ranking, plan.axes),
         }
 
 
@@ -136,16 +137,3 @@ def _failures(plan: Plan, execution: ExecutionStats) -> Iterator[tuple[str, str,
                 cause = execution.causes.get(run.spec.training_key)
         if cause is not None:
             yield run.spec.training_key, run.label(plan.axes), cause
-
-
-def _best_in_words(best: dict[str, Any]) -> str:
-    point = ", ".join(f"{axis}={value}" for axis, value in best["point"].items())
-    mean, low, high = (best[f"{name}/swa/miou"] for name in ("mean", "ci_low", "ci_high"))
-    interval = (
-        "no interval from one seed" if low is None else f"95 % interval {low:.4f} to {high:.4f}"
-    )
-    words = f"best point: {point} with swa/miou {mean:.4f} ({interval}, {best['best/seeds']} seeds)"
-    if best["best/others"]:
-        alike, others = best["best/not_distinguishable"], best["best/others"]
-        words += f"; {alike} of {others} other settings are not distinguishable from it"
-    return words

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.table import Table
 
-from sweeps.planning.ranking import Setting, best_by_axis, lower_than_best
+from analysis.stats.intervals import Interval
+from analysis.stats.ranking import Ranking
+from sweeps.planning.ranking import (
+    RANKED,
+    REPORTED,
+    BestPoint,
+    Setting,
+    Value,
+    best_by_axis,
+    interval_numbers,
+)
 
 SHOWN = 5
 
+Row = dict[str, object]
 
-def best_table(settings: Sequence[Setting], axes: Sequence[str]) -> Table:
+
+def best_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Table:
     """Return the best settings, one a row, the best first.
 
     Args:
-        settings: As `settings_of` returns them.
+        ranking: Of the sweep's settings.
         axes: Of the sweep.
     """
-    count = f"{min(SHOWN, len(settings))} of {len(settings)}"
+    count = f"{min(SHOWN, len(ranking.order))} of {len(ranking.order)}"
     table = Table(box=None, title=f"best settings ({count})", title_justify="left")
     for name in (*axes, "swa/miou", "95 % interval", "val/miou", "seeds", "against the best"):
         table.add_column(name, no_wrap=True)
-    for setting, words in list(zip(settings, against_best(settings), strict=True))[:SHOWN]:
-        values = [in_short(value) for value in setting.point(axes).values()]
-        table.add_row(*values, *_numbers(setting), words)
+    for setting in ranking.order[:SHOWN]:
+        values = [format_value(value) for value in setting.point(axes).values()]
+        table.add_row(*values, *_numbers(setting), ranking.against_best(setting))
     return table
 
 
-def axis_table(settings: Sequence[Setting], axes: Sequence[str]) -> Table | None:
+def axis_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Table | None:
     """Return the best setting with each value of each axis; None where one axis varies alone."""
-    tables = best_by_axis(settings, axes)
+    tables = best_by_axis(ranking, axes)
     if len(tables) < 2:
         return None
     table = Table(box=None, title="the best with each value", title_justify="left")
@@ -40,51 +51,62 @@ def axis_table(settings: Sequence[Setting], axes: Sequence[str]) -> Table | None
     for axis, best in tables.items():
         for place, setting in enumerate(best):
             others = setting.point(name for name in tables if name != axis)
-            words = ", ".join(f"{name}={in_short(value)}" for name, value in others.items())
-            value = in_short(getattr(setting.config, axis))
+            words = ", ".join(f"{name}={format_value(value)}" for name, value in others.items())
+            value = format_value(getattr(setting.config, axis))
             table.add_row("" if place else axis, value, *_numbers(setting), words)
     return table
 
 
-def rows(settings: Sequence[Setting], axes: Sequence[str]) -> list[dict[str, Any]]:
+def rows(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> list[Row]:
     """Return every setting with its numbers as primitives, the best first."""
+    if ranking is None:
+        return []
     return [
-        _row(setting, axes) | {"against_best": words}
-        for setting, words in zip(settings, against_best(settings), strict=True)
+        _row(setting, axes) | {"against_best": ranking.against_best(setting)}
+        for setting in ranking.order
     ]
 
 
-def rows_by_axis(settings: Sequence[Setting], axes: Sequence[str]) -> dict[str, Any]:
+def rows_by_axis(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> dict[str, list[Row]]:
     """Return the best setting with each value of each axis that varies, as primitives."""
+    if ranking is None:
+        return {}
     return {
         axis: [_row(setting, axes) for setting in best]
-        for axis, best in best_by_axis(settings, axes).items()
+        for axis, best in best_by_axis(ranking, axes).items()
     }
 
 
-def against_best(settings: Sequence[Setting]) -> list[str]:
-    """Return in words how each setting stands to the best, which is the first."""
-    if not settings:
-        return []
-    words = ["lower" if lower else "not distinguishable" for lower in lower_than_best(settings)]
-    return ["best", *words[1:]]
+def format_best(best: BestPoint) -> str:
+    """Return in a line which setting is the best, by what, and what it stands apart from."""
+    point = ", ".join(f"{axis}={value}" for axis, value in best.point.items())
+    found = best.metrics[RANKED]
+    interval = f"95 % interval {_ends(found)}" if found.n > 1 else "no interval from one seed"
+    line = f"best point: {point} with swa/miou {found.mean:.4f} ({interval}, {best.seeds} seeds)"
+    if best.others:
+        line += (
+            f"; {best.not_distinguishable} of {best.others} other settings are not "
+            "distinguishable from it"
+        )
+    return line
 
 
-def in_short(value: Any) -> str:
+def format_value(value: Value) -> str:
     """Return a value without needless digits."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _numbers(setting: Setting) -> list[str]:
-    interval = setting.interval()
-    ends = "none from one seed" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-    mean, raw = f"{setting.mean():.4f}", f"{setting.mean('val/miou'):.4f}"
-    return [mean, ends, raw, str(len(setting.metrics))]
+    found, raw = setting.interval(), setting.interval("val/miou")
+    return [f"{found.mean:.4f}", _ends(found), f"{raw.mean:.4f}", str(len(setting.metrics))]
 
 
-def _row(setting: Setting, axes: Sequence[str]) -> dict[str, Any]:
-    row: dict[str, Any] = {"point": setting.point(axes), "seeds": len(setting.metrics)}
-    for name in ("swa/miou", "val/miou"):
-        low, high = setting.interval(name) or (None, None)
-        row |= {f"mean/{name}": setting.mean(name), f"ci_low/{name}": low, f"ci_high/{name}": high}
+def _ends(found: Interval) -> str:
+    return "none from one seed" if found.n < 2 else f"{found.low:.4f} to {found.high:.4f}"
+
+
+def _row(setting: Setting, axes: Sequence[str]) -> Row:
+    row: Row = {"point": setting.point(axes), "seeds": len(setting.metrics)}
+    for name in REPORTED:
+        row |= interval_numbers(name, setting.interval(name))
     return row

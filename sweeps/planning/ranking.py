@@ -1,25 +1,26 @@
-"""The settings of a sweep over their seeds, the best first: highest mean of the averages' mIoU."""
+"""The settings of a sweep with their numbers over seeds; `analysis.stats.ranking` ranks them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from scipy import stats
-
+from analysis.stats.intervals import Interval, student_t
+from analysis.stats.ranking import Ranking, best_of, in_order, rank
 from sweeps.planning.plan import Plan, Trial
 from trainable.config.schema import EXECUTION_FIELDS, TrialConfig
 from trainable.runs.keys import key_of
 from trainable.runs.results import Result, summary
 
-CONFIDENCE = 0.95
 RANKED = "swa/miou"
 REPORTED = (RANKED, "val/miou")
 
+Value = str | int | float | bool  # of a field of the config
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Setting:
     """A point of a sweep with its numbers over seeds.
 
@@ -31,25 +32,15 @@ class Setting:
     config: TrialConfig
     metrics: Mapping[int, Mapping[str, float]]
 
-    def mean(self, name: str = RANKED) -> float:
-        """Return the mean of a metric over seeds."""
-        return _mean([metrics[name] for metrics in self.metrics.values()])
+    def by_seed(self, name: str = RANKED) -> dict[int, float]:
+        """Return the values of a metric by seed."""
+        return {seed: metrics[name] for seed, metrics in self.metrics.items()}
 
-    def interval(self, name: str = RANKED) -> tuple[float, float] | None:
-        """Return the two-sided 95 % Student-t interval over seeds, None for a single seed."""
-        return _interval([metrics[name] for metrics in self.metrics.values()])
+    def interval(self, name: str = RANKED) -> Interval:
+        """Return the mean of a metric over all seeds of the setting, with its interval."""
+        return student_t(self.by_seed(name).values())
 
-    def differences(self, other: Setting) -> list[float]:
-        """Return by how much it lies above another setting, at each seed that both have."""
-        shared = self.metrics.keys() & other.metrics.keys()
-        return [self.metrics[s][RANKED] - other.metrics[s][RANKED] for s in sorted(shared)]
-
-    def overlaps(self, other: Setting) -> bool:
-        """Return whether the two intervals overlap; that of a single seed has no end."""
-        one, two = self.interval(), other.interval()
-        return one is None or two is None or (one[0] <= two[1] and two[0] <= one[1])
-
-    def point(self, axes: Iterable[str]) -> dict[str, Any]:
+    def point(self, axes: Iterable[str]) -> dict[str, Value]:
         """Return its values on the axes."""
         return {axis: getattr(self.config, axis) for axis in axes}
 
@@ -61,16 +52,12 @@ def setting_key(config: TrialConfig) -> str:
 
 
 def settings_of(plan: Plan) -> list[Setting]:
-    """Return the settings of the trials that have numbers, the best first.
+    """Return the settings of the trials that have numbers, by their values on the sweep's axes.
 
     Where a search trained its best settings again with other seeds, those seeds alone count: the
     best of many on one seed owes part of its value to that seed.
     """
-    numbers: list[tuple[Trial, dict[str, float]]] = []
-    for run in plan.runs:
-        found = plan.outcome(run)
-        if isinstance(found, Result):
-            numbers += [(t, summary(found, t.config.readout)) for t in run.trials]
+    numbers = list(_numbers_of(plan))
     confirmed = [pair for pair in numbers if _phase(plan, pair[0]) == "confirm"]
     configs: dict[str, TrialConfig] = {}
     metrics: dict[str, dict[int, dict[str, float]]] = {}
@@ -78,101 +65,115 @@ def settings_of(plan: Plan) -> list[Setting]:
         key = setting_key(trial.config)
         configs.setdefault(key, trial.config)
         metrics.setdefault(key, {})[trial.config.seed] = values
-    found_settings = [Setting(config=configs[key], metrics=metrics[key]) for key in configs]
-    return sorted(found_settings, key=lambda setting: -setting.mean())
+    settings = [Setting(config=configs[key], metrics=metrics[key]) for key in sorted(configs)]
+    return sorted(settings, key=lambda setting: in_order(setting.point(plan.axes).values()))
 
 
-def best_point(plan: Plan) -> dict[str, Any] | None:
-    """Return the best setting of the trials that have numbers, as `best_among` does."""
-    return best_among(settings_of(plan), plan.axes)
+def rank_settings(plan: Plan) -> Ranking[Setting] | None:
+    """Return the settings of the trials that have numbers, ranked; None where none has."""
+    return rank({setting: setting.by_seed() for setting in settings_of(plan)})
 
 
-def best_among(settings: Sequence[Setting], axes: Sequence[str]) -> dict[str, Any] | None:
-    """Return what is said of the best setting, None where there is none.
+@dataclass(frozen=True, kw_only=True)
+class BestPoint:
+    """What is said of the best setting of a sweep.
+
+    Attributes:
+        point: Its values on the sweep's axes.
+        seeds: Over how many seeds the settings were ranked.
+        others: How many other settings there are.
+        not_distinguishable: How many of them these seeds do not tell from it.
+        metrics: Of `swa/miou` and `val/miou` the mean over those seeds, with its interval.
+    """
+
+    point: Mapping[str, Value]
+    seeds: int
+    others: int
+    not_distinguishable: int
+    metrics: Mapping[str, Interval]
+
+    def numbers(self) -> dict[str, float | None]:
+        """Return what the record holds of it: counts as `best/...`, and the means' numbers."""
+        counts = ("seeds", "others", "not_distinguishable")
+        numbers: dict[str, float | None] = {f"best/{name}": getattr(self, name) for name in counts}
+        for name, found in self.metrics.items():
+            numbers |= interval_numbers(name, found)
+        return numbers
+
+    def as_primitives(self) -> dict[str, object]:
+        """Return what a program is told of it."""
+        return {"point": dict(self.point), **self.numbers()}
+
+
+def best_point(plan: Plan) -> BestPoint | None:
+    """Return the best setting of the trials that have numbers, None where none has."""
+    return best_of_ranking(rank_settings(plan), plan.axes)
+
+
+def best_of_ranking(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> BestPoint | None:
+    """Return what is said of the best of some settings, None where there is none.
 
     Args:
-        settings: As `settings_of` returns them, the best first.
+        ranking: Of the sweep's settings.
         axes: Of the sweep.
-
-    Returns:
-        `point`, the setting's values on the sweep's axes; `best/seeds`, how many; `best/others`,
-        how many other settings there are, and `best/not_distinguishable`, how many of them
-        `lower_than_best` does not tell from it; for `swa/miou` and `val/miou` the mean and the
-        ends of the two-sided 95 % Student-t interval over seeds, as `mean/...`, `ci_low/...`,
-        `ci_high/...`; the ends are None for a single seed.
     """
-    if not settings:
+    if ranking is None:
         return None
-    best, others = settings[0], settings[1:]
-    described: dict[str, Any] = {
-        "point": best.point(axes),
-        "best/seeds": len(best.metrics),
-        "best/others": len(others),
-        "best/not_distinguishable": len(others) - sum(lower_than_best(settings)),
-    }
-    for name in REPORTED:
-        low, high = best.interval(name) or (None, None)
-        described |= {f"mean/{name}": best.mean(name), f"ci_low/{name}": low}
-        described[f"ci_high/{name}"] = high
-    return described
+    values = {name: ranking.best.by_seed(name) for name in REPORTED}
+    return BestPoint(
+        point=ranking.best.point(axes),
+        seeds=len(ranking.best_values),
+        others=len(ranking.gains),
+        not_distinguishable=ranking.not_distinguishable,
+        metrics={
+            name: student_t(by_seed[seed] for seed in ranking.best_values)
+            for name, by_seed in values.items()
+        },
+    )
 
 
-def lower_than_best(settings: Sequence[Setting]) -> list[bool]:
-    """Return of each setting whether it lies below the best beyond the noise of the seeds.
+def interval_numbers(name: str, found: Interval) -> dict[str, float | None]:
+    """Return a metric's mean and the ends of its two-sided 95 % interval by their recorded names.
 
-    Judged at 5 % by t-tests paired by seed, after Holm: any setting could have come out best, so
-    the family is all pairs of settings that can be compared, as in the tables of the report. A
-    single seed tells none apart.
-
-    Args:
-        settings: As `settings_of` returns them, the best first.
+    They are `mean/...`, `ci_low/...` and `ci_high/...`; the ends are None for a single seed.
     """
-    differences = [settings[0].differences(setting) for setting in settings]
-    tested = {k: _p_value(found) for k, found in enumerate(differences) if k and len(found) > 1}
-    family = (len(tested) + 1) * len(tested) // 2
-    lower, corrected = [False] * len(settings), 0.0
-    for rank, k in enumerate(sorted(tested, key=lambda k: tested[k])):
-        corrected = max(corrected, tested[k] * (family - rank))
-        lower[k] = corrected < 1 - CONFIDENCE and _mean(differences[k]) > 0
-    return lower
+    numbers = {"mean": found.mean, "ci_low": found.low, "ci_high": found.high}
+    return {
+        f"{end}/{name}": value if math.isfinite(value) else None for end, value in numbers.items()
+    }
 
 
-def best_by_axis(settings: Sequence[Setting], axes: Iterable[str]) -> dict[str, list[Setting]]:
+def best_by_axis(ranking: Ranking[Setting], axes: Iterable[str]) -> dict[str, list[Setting]]:
     """Return, for each axis that varies, the best setting with each of its values.
 
     Args:
-        settings: As `settings_of` returns them, the best first.
+        ranking: Of the sweep's settings.
         axes: Of the sweep.
     """
     tables: dict[str, list[Setting]] = {}
     for axis in axes:
-        first: dict[Any, Setting] = {}
-        for setting in settings:
-            first.setdefault(getattr(setting.config, axis), setting)
-        if len(first) > 1:
-            tables[axis] = [first[value] for value in sorted(first)]
+        found: dict[Value, list[Setting]] = {}
+        for setting in ranking.order:
+            found.setdefault(getattr(setting.config, axis), []).append(setting)
+        if len(found) > 1:
+            values = sorted(found, key=lambda value: in_order([value]))
+            tables[axis] = [_best_among(ranking, found[value]) for value in values]
     return tables
+
+
+def _best_among(ranking: Ranking[Setting], settings: Sequence[Setting]) -> Setting:
+    """Return the best of some settings: that of the sweep, where it is one of them."""
+    if ranking.best in settings:
+        return ranking.best
+    return best_of({setting: setting.by_seed() for setting in settings})
+
+
+def _numbers_of(plan: Plan) -> Iterator[tuple[Trial, dict[str, float]]]:
+    for run in plan.runs:
+        found = plan.outcome(run)
+        if isinstance(found, Result):
+            yield from ((t, summary(found, t.config.readout)) for t in run.trials)
 
 
 def _phase(plan: Plan, trial: Trial) -> str | None:
     return plan.tags.get(trial.trial_key, {}).get("phase")
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
-def _p_value(differences: Sequence[float]) -> float:
-    """Return the chance of a mean so far from 0, either way, where there is no difference."""
-    mean, error = _mean(differences), float(stats.sem(differences))
-    if error == 0:
-        return float(mean == 0)
-    return 2 * float(stats.t.sf(abs(mean) / error, len(differences) - 1))
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float] | None:
-    if len(values) < 2:
-        return None
-    mean, error = _mean(values), float(stats.sem(values))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
-    return mean - half, mean + half

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from analysis.record.mlflow_calls import Patience, StoreError
 from sweeps.planning.plan import Plan, PlannedRun, Trial, in_words
+from sweeps.planning.ranking import BestPoint
 from sweeps.planning.version_mix import mixtures
 from sweeps.record.ended_run import EndedRun, detail_of, final_points, params, point
 from sweeps.record.manifest import diff_path
@@ -157,23 +158,25 @@ class MlflowWriter:
             path.write_bytes(content)
             self.client.log_artifact(child.run_id, str(path))
 
-    def summarise(self, best: Mapping[str, Any] | None, why_partial: str | None) -> None:
+    def summarise(self, best: BestPoint | None, why_partial: str | None) -> None:
         """Write mean and interval of the best point and the cost onto the parent run, and end it.
 
         A command that asks for fewer points than are recorded leaves the best point as it is.
 
         Args:
-            best: What `best_point` returned.
+            best: The best setting, None where there is none.
             why_partial: Why trials lack an outcome, None if all have one.
         """
         ends = [child.end_time for child in self.children.values() if child.end_time]
         when = max(ends, default=None)
         numbers, words = self._cost(), {"state": "partial" if why_partial else "complete"}
         if best is not None and self.children.keys() <= self._keys():
-            numbers |= {name: value for name, value in best.items() if name != "point"}
-            for axis, value in best["point"].items():
-                numeric = isinstance(value, int | float) and not isinstance(value, bool)
-                (numbers if numeric else words)[f"best/{axis}"] = value if numeric else str(value)
+            numbers |= best.numbers()
+            for axis, value in best.point.items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    numbers[f"best/{axis}"] = value
+                else:
+                    words[f"best/{axis}"] = str(value)
         if when is not None:
             step = len(self.children)
             points = [point(*item, when, step) for item in numbers.items() if item[1] is not None]
@@ -192,12 +195,12 @@ class MlflowWriter:
         end = None if when is None else max(when, self.parent.start_time)
         self.client.set_terminated(self.parent.run_id, status, end)
 
-    def best_trial(self, best: Mapping[str, Any]) -> tuple[Trial, MlflowRun] | None:
+    def best_trial(self, best: BestPoint) -> tuple[Trial, MlflowRun] | None:
         """Return the trial of the best point whose average has the highest mIoU, and its run."""
         found = []
         for trial in self.plan.trials:
             child = self.children.get(trial.trial_key)
-            at_best = all(getattr(trial.config, k) == v for k, v in best["point"].items())
+            at_best = all(getattr(trial.config, k) == v for k, v in best.point.items())
             if at_best and child is not None and child.status == "FINISHED":
                 found.append((trial, child))
         return max(found, key=lambda one: one[1].metrics["swa/miou"], default=None)

@@ -1,17 +1,19 @@
 """Seeds where they matter: more of them only for settings that noise does not tell from the best.
 
-A race goes in rounds. When every run of a round has ended, the settings whose 95 % intervals
-overlap the best's get one seed more, until the best stands apart or a limit is reached. What is
-decided follows from the run folders alone, so a restart decides the same again.
+A race goes in rounds. When every run of a round has ended, the best setting and those whose 95 %
+intervals reach up to its own get one seed more, until the best stands apart or a limit is reached.
+What is decided follows from the run folders alone, so a restart decides the same again.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import deque
+from collections.abc import Sequence
 
+from analysis.stats.ranking import best_of
 from sweeps.planning.plan import Plan, PlannedRun
-from sweeps.planning.ranking import settings_of
+from sweeps.planning.ranking import Setting, settings_of
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.runs.keys import key_of, readout_key
 
@@ -100,12 +102,12 @@ class AdaptiveSeeds:
             self._over = not runs
 
     def _next_seeds(self) -> list[TrialConfig]:
-        """Return the trials of one seed more for the best and all that overlap it, if any does."""
+        """Return the trials of one seed more for the contenders, if the best has any beside it."""
         settings = settings_of(self._plan)
-        contenders = [one for one in settings[1:] if one.overlaps(settings[0])]
-        if not contenders:
+        contenders = self._contenders(settings)
+        if len(contenders) < 2:
             return []
-        contended = {_family(setting.config) for setting in (settings[0], *contenders)}
+        contended = {_family(setting.config) for setting in contenders}
         trials = []
         for family, seeds in self._seeds.items():
             if family in contended and len(seeds) < self._limit:
@@ -114,6 +116,19 @@ class AdaptiveSeeds:
                 configs = self._readouts[family].values()
                 trials += [dataclasses.replace(config, seed=seed) for config in configs]
         return trials
+
+    def _contenders(self, settings: Sequence[Setting]) -> list[Setting]:
+        """Return the best of the settings that were given most seeds, and all that it may not beat.
+
+        It beats a setting whose 95 % interval ends where its own has not begun; a single seed has
+        no interval.
+        """
+        seeds = {setting: len(self._seeds[_family(setting.config)]) for setting in settings}
+        leading = {s: s.by_seed() for s in settings if seeds[s] == max(seeds.values())}
+        if not leading:
+            return []
+        low = best_of(leading).interval().low
+        return [setting for setting in settings if not setting.interval().high < low]
 
 
 def _family(config: TrialConfig) -> str:

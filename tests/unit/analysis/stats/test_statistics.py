@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from scipy import stats
 
 from analysis.stats.comparisons import Comparison, compare
 from analysis.stats.intervals import student_t
-from analysis.stats.multiple_comparisons import against, against_best, best_of, corrected, holm
+from analysis.stats.multiple_comparisons import against, corrected, holm
+from analysis.stats.ranking import Ranking, best_of, in_order, rank
 from analysis.stats.rounding import decimals, fixed, p_value, percent, percent_words
 from analysis.stats.selection import choose
 
@@ -230,9 +232,15 @@ def test_a_true_difference_beside_it_leaves_the_rate_of_false_alarms() -> None:
     assert sum(f[3].distinguishable for f in families) > 1900
 
 
+def ranked(settings: Mapping[Any, Mapping[int, float]]) -> Ranking[Any]:
+    found = rank(settings)
+    assert found is not None
+    return found
+
+
 def test_the_best_picked_by_the_same_seeds_raises_no_more_false_alarms() -> None:
     sweeps = paired_sweeps(np.random.default_rng(6), [0.7] * 5, 5, sweeps=2000)
-    families = [against_best(dict(enumerate(map(by_seed, rows))))[1] for rows in sweeps]
+    families = [ranked(dict(enumerate(map(by_seed, rows)))).gains for rows in sweeps]
     alarms = sum(any(one.distinguishable for one in family.values()) for family in families)
     assert at_most(alarms, 0.05, 2000)
     assert {one.family for family in families for one in family.values()} == {10}
@@ -247,10 +255,70 @@ def test_the_best_is_not_a_setting_that_failed_at_other_seeds() -> None:
         "lucky": {0: 0.9, 1: math.nan},
         "low": by_seed([0.5] * 2),
     }
-    best, found = against_best(scores)
-    assert best == best_of(scores) == "full"
-    assert found["lucky"].n == 1
-    assert found["low"].family == 1
+    found = ranked(scores)
+    assert found.best == best_of(scores) == "full"
+    assert found.gains["lucky"].n == 1
+    assert found.gains["low"].family == 1
+
+
+# Rankings
+
+
+def test_lower_holds_among_all_pairs_that_could_have_been_compared() -> None:
+    """Differences of 0.1, 0.1 and 0.13: t = 11 with 2 degrees of freedom, p = 0.0082 alone."""
+    scores = {"best": by_seed([0.7, 0.71, 0.75]), "close": by_seed([0.6, 0.61, 0.62])}
+    assert ranked(scores).against_best("close") == "lower"
+    noisy = {f"noisy {k}": by_seed([0.5 + k / 100, 0.69, 0.5]) for k in range(3)}
+    few = ranked(scores | dict([*noisy.items()][:2]))  # 0.0082 x 6
+    assert (few.best, few.against_best("close"), few.not_distinguishable) == ("best", "lower", 2)
+    many = ranked(scores | noisy)  # 0.0082 x 10
+    assert (many.against_best("close"), many.not_distinguishable) == ("not distinguishable", 4)
+
+
+def test_of_seeds_that_two_settings_share_the_lower_mean_is_not_called_lower() -> None:
+    """A race gives the best other seeds than the rest: its mean owes itself to those."""
+    best = by_seed([0.5, 0.5001, 0.5, 0.9])
+    found = ranked({"best": best, "even": by_seed([0.55, 0.55, 0.55])})
+    assert (found.best, found.against_best("even")) == ("best", "higher")
+    found = ranked({"best": best, "one": by_seed([0.4])})  # one seed tells nothing apart
+    assert (found.best, found.against_best("one")) == ("best", "not distinguishable")
+
+
+def test_a_ranking_has_the_best_first_with_the_values_that_it_was_ranked_by() -> None:
+    scores = {
+        "nothing": {0: math.nan},
+        "low": by_seed([0.1, 0.2]),
+        "best": by_seed([0.5, 0.6]),
+        "lucky": {1: 0.9},
+    }
+    found = ranked(scores)
+    assert found.order == ["best", "lucky", "low", "nothing"]
+    assert (found.against_best("best"), found.best_values) == ("best", {0: 0.5, 1: 0.6})
+    assert found.best_interval == student_t([0.5, 0.6])
+    # Most lack a seed: ranked at the one that all share, where "low" is not the worst.
+    found = ranked({"a": {0: 0.1, 1: 0.9}, "b": {0: 0.3, 2: 0.1}, "c": {0: 0.2, 3: 0.9}})
+    assert (found.order, found.best_values) == (["b", "c", "a"], {0: 0.3})
+
+
+def test_settings_without_a_finite_value_are_not_ranked() -> None:
+    assert rank({"a": {0: math.nan}, "b": {}}) is None
+    assert rank({}) is None
+
+
+def test_of_equal_settings_the_first_is_the_best_whatever_the_order_of_their_seeds() -> None:
+    values = {0: 0.1, 1: 0.2, 2: 0.3}  # whose sum depends on the order
+    backwards = dict(reversed(values.items()))
+    for scores in ({"a": values, "b": backwards}, {"a": backwards, "b": values}):
+        assert ranked(scores).order == ["a", "b"]
+    assert student_t(values.values()) == student_t(backwards.values())
+    assert ranked({"a": by_seed([-0.0, 0.0]), "b": by_seed([0.0, 0.0])}).best == "a"
+
+
+def test_settings_are_sorted_by_numbers_and_then_by_texts() -> None:
+    points = [("ema", 5), ("eq7", 10), ("eq7", 5), (None, 1), (2.5, 0), (-0.0, 1), (0, 0)]
+    assert sorted(points, key=in_order) == [
+        (0, 0), (-0.0, 1), (2.5, 0), (None, 1), ("ema", 5), ("eq7", 5), ("eq7", 10),
+    ]  # fmt: skip
 
 
 # Selection

@@ -206,13 +206,18 @@ def finished(storage: Path, swa: dict[tuple[float, int], float]) -> Plan:
     return plan
 
 
+def told_of_best(plan: Plan) -> dict[str, Any] | None:
+    best = best_point(plan)
+    return None if best is None else best.as_primitives()
+
+
 def test_best_point_has_the_highest_mean_over_seeds_with_its_interval(tmp_path: Path) -> None:
     # One seed of lambda 0 is the best of all, but its mean is not.
     plan = finished(
         tmp_path,
         {(0.0, 0): 0.9, (0.0, 1): 0.1, (0.01, 0): 0.60, (0.01, 1): 0.62, (0.01, 2): 0.61},
     )
-    best = best_point(plan)
+    best = told_of_best(plan)
     assert best is not None
     assert (best["point"], best["best/seeds"]) == ({"lambda_adv": 0.01}, 3)
     for name, values in {"swa/miou": [0.6, 0.62, 0.61], "val/miou": [0.4, 0.38, 0.39]}.items():
@@ -226,21 +231,21 @@ def test_best_point_has_the_highest_mean_over_seeds_with_its_interval(tmp_path: 
 
 
 def test_best_point_of_one_seed_has_no_interval(tmp_path: Path) -> None:
-    best = best_point(finished(tmp_path, {(0.01, 4): 0.6}))
+    best = told_of_best(finished(tmp_path, {(0.01, 4): 0.6}))
     assert best is not None
     assert (best["mean/swa/miou"], best["best/seeds"]) == (0.6, 1)
     assert all(best[f"{end}/swa/miou"] is None for end in ("ci_low", "ci_high"))
 
 
 def test_two_seeds_are_enough_for_an_interval(tmp_path: Path) -> None:
-    best = best_point(finished(tmp_path, {(0.01, 0): 0.6, (0.01, 1): 0.7}))
+    best = told_of_best(finished(tmp_path, {(0.01, 0): 0.6, (0.01, 1): 0.7}))
     assert best is not None
     # Standard error 0.05, t(1 degree, 97.5 %) = 12.7062.
     assert best["ci_low/swa/miou"] == pytest.approx(0.65 - 12.7062 * 0.05, rel=1e-4)
 
 
 def test_best_point_says_how_many_others_paired_seeds_do_not_tell_from_it(tmp_path: Path) -> None:
-    best = best_point(
+    best = told_of_best(
         finished(
             tmp_path,
             {
@@ -258,11 +263,11 @@ def test_best_point_says_how_many_others_paired_seeds_do_not_tell_from_it(tmp_pa
 
 def test_best_point_leaves_out_what_has_no_numbers(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, grid([0.0, 0.01, 0.1]))
-    assert best_point(plan) is None
+    assert told_of_best(plan) is None
     fail(plan, plan.runs[0], "nan")
-    assert best_point(plan) is None
+    assert told_of_best(plan) is None
     finish(plan, plan.runs[2])
-    best = best_point(plan)
+    best = told_of_best(plan)
     assert best is not None
     assert best["point"] == {"lambda_adv": 0.0}
 
@@ -270,7 +275,7 @@ def test_best_point_leaves_out_what_has_no_numbers(tmp_path: Path) -> None:
 def test_best_point_tells_the_readouts_of_one_run_apart(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, readings(5, 10, 20), axes=("swa_n",))
     finish(plan, plan.runs[0], lambda _, readout: (0.5, 0.9 - abs(readout.swa_n - 10) / 100))
-    best = best_point(plan)
+    best = told_of_best(plan)
     assert best is not None
     assert (best["point"], best["mean/swa/miou"]) == ({"swa_n": 10}, 0.9)
 
@@ -382,7 +387,7 @@ def test_a_plan_of_many_finished_runs_reads_each_folder_once(
     plan = plan_of(tmp_path, [*configs, BASE])
     assert len(plan.pending()) == 1
     describe(plan)
-    assert best_point(plan) is not None
+    assert told_of_best(plan) is not None
     in_storage = {path: count for path, count in read.items() if tmp_path in path.parents}
     assert len(in_storage) == 300
     assert set(in_storage.values()) == {1}

@@ -10,9 +10,10 @@ import pytest
 from record_helpers import BASE, DATA, finish, grid, plan_of
 from rich.console import Console, RenderableType
 
-from sweeps.driver.tables import against_best, axis_table, best_table, rows, rows_by_axis
+from analysis.stats.ranking import Ranking
+from sweeps.driver.tables import axis_table, best_table, rows, rows_by_axis
 from sweeps.planning.plan import Plan
-from sweeps.planning.ranking import Setting, best_by_axis, best_point, lower_than_best, settings_of
+from sweeps.planning.ranking import Setting, best_by_axis, best_point, rank_settings, settings_of
 from trainable.config.schema import Readout, TrialConfig
 
 AXES = ("lambda_adv", "swa_n")
@@ -38,6 +39,12 @@ def plan(tmp_path: Path) -> Plan:
     return plan
 
 
+def ranked(plan: Plan) -> Ranking[Setting]:
+    ranking = rank_settings(plan)
+    assert ranking is not None
+    return ranking
+
+
 def text_of(table: RenderableType | None) -> list[list[str]]:
     assert table is not None
     console = Console(file=io.StringIO(), width=160)
@@ -47,37 +54,17 @@ def text_of(table: RenderableType | None) -> list[list[str]]:
 
 
 def test_settings_stand_in_the_order_of_their_means(plan: Plan) -> None:
-    settings = settings_of(plan)
-    assert [tuple(one.point(AXES).values()) for one in settings] == [
+    ranking = ranked(plan)
+    assert [tuple(one.point(AXES).values()) for one in ranking.order] == [
         (1.0, 5), (0.0, 5), (1.0, 10), (0.0, 10),
     ]  # fmt: skip
-    assert against_best(settings) == [
+    assert [ranking.against_best(one) for one in ranking.order] == [
         "best", "not distinguishable", "lower", "not distinguishable",
     ]  # fmt: skip
 
 
-def setting(*values: float) -> Setting:
-    return Setting(config=BASE, metrics={seed: {"swa/miou": v} for seed, v in enumerate(values)})
-
-
-def test_lower_holds_among_all_pairs_that_could_have_been_compared() -> None:
-    """Differences of 0.1, 0.1 and 0.13: t = 11 with 2 degrees of freedom, p = 0.0082 alone."""
-    best, close = setting(0.7, 0.71, 0.75), setting(0.6, 0.61, 0.62)
-    assert lower_than_best([best, close]) == [False, True]
-    noisy = [setting(0.5 + k / 100, 0.69, 0.5) for k in range(3)]
-    assert lower_than_best([best, close, *noisy[:2]])[1]  # 0.0082 x 6
-    assert not lower_than_best([best, close, *noisy])[1]  # 0.0082 x 10
-
-
-def test_of_seeds_that_two_settings_share_the_lower_mean_is_not_called_lower() -> None:
-    """A race gives the best other seeds than the rest: its mean owes itself to those."""
-    best = setting(0.5, 0.5001, 0.5, 0.9)
-    assert lower_than_best([best, setting(0.55, 0.55, 0.55)]) == [False, False]
-    assert lower_than_best([best, setting(0.4)]) == [False, False]  # one seed tells nothing apart
-
-
 def test_the_table_has_numbers_intervals_and_words(plan: Plan) -> None:
-    title, head, *lines = text_of(best_table(settings_of(plan), AXES))
+    title, head, *lines = text_of(best_table(ranked(plan), AXES))
     assert " ".join(title) == "best settings (4 of 4)"
     assert " ".join(head) == (
         "lambda_adv swa_n swa/miou 95 % interval val/miou seeds against the best"
@@ -91,37 +78,37 @@ def test_the_table_has_at_most_five_rows_and_a_single_seed_no_interval(tmp_path:
     plan = plan_of(tmp_path, grid([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]))
     for run in plan.runs:
         finish(plan, run)
-    title, _, *lines = text_of(best_table(settings_of(plan), ("lambda_adv",)))
+    title, _, *lines = text_of(best_table(ranked(plan), ("lambda_adv",)))
     assert " ".join(title) == "best settings (5 of 6)"
     assert len(lines) == 5
     assert " ".join(lines[0]).startswith("0.5 0.6500 none from one seed")
 
 
 def test_each_value_of_an_axis_stands_with_its_best_setting(plan: Plan) -> None:
-    settings = settings_of(plan)
+    ranking = ranked(plan)
     found = {
         axis: [one.point(AXES) for one in best]
-        for axis, best in best_by_axis(settings, AXES).items()
+        for axis, best in best_by_axis(ranking, AXES).items()
     }
     assert found == {
         "lambda_adv": [{"lambda_adv": 0.0, "swa_n": 5}, {"lambda_adv": 1.0, "swa_n": 5}],
         "swa_n": [{"lambda_adv": 1.0, "swa_n": 5}, {"lambda_adv": 1.0, "swa_n": 10}],
     }
-    lines = text_of(axis_table(settings, AXES))[2:]
+    lines = text_of(axis_table(ranking, AXES))[2:]
     assert [(line[0], line[-1]) for line in lines] == [
         ("lambda_adv", "swa_n=5"), ("1", "swa_n=5"),
         ("swa_n", "lambda_adv=1"), ("10", "lambda_adv=1"),
     ]  # fmt: skip
-    assert axis_table(settings, ("lambda_adv",)) is None  # would say the same again
+    assert axis_table(ranking, ("lambda_adv",)) is None  # would say the same again
 
 
 def test_programs_get_every_setting(plan: Plan) -> None:
-    found = rows(settings_of(plan), AXES)
+    found: list[dict[str, Any]] = rows(ranked(plan), AXES)
     assert len(found) == 4
     assert found[0]["point"] == {"lambda_adv": 1.0, "swa_n": 5}
     assert found[0]["mean/swa/miou"] == pytest.approx(0.65)
     assert found[2]["against_best"] == "lower"
-    assert rows_by_axis(settings_of(plan), AXES).keys() == set(AXES)
+    assert rows_by_axis(ranked(plan), AXES).keys() == set(AXES)
 
 
 def test_of_a_search_only_the_seeds_that_confirm_are_reported(plan: Plan) -> None:
@@ -130,12 +117,15 @@ def test_of_a_search_only_the_seeds_that_confirm_are_reported(plan: Plan) -> Non
             plan.tags[trial.trial_key] = {"phase": phase_of[trial.config.seed]}
 
     tag({0: "search", 1: "search"})
-    assert len(settings_of(plan)[0].metrics) == 2  # nothing is confirmed yet
+    assert len(ranked(plan).best.metrics) == 2  # nothing is confirmed yet
     tag({0: "search", 1: "confirm"})
-    best: dict[str, Any] | None = best_point(plan)
+    best = best_point(plan)
     assert best is not None
-    assert (best["mean/swa/miou"], best["best/seeds"]) == (0.70, 1)
+    assert (best.metrics["swa/miou"].mean, best.seeds) == (0.70, 1)
 
 
 def test_a_plan_without_numbers_has_no_settings(tmp_path: Path) -> None:
-    assert settings_of(plan_of(tmp_path, [BASE], data=DATA)) == []
+    plan = plan_of(tmp_path, [BASE], data=DATA)
+    assert settings_of(plan) == []
+    assert rank_settings(plan) is None
+    assert (rows(None, AXES), rows_by_axis(None, AXES)) == ([], {})
