@@ -1,0 +1,161 @@
+"""The screen, the record's parent and the report name the same best, whatever seeds are there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from record_helpers import fail, finish, grid, plan_of
+from store_helpers import parent_of, publish
+
+from analysis.figures.fig4 import fig4_table
+from analysis.record.trials import load_trials
+from analysis.result_tables.summaries import TO_BEST, grid_summary
+from analysis.stats.intervals import Interval, student_t
+from analysis.stats.rounding import percent_words
+from sweeps.driver.summary import SweepSummary
+from sweeps.execution.progress import ExecutionStats
+from sweeps.planning import ranking
+from sweeps.planning.plan import Plan
+from sweeps.record import ended_run
+from trainable.config.schema import Readout, TrialConfig
+from trainable.runs.results import Result
+from trainable.runs.results import summary as numbers_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+
+FAILED, NAN = "failed", math.nan
+IS_NAN = -1.0  # what stands for NaN in a run folder, whose files hold none
+Values = Sequence[float | str | None]  # by seed; None where the seed was not asked for
+
+# By lambda. Each pattern has what only one reading of "best" would name.
+PATTERNS: dict[str, Mapping[float, Values]] = {
+    "all seeds": {0.0: (0.5, 0.6, 0.55), 0.1: (0.6, 0.7, 0.66), 0.2: (0.3, 0.31, 0.35)},
+    "a lucky setting with one seed": {0.0: (0.9, None, None), 0.1: (0.6, 0.7, 0.65)},
+    "a lucky setting that failed at most seeds": {
+        **{0.0: (0.9, FAILED, FAILED), 0.1: (0.6, 0.7, 0.65), 0.2: (0.5, 0.6, 0.56)},
+    },
+    "a lucky setting whose other seeds are no numbers": {
+        **{0.0: (NAN, NAN, 0.9), 0.1: (0.6, 0.7, 0.65), 0.2: (0.1, 0.15, 0.12)},
+    },
+    "most settings lack a seed": {
+        **{0.0: (0.5, 0.6, 0.1), 0.1: (0.4, 0.65, None), 0.2: (0.3, 0.3, FAILED)},
+        **{0.3: (0.2, 0.5, NAN)},
+    },
+    "most settings lack a seed, and the best by all its seeds is another": {
+        **{0.0: (0.61, 0.60, 0.2), 0.1: (0.55, 0.54, 0.99), 0.2: (0.5, 0.51, None)},
+        **{0.3: (0.1, 0.11, None), 0.4: (0.2, 0.22, FAILED)},
+    },
+    "no seed in common": {0.0: (0.5, 0.6, None, None), 0.1: (FAILED, None, 0.7, 0.75)},
+    "no seed in common, and most lack some": {
+        **{0.0: (0.5, None, None), 0.1: (None, 0.7, None), 0.2: (None, None, 0.6)},
+    },
+    "ties": {0.2: (0.6, 0.7), 0.1: (0.6, 0.7), 0.3: (0.7, 0.6), 0.0: (0.5, 0.8)},
+    "ties of sums that depend on their order": {
+        **{0.2: (0.3, 0.2, 0.1), 0.1: (0.1, 0.2, 0.3), 0.3: (0.2, 0.1, 0.3)},
+    },
+    "zeros of both signs": {0.1: (0.0, -0.0), 0.2: (-0.0, 0.0), 0.0: (-0.0, -0.0)},
+    "one seed": {0.0: (0.5,), 0.1: (0.7,), 0.2: (0.6,)},
+    "one setting": {0.1: (0.5, FAILED, 0.6)},
+    "above the best where both have seeds": {
+        **{0.0: (0.5, 0.5001, 0.5, 0.9), 0.1: (0.55, 0.55, 0.55, FAILED)},
+    },
+}
+
+
+def swept(storage: Path, pattern: Mapping[float, Values]) -> Plan:
+    """A sweep over lambda that has ended with these values."""
+    values = {
+        (lambda_adv, seed): value
+        for lambda_adv, by_seed in pattern.items()
+        for seed, value in enumerate(by_seed)
+        if value is not None
+    }
+    configs = [grid([lambda_adv], [seed])[0] for lambda_adv, seed in values]
+    plan = plan_of(storage, configs)
+
+    def miou(config: TrialConfig, _: object) -> tuple[float, float]:
+        value = float(values[config.lambda_adv, config.seed])
+        return (0.5, IS_NAN) if math.isnan(value) else (0.75 - value, value)
+
+    for run in plan.runs:
+        if values[run.spec.config.lambda_adv, run.spec.config.seed] == FAILED:
+            fail(plan, run, "loss_mce is nan")
+        else:
+            finish(plan, run, miou)
+    return plan
+
+
+def with_nan(result: Result, readout: Readout) -> dict[str, float]:
+    """What a result says of a trial, as a version that let NaN pass would have told it."""
+    numbers = numbers_of(result, readout)
+    return {name: NAN if value == IS_NAN else value for name, value in numbers.items()}
+
+
+def ends(numbers: Mapping[str, Any], metric: str) -> list[float]:
+    """Mean and interval as the record spells them; what is absent is NaN."""
+    found = (numbers.get(f"{end}/{metric}") for end in ("mean", "ci_low", "ci_high"))
+    return [math.nan if value is None else value for value in found]
+
+
+def alike(value: Sequence[float]) -> Any:
+    return pytest.approx(value, rel=1e-12, abs=1e-15, nan_ok=True)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
+def test_driver_record_and_report_name_the_same_best(
+    pattern: Mapping[float, Values], tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "summary", with_nan)
+    monkeypatch.setattr(ended_run, "summary", with_nan)
+    plan = swept(tmp_path / "runs", pattern)
+    publish(plan, uri)
+    summary = SweepSummary.of(plan, ExecutionStats())
+    told: Any = summary.as_primitives()
+    best, listed = told["best"], told["settings"]
+    lines = [line for line in summary.lines() if isinstance(line, str)]
+    parent = parent_of(uri).data.metrics
+    trials = load_trials(uri, cache=False)
+    table = grid_summary(trials, ["lambda_adv"])
+    finding = table.attrs["finding"]
+
+    # The best point.
+    lambda_adv = best["point"]["lambda_adv"]
+    assert parent["best/lambda_adv"] == lambda_adv
+    assert [*table["lambda_adv"]][[*table[TO_BEST]].index("best")] == lambda_adv
+    assert f"lambda_adv={lambda_adv:.6g} " in finding
+    assert [line for line in lines if line.startswith(f"best point: lambda_adv={lambda_adv} with")]
+
+    # Its mean, interval and seeds, as a sentence says them.
+    assert ends(parent, "swa/miou") == alike(ends(best, "swa/miou"))
+    assert ends(parent, "val/miou") == alike(ends(best, "val/miou"))
+    mean, low, high = ends(best, "swa/miou")
+    found = Interval(n=best["best/seeds"], missing=0, mean=mean, low=low, high=high)
+    assert f" with {percent_words(found)}" in finding
+    assert parent["best/seeds"] == best["best/seeds"]
+
+    # How many others may be as good.
+    counts = best["best/not_distinguishable"], best["best/others"]
+    assert (parent["best/not_distinguishable"], parent["best/others"]) == counts
+    if counts[1]:
+        assert f"; {counts[0]} of {counts[1]} other settings" in finding
+        assert f"; {counts[0]} of {counts[1]} other settings" in lines[-1]
+    words = [row["against_best"] for row in listed]
+    assert words.count("not distinguishable") == counts[0]
+    gains = [cell for cell in table[TO_BEST] if cell not in ("best", None)]
+    assert words.count("lower") == sum(g.distinguishable and g.difference < 0 for g in gains)
+
+    # Every setting over all of its seeds, and the order in which they stand.
+    order = [row["point"]["lambda_adv"] for row in listed]
+    assert [*table["lambda_adv"]][: len(order)] == order
+    drawn = fig4_table(trials).set_index(["lambda_adv", "weights"])
+    for row, cell in zip(listed, table["averaged weights [%]"], strict=False):
+        values = [float(v) for v in pattern[row["point"]["lambda_adv"]] if isinstance(v, float)]
+        own = student_t(values)
+        assert ends(row, "swa/miou") == alike([own.mean, own.low, own.high])
+        assert [cell.mean, cell.low, cell.high] == alike([own.mean, own.low, own.high])
+        point = drawn.loc[row["point"]["lambda_adv"], "swa"]
+        assert [*point[["mean", "ci_low", "ci_high"]]] == alike([own.mean, own.low, own.high])
