@@ -11,14 +11,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
 
 from analysis.record.schema import RecordError, finished
-from analysis.record.sweep_data import SweepData, load_paper
+from analysis.record.sweep_data import Paper, SweepData, load_paper
 from analysis.record.trials import list_sweeps, load_trials
 from trainable.storage.redaction import printable, read_uri, redact
 
@@ -136,9 +136,7 @@ def _went_wrong(trials: pd.DataFrame) -> str:
     return f"{len(causes)} failed, the first with: {causes.iloc[0]}; " if len(causes) else ""
 
 
-def _on_other_datasets(
-    trials: pd.DataFrame, paper: Mapping[str, Any], *, cache: bool
-) -> dict[str, SweepData]:
+def _on_other_datasets(trials: pd.DataFrame, paper: Paper, *, cache: bool) -> dict[str, SweepData]:
     name, uri = trials.attrs["sweep"], trials.attrs["tracking_uri"]
     if name not in ACROSS_DATASETS:
         return {}
@@ -158,8 +156,8 @@ def _all_files(uri: str, pages: Sequence[RenderedSweep]) -> dict[str, bytes]:
     from analysis.report.files import describe_sweep, digests, render_csv, render_manifest, versions
     from analysis.report.page import render_report
 
-    figures: dict[str, Any] = {}
-    sweeps: dict[str, Any] = {}
+    figures: dict[str, object] = {}
+    sweeps: dict[str, object] = {}
     files: dict[str, bytes] = {}
     for page in pages:
         sources = [page.data.trials, *(other.trials for other in page.data.others.values())]

@@ -96,7 +96,7 @@ def draw_means(
     axes.errorbar(list(xs), mean, yerr=[mean - low, high - mean], **options | changes)
 
 
-def draw_level(axes: Axes, row: Any, style: LineStyle) -> None:
+def draw_level(axes: Axes, row: pd.Series, style: LineStyle) -> None:
     """Draw a mean as a level across the axes, its interval as a band."""
     axes.axhline(100 * row.mean, color=style.color, linestyle=style.linestyle, zorder=1.5)
     if not math.isnan(row.ci_low):

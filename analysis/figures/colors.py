@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ class LineStyle:
 
     color: str
     marker: str
-    linestyle: Any  # one of matplotlib's names, or (offset, on-off lengths in points)
+    linestyle: str | tuple[int, tuple[int, ...]]  # a name, or offset and on-off lengths in points
 
 
 # Sources: Paul Tol, "Colour schemes": high-contrast, which keeps its order of lightness in grey,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -24,6 +23,7 @@ from analysis.figures.style import (
     drawing,
     on_data,
 )
+from analysis.record.sweep_data import Paper
 from analysis.stats.aggregation import finished, one_per_seed, over_seeds
 
 STAR: dict[str, Any] = {
@@ -54,7 +54,7 @@ def fig4_table(trials: pd.DataFrame) -> pd.DataFrame:
     return over_seeds(kept.astype({"lambda_adv": float}), ["lambda_adv"], metrics)
 
 
-def fig4(trials: pd.DataFrame, paper: Mapping[str, Any]) -> Figure:
+def fig4(trials: pd.DataFrame, paper: Paper) -> Figure:
     """Draw mIoU against lambda, with and without SWA, with intervals over seeds.
 
     Args:

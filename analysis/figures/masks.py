@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,7 +126,7 @@ def fig7(
     return _draw(trials, title, list(rows[0]), rows, classes, told)
 
 
-def _first(kept: pd.DataFrame, masks: Mapping[str, Samples], arm: str) -> Any:
+def _first(kept: pd.DataFrame, masks: Mapping[str, Samples], arm: str) -> pd.Series:
     """Return the trial of the lowest seed that has masks."""
     having = kept[(kept["arm"] == arm) & kept["run_id"].isin(list(masks))]
     if having.empty:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,7 +50,7 @@ def axis_table(trials: pd.DataFrame, axis: str) -> pd.DataFrame:
     if axis not in kept:
         raise RecordError(f"no trial has the setting {axis}; varied: {', '.join(varying(trials))}")
     others = [name for name in varying(trials) if name != axis]
-    held: dict[str, Any] = {}
+    held: dict[str, object] = {}
     if others:
         means = kept.groupby(others)["swa/miou"].mean()
         best = means.idxmax()
@@ -105,7 +103,8 @@ def _draw_numbers(axes: Axes, table: pd.DataFrame, name: str) -> None:
     values = table[name].tolist()
     positive = [value for value in values if value > 0]
     with_zero = min(values) == 0 and bool(positive) and is_logarithmic(name, positive)
-    axis: Any = LambdaAxis.over(values) if with_zero else SettingAxis(name, values)
+    axis: LambdaAxis | SettingAxis
+    axis = LambdaAxis.over(values) if with_zero else SettingAxis(name, values)
     for weights, series in SERIES.items():
         rows = table[table["weights"] == weights]
         style = _line_style(weights, joined=True)

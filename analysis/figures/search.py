@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from matplotlib.tri import Triangulation
+from numpy.typing import NDArray
 
 from analysis.figures.axes import draw_means, handle
 from analysis.figures.colors import LINE_STYLES, LineStyle
@@ -214,7 +215,7 @@ def _caption_readouts(trials: pd.DataFrame) -> str:
     )
 
 
-def _caption_compared(kind: str, row: Any) -> str:
+def _caption_compared(kind: str, row: pd.Series) -> str:
     """Say how many values of a kind were compared, and what was left out to save time."""
     told = f"{row['n']} values of the {kind}"
     if row["n_all"] > row["n"]:
@@ -274,7 +275,7 @@ def _triangles(points: pd.DataFrame, x: str, y: str) -> Triangulation | None:
     return Triangulation(xs, ys, Triangulation(*unit).triangles)
 
 
-def _unit(name: str, values: pd.Series) -> Any:
+def _unit(name: str, values: pd.Series) -> NDArray[np.float64]:
     """Return numbers scaled to 0 to 1, along their logarithm where the axis is."""
     along = np.log10(values) if is_logarithmic(name, values) else values.astype(float)
-    return ((along - along.min()) / ((along.max() - along.min()) or 1.0)).to_numpy()
+    return np.asarray((along - along.min()) / ((along.max() - along.min()) or 1.0))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import matplotlib
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
@@ -36,6 +37,7 @@ STYLE: Any = {
     "figure.constrained_layout.w_pad": 0.08,
     "figure.constrained_layout.h_pad": 0.06,
 }
+Handle = Artist | tuple[Artist, ...]  # what a legend shows
 DOUBLE_IN = 6.4  # width of a figure over two columns of a paper
 TITLE_SIZE = 11
 CAPTION_SIZE = 7.5
@@ -174,7 +176,9 @@ def add_caption(figure: Figure, parts: Sequence[str]) -> None:
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=CAPTION_SIZE, color="0.3")
 
 
-def add_legend(axes: Axes, handles: Sequence[Any], *, gap_pt: float = 0, in_row: int = 4) -> None:
+def add_legend(
+    axes: Axes, handles: Sequence[Handle], *, gap_pt: float = 0, in_row: int = 4
+) -> None:
     """Put the legend above the axes; `gap_pt` leaves room for what stands there already."""
     rows = -(-len(handles) // in_row)
     up = ScaledTranslation(0, (gap_pt + LEGEND_GAP_PT) / 72, axes.figure.dpi_scale_trans)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.figures.axes import SettingAxis, draw_level, draw_means, handle
 from analysis.figures.colors import LineStyle, line_styles
@@ -28,6 +29,7 @@ from analysis.figures.style import (
     on_data,
 )
 from analysis.record.schema import RecordError
+from analysis.record.sweep_data import Paper
 from analysis.stats.aggregation import finished
 from analysis.stats.swa import best_of, raw_level, swa_table
 
@@ -41,9 +43,7 @@ PAPER_ON = ["voc2012"]
 TITLED = {"swa_threshold": "the threshold", "swa_n": "n"}
 
 
-def swa_threshold(
-    trials: pd.DataFrame, paper: Mapping[str, Any], table: pd.DataFrame | None = None
-) -> Figure:
+def swa_threshold(trials: pd.DataFrame, paper: Paper, table: pd.DataFrame | None = None) -> Figure:
     """Draw mIoU against the threshold, one line per rule, each at its best n.
 
     Args:
@@ -59,9 +59,7 @@ def swa_threshold(
     return _draw(trials, "swa_threshold", "swa_n", paper, table)
 
 
-def swa_n(
-    trials: pd.DataFrame, paper: Mapping[str, Any], table: pd.DataFrame | None = None
-) -> Figure:
+def swa_n(trials: pd.DataFrame, paper: Paper, table: pd.DataFrame | None = None) -> Figure:
     """Draw mIoU against n, one line per rule, each at its best threshold.
 
     Args:
@@ -81,7 +79,7 @@ def _draw(
     trials: pd.DataFrame,
     along: str,
     held: str,
-    paper: Mapping[str, Any],
+    paper: Paper,
     table: pd.DataFrame | None,
 ) -> Figure:
     table, raw = swa_table(trials) if table is None else table, raw_level(trials)
@@ -115,7 +113,7 @@ def _draw(
     return figure
 
 
-def _add_paper(axes: Axes, along: str, dataset: str, paper: Mapping[str, Any]) -> list[Any]:
+def _add_paper(axes: Axes, along: str, dataset: str, paper: Paper) -> list[Line2D]:
     """Draw the paper's best threshold, the one point of its study that it prints."""
     points = [
         point

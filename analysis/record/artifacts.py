@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,13 +24,13 @@ from analysis.record.mlflow_calls import ARTIFACT_S, StoreError, ask, bound_answ
 from analysis.record.mlflow_store import Store, one_line_errors
 from analysis.record.schema import CURVES, DETAIL_FILE, ENVIRONMENT_FILE, MASKS_FILE, RecordError
 from analysis.record.tracking_uri import artifacts_folder
-from trainable.storage.json_files import ChecksumError, loads, read_seal
+from trainable.storage.json_files import ChecksumError, JsonObject, loads, read_seal
 
 FETCHERS = 8  # requests under way at once
 NOT_FOUND = re.compile(r"404 Client Error|\(404\)")  # words of an HTTP server, and of S3
 MOST_UNPACKED = 512 * 2**20  # bytes of all masks of a trial; real ones take a few MB
 
-Detail = dict[str, Any]
+Detail = JsonObject  # of `result.json`
 Masks = dict[str, NDArray[np.uint8]]
 
 
@@ -102,7 +101,7 @@ def load_masks(trials: pd.DataFrame) -> dict[str, Masks]:
     return {run: _arrays(run, content, keys[run]) for run, content in _fetch(trials, MASKS_FILE)}
 
 
-def load_environment(trials: pd.DataFrame) -> dict[str, Any]:
+def load_environment(trials: pd.DataFrame) -> JsonObject:
     """Read on what hardware and with which versions the sweep ran; empty where not recorded."""
     parent = Store(trials.attrs["tracking_uri"]).run(trials.attrs["parent_run_id"])
     row = {"run_id": parent.info.run_id, "artifact_uri": parent.info.artifact_uri}
@@ -176,7 +175,7 @@ def _download_into(folder: str, tracking_uri: str, uri: str) -> None:
     download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=tracking_uri)
 
 
-def _object(run: str, name: str, content: bytes) -> dict[str, Any]:
+def _object(run: str, name: str, content: bytes) -> JsonObject:
     try:
         return loads(content)
     except ChecksumError as error:
@@ -198,7 +197,7 @@ def _detail(run: str, content: bytes, trial_key: str) -> Detail:
     return found
 
 
-def _of_history(run: str, history: list[dict[str, Any]]) -> pd.DataFrame:
+def _of_history(run: str, history: list[JsonObject]) -> pd.DataFrame:
     if not all(isinstance(row.get("iteration"), int) for row in history):
         raise RecordError(f"every row of the history of run {run} must have its iteration")
     rows = [

@@ -16,7 +16,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.record.mlflow_calls import SMALL_S, StoreError, ask
 from analysis.record.schema import EXPERIMENT
@@ -226,7 +226,7 @@ def _of_driver(error: BaseException | None, path: Path | None, uri: str) -> str 
     )
 
 
-def _is_lasting(origin: Any, said: str) -> bool:
+def _is_lasting(origin: BaseException, said: str) -> bool:
     first = next(iter(origin.args), None)
     if isinstance(first, int):
         return first in LASTING_NUMBERS

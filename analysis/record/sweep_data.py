@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import yaml
@@ -21,14 +20,16 @@ from analysis.record.artifacts import (
     load_masks,
 )
 from analysis.record.schema import RecordError
+from trainable.storage.json_files import JsonObject
 
 PAPER = Path(__file__).parents[1] / "paper.yaml"
+Paper = JsonObject  # the printed numbers by figure or table, as `paper.yaml` holds them
 Table = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def load_paper() -> dict[str, Any]:
-    """Return the numbers that the paper printed, by figure or table, as `paper.yaml` holds them."""
-    numbers: dict[str, Any] = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
+def load_paper() -> Paper:
+    """Return the numbers that the paper printed, by figure or table."""
+    numbers: Paper = yaml.safe_load(PAPER.read_text(encoding="utf-8"))
     return numbers
 
 
@@ -43,7 +44,7 @@ class SweepData:
     """
 
     trials: pd.DataFrame
-    paper: Mapping[str, Any]
+    paper: Paper
     others: Mapping[str, SweepData] = field(default_factory=dict)
     _computed: dict[Table, pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
 
@@ -87,7 +88,7 @@ class SweepData:
         raise RecordError("no trial has the names of its classes")
 
     @cached_property
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> JsonObject:
         """Hardware, versions and command of the sweep; empty where not recorded."""
         return load_environment(self.trials)
 

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -150,7 +150,7 @@ def _seconds(milliseconds: int | None) -> float:
     return math.nan if milliseconds is None else milliseconds / 1000
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Run) -> dict[str, object]:
     _check_schema(run)
     tags, metrics = run.data.tags, run.data.metrics
     return (
@@ -171,7 +171,7 @@ def _row(run: Run) -> dict[str, Any]:
     )
 
 
-def _tidy(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+def _tidy(rows: Iterable[dict[str, object]]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows))
     params = sorted(frame.columns.difference([*COLUMNS]))
     frame = frame.reindex(columns=[*COLUMNS, *params]).astype(COLUMNS)

@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -22,7 +21,7 @@ from analysis.result_tables.cells import inert
 PNG_DPI = 200
 PACKAGES = ("matplotlib", "mlflow", "numpy", "optuna", "pandas", "scipy")
 # matplotlib stamps a PDF and an SVG with the time unless told not to.
-METADATA: dict[str, dict[str, Any]] = {
+METADATA: dict[str, dict[str, str | None]] = {
     "pdf": {"CreationDate": None},
     "png": {},
     "svg": {"Date": None},
@@ -44,7 +43,7 @@ def render_csv(table: pd.DataFrame) -> bytes:
     return str(table.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
 
 
-def describe_sweep(trials: pd.DataFrame) -> dict[str, Any]:
+def describe_sweep(trials: pd.DataFrame) -> dict[str, object]:
     """Return which runs a sweep's figures were drawn from."""
     drawn = finished(trials)
     names = ("sweep", "sweep_key", "dataset", "parent_run_id", "trials_total")
@@ -66,7 +65,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
-def render_manifest(content: Mapping[str, Any]) -> bytes:
+def render_manifest(content: Mapping[str, object]) -> bytes:
     """Return the manifest as a JSON file."""
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 

@@ -145,7 +145,7 @@ def _rounded(hours: float) -> float:
     return float(f"{hours:.3g}")
 
 
-def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, Any]:
+def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, object]:
     """Return all that the template shows of one sweep, in the order of the page."""
     facts, trials = section.facts, section.trials
 
@@ -187,7 +187,7 @@ def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, Any
     }
 
 
-def _figure(figure: FigureItem, anchor: str) -> dict[str, Any]:
+def _figure(figure: FigureItem, anchor: str) -> dict[str, object]:
     with Image.open(io.BytesIO(figure.png)) as image:
         (width, height), dpi = image.size, image.info["dpi"][0]
     kind, content = ("png", figure.png)

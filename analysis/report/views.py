@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import TypeGuard
 
 import pandas as pd
 
@@ -149,7 +149,7 @@ def _says_nothing(name: str, column: pd.Series) -> bool:
     )
 
 
-def _cells(values: Sequence[Any]) -> list[HtmlCell]:
+def _cells(values: Sequence[object]) -> list[HtmlCell]:
     numbers = [float(value) for value in values if _is_number(value)]
     write = _format_for(numbers)
     cells = [_cell(value, write) for value in values]
@@ -158,7 +158,7 @@ def _cells(values: Sequence[Any]) -> list[HtmlCell]:
     return [HtmlCell(text=cell.text) for cell in cells]  # words among numbers: sorted as words
 
 
-def _cell(value: Any, write: Callable[[float], str]) -> HtmlCell:
+def _cell(value: object, write: Callable[[float], str]) -> HtmlCell:
     if _is_number(value):
         text = str(value) if isinstance(value, Integral) else write(float(value))
         return HtmlCell(text=text, sort=repr(float(value)).replace("inf", "Infinity"))
@@ -169,7 +169,7 @@ def _cell(value: Any, write: Callable[[float], str]) -> HtmlCell:
     return HtmlCell(text=text, sort=found[0].replace(MINUS, "-") if found else "")
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[Real]:
     return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
 
 
