@@ -73,6 +73,11 @@ class Sweep:
     naive_runs: float = math.nan  # runs that one per trial would have been
     training_s: float = math.nan  # seconds trained, over all runs
 
+    @property
+    def has_costs(self) -> bool:
+        """Whether the record says what the sweep cost."""
+        return all(map(math.isfinite, (self.training_runs, self.naive_runs, self.training_s)))
+
     @classmethod
     def of(cls, trials: pd.DataFrame) -> Sweep:
         """Return the sweep that a frame of trials came from."""

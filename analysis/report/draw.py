@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from analysis.figures import FigureSpec
 from analysis.figures.style import on_data
-from analysis.record.schema import COSTS, RecordError, Sweep
+from analysis.record.schema import RecordError, Sweep
 from analysis.record.sweep_data import SweepData
 from analysis.record.version_mix import SHARED
 from analysis.report.catalogue import TableSpec, axes_of, specs_of
@@ -127,14 +125,14 @@ def section_of(page: RenderedSweep) -> Section:
     found = dict.fromkeys(f"{drawn.sentence}." for drawn in page.drawn if drawn.sentence)
     left_out = [f"Not drawn: {name}, since {why}." for name, why in page.left_out.items()]
     return Section(
+        sweep=sweep,
         title=f"{sweep.sweep} on {sweep.dataset}",
-        question=sweep.question,
         dataset=on_data(sweep.dataset),
         sentences=[*found, *left_out],  # tables on the same comparison say the same of it
         figures=[_figure(drawn) for drawn in page.drawn if drawn.table is None],
         tables=[_table(drawn, drawn.table) for drawn in page.drawn if drawn.table is not None],
         trials=shown_trials(trials),
-        facts=_facts(page),
+        environment=page.data.environment,
         trials_files=[f"{sweep.sweep}_trials.csv"],
     )
 
@@ -169,13 +167,3 @@ def _table(drawn: RenderedItem, table: pd.DataFrame) -> TableItem:
 
 def _names(drawn: RenderedItem) -> Sequence[str]:
     return [*drawn.files]
-
-
-def _facts(page: RenderedSweep) -> dict[str, Any]:
-    facts: dict[str, Any] = dict(page.data.trials.attrs)
-    costs = [facts[name] for name in ("training_runs", "naive_runs", "training_s")]
-    known = all(math.isfinite(cost) for cost in costs)
-    return facts | {
-        "environment": page.data.environment,
-        "costs": dict(zip(COSTS, costs, strict=True)) if known else None,
-    }

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
 
+from analysis.record.schema import Sweep
 from analysis.record.tracking_uri import is_server, ui_command
 from analysis.record.version_mix import SHARED
 from analysis.report.views import SCORES, STATUS
+from trainable.storage.json_files import JsonObject
 from trainable.storage.redaction import HIDDEN, redact_uri
 
 LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` listens unless told otherwise
@@ -58,25 +59,19 @@ class FailureGroup:
     runs: list[str]
 
 
-def stamp(facts: Mapping[str, Any], trials: pd.DataFrame) -> str:
+def stamp(sweep: Sweep, trials: pd.DataFrame) -> str:
     """Return "n of N trials" for a sweep that lacks some, and nothing for one that has all."""
     counts = Counter(trials["status"])
-    total = facts["trials_total"]
+    total = sweep.trials_total
     ended = counts["FINISHED"] + counts["KILLED"]  # the scheduler stops trials by intention
-    if facts.get("state") != "partial" and ended >= total:
+    if sweep.state != "partial" and ended >= total:
         return ""
     return f"{counts['FINISHED']} of {total} trials"
 
 
-def why_partial(facts: Mapping[str, Any]) -> str:
+def why_partial(sweep: Sweep) -> str:
     """Return the reason for which a sweep ended early, as a sentence."""
-    why = facts.get("why_partial")
-    return f"The sweep ended early: {why}." if why else ""
-
-
-def data_warnings(facts: Mapping[str, Any]) -> list[str]:
-    """Return what is suspect about the labels that the trials were trained and measured on."""
-    return str(facts.get("data_warnings") or "").splitlines()
+    return f"The sweep ended early: {sweep.why_partial}." if sweep.why_partial else ""
 
 
 def tally(trials: pd.DataFrame, total: int) -> str:
@@ -107,19 +102,18 @@ def failure_groups(trials: pd.DataFrame) -> list[FailureGroup]:
     return sorted(found, key=lambda group: -group.count)
 
 
-def costs(recorded: Mapping[str, float] | None, trials: int) -> list[tuple[str, str]]:
+def costs(sweep: Sweep) -> list[tuple[str, str]]:
     """Return what the sweep cost beside one training run per trial."""
-    if not recorded:
+    if not sweep.has_costs:
         return [("Cost", NOT_RECORDED)]
-    runs, naive = round(recorded["cost/training_runs"]), round(recorded["cost/naive_runs"])
-    seconds = recorded["cost/training_s"]
+    runs, naive, seconds = round(sweep.training_runs), round(sweep.naive_runs), sweep.training_s
     time = format_duration(seconds)
     if runs:
         time += (
             f"; one run per trial would take about {format_duration(seconds * naive / runs)}, "
             "at the mean time per run"
         )
-    told = f"{runs} for {trials} trials; one run per trial would be {naive}"
+    told = f"{runs} for {sweep.trials_total} trials; one run per trial would be {naive}"
     return [("Training runs", told), ("Training time", time)]
 
 
@@ -131,8 +125,8 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def conditions(environment: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return hardware and versions from a sweep's `environment.json`."""
+def conditions(environment: JsonObject) -> list[tuple[str, str]]:
+    """Return hardware and versions from a sweep's `environment.json`, empty where not recorded."""
     if not environment:
         return [("Hardware and versions", NOT_RECORDED)]
     packages = environment.get("packages") or {}
@@ -152,7 +146,7 @@ def identities(trials: pd.DataFrame) -> list[tuple[str, str]]:
     ]
 
 
-def hardware(environment: Mapping[str, Any]) -> str:
+def hardware(environment: JsonObject) -> str:
     """Return processor, memory and GPUs in one line."""
     cpus, memory = environment.get("cpus"), environment.get("memory_gb")
     gpus = Counter(environment.get("gpus") or ())

@@ -14,20 +14,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
+from analysis.record.schema import Sweep
 from analysis.record.version_mix import mixtures
 from analysis.report.facts import (
     CAUSES_SHOWN,
     Tracking,
     conditions,
     costs,
-    data_warnings,
     failure_groups,
     identities,
     stamp,
@@ -35,6 +34,7 @@ from analysis.report.facts import (
     why_partial,
 )
 from analysis.report.views import TableView, describe_shown, linked, trials_view, view_of
+from trainable.storage.json_files import JsonObject
 
 TEMPLATE = "report.html.jinja"
 CSS_DPI = 96  # CSS pixels per inch, by definition
@@ -68,8 +68,8 @@ class TableItem:
 class Section:
     """One sweep: what was asked, what came out, and all it rests on."""
 
+    sweep: Sweep
     title: str
-    question: str
     dataset: str  # as the reader should see it named
     sentences: Sequence[str]  # what came out
     figures: Sequence[FigureItem]
@@ -77,10 +77,7 @@ class Section:
     # Columns `run_id`, `status`, `cause`, `seed`, the axes, `val/miou` and `swa/miou` as fractions;
     # optionally those of `version_mix.SHARED`, which are shown where they differ.
     trials: pd.DataFrame
-    # `sweep_key`, `parent_run_id`, `experiment_id`, `trials_total`, and, where the record has them,
-    # `state`, `why_partial`, `data_warnings` (lines), `environment` (as in environment.json) and
-    # `costs` (`cost/...`).
-    facts: Mapping[str, Any]
+    environment: JsonObject  # as in environment.json; empty where not recorded
     trials_files: Sequence[str] = ()  # files beside the page with all trials
 
 
@@ -121,15 +118,15 @@ def render_report(
 def _overview(sections: Sequence[Section]) -> TableView:
     rows = []
     for section in sections:
-        spent = section.facts.get("costs") or {}
-        runs = spent.get("cost/training_runs", math.nan)
-        naive = spent.get("cost/naive_runs", math.nan)
-        hours = spent.get("cost/training_s", math.nan) / 3600
+        sweep = section.sweep
+        runs, naive, hours = math.nan, math.nan, math.nan
+        if sweep.has_costs:
+            runs, naive, hours = sweep.training_runs, sweep.naive_runs, sweep.training_s / 3600
         rows.append(
             {
                 "sweep": section.title,
                 "data set": section.dataset,
-                "trials": section.facts["trials_total"],
+                "trials": sweep.trials_total,
                 "finished": int((section.trials["status"] == "FINISHED").sum()),
                 "training runs": runs,
                 "hours": _rounded(hours),
@@ -147,19 +144,19 @@ def _rounded(hours: float) -> float:
 
 def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, object]:
     """Return all that the template shows of one sweep, in the order of the page."""
-    facts, trials = section.facts, section.trials
+    sweep, trials = section.sweep, section.trials
 
     def link(run_id: str) -> str:
-        return tracking.run(facts["experiment_id"], run_id)
+        return tracking.run(sweep.experiment_id, run_id)
 
     failures = failure_groups(trials)
     return {
         "anchor": anchor,
         "section": section,
-        "stamp": stamp(facts, trials),
-        "why": why_partial(facts),
+        "stamp": stamp(sweep, trials),
+        "why": why_partial(sweep),
         "warnings": list(mixtures(trials)),
-        "data_warnings": data_warnings(facts),
+        "data_warnings": sweep.data_warnings.splitlines(),
         "figures": [_figure(figure, anchor) for figure in section.figures],
         "tables": [
             {
@@ -170,7 +167,7 @@ def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, obj
             }
             for table in section.tables
         ],
-        "tally": tally(trials, facts["trials_total"]),
+        "tally": tally(trials, sweep.trials_total),
         "failures": failures[:CAUSES_SHOWN],
         "more_causes": max(0, len(failures) - CAUSES_SHOWN),
         "link": link,
@@ -178,11 +175,11 @@ def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, obj
         "which": describe_shown(trials),
         "trials_files": _files(section.trials_files),
         "facts": [
-            *costs(facts.get("costs"), facts["trials_total"]),
-            *conditions(facts.get("environment")),
+            *costs(sweep),
+            *conditions(section.environment),
             *identities(trials),
         ],
-        "command": (facts.get("environment") or {}).get("command"),
+        "command": section.environment.get("command"),
         "pattern": link("RUN_ID"),
     }
 

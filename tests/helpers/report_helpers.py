@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.record.schema import Sweep
 from analysis.report.page import FigureItem, Section, TableItem, render_report
 
 SHAPES = "shapes (generated, not the paper's data)"
@@ -25,15 +26,19 @@ ENVIRONMENT: dict[str, Any] = {
     "packages": {"torch": "2.15.0", "ray": "2.60.0"},
     "command": "python sweeps/lambda_grid.py --seeds 3",
 }
-COSTS = {"cost/training_runs": 7, "cost/naive_runs": 21, "cost/training_s": 150.0}
-FACTS: dict[str, Any] = {
+NO_COSTS = dict.fromkeys(("training_runs", "naive_runs", "training_s"), math.nan)
+SWEEP: dict[str, Any] = {
+    "sweep": "lambda_grid",
+    "dataset": "shapes",
+    "question": "Does mIoU depend on lambda?",
     "sweep_key": "b" * 16,
     "parent_run_id": "a" * 32,
     "experiment_id": "1",
     "trials_total": 6,
     "state": "complete",
-    "environment": ENVIRONMENT,
-    "costs": COSTS,
+    "training_runs": 7.0,
+    "naive_runs": 21.0,
+    "training_s": 150.0,
 }
 STATES = ("FINISHED", "FINISHED", "FINISHED", "KILLED", "FINISHED", "FINISHED")
 
@@ -94,17 +99,22 @@ def table_item(frame: pd.DataFrame | None = None, **changes: Any) -> TableItem:
     return TableItem(**given | {"frame": frame, "files": ["table2.csv"]} | changes)
 
 
+def sweep_of(facts: Mapping[str, Any] | None = None) -> Sweep:
+    """Return a sweep that is complete and says what it cost, but for these facts."""
+    return Sweep(**SWEEP | dict(facts or {}))
+
+
 def section(facts: Mapping[str, Any] | None = None, **changes: Any) -> Section:
     """Return a sweep that is complete, with one figure and one table."""
     given: dict[str, Any] = {
+        "sweep": sweep_of(facts),
         "title": "Weight of the adversarial loss",
-        "question": "Does mIoU depend on lambda?",
         "dataset": SHAPES,
         "sentences": ["The best lambda is 0.01.", "It is not distinguishable from 0.1."],
         "figures": [figure_item()],
         "tables": [table_item()],
         "trials": trials_of(),
-        "facts": FACTS | dict(facts or {}),
+        "environment": ENVIRONMENT,
         "trials_files": ["trials.csv"],
     }
     return Section(**given | changes)

@@ -17,11 +17,12 @@ import pytest
 from report_helpers import (
     CAPTION,
     ENVIRONMENT,
-    FACTS,
+    NO_COSTS,
     figure_item,
     page,
     picture,
     section,
+    sweep_of,
     table_item,
     trials_of,
 )
@@ -138,8 +139,9 @@ def test_text_from_the_record_is_never_markup() -> None:
     trials = trials_of(["FINISHED", "FAILED"]).assign(cause=[None, evil], lambda_adv=[evil, evil])
     html = page(
         section(
-            {"why_partial": evil, "state": "partial", "environment": ENVIRONMENT | {"cpu": evil}},
-            **dict.fromkeys(("title", "question", "dataset"), evil),
+            {"why_partial": evil, "state": "partial", "question": evil},
+            environment=ENVIRONMENT | {"cpu": evil},
+            **dict.fromkeys(("title", "dataset"), evil),
             sentences=[evil],
             figures=[figure_item(title=evil, caption=evil, files=[evil, "javascript:alert(1)"])],
             tables=[table_item(pd.DataFrame({evil: [evil]}), title=evil, caption=evil)],
@@ -188,7 +190,7 @@ def test_a_sweep_is_told_from_its_question_to_its_conditions() -> None:
 
 
 def test_the_overview_counts_trials_runs_and_hours() -> None:
-    read = Page(page(section(), section({"costs": None}, title="Another")))
+    read = Page(page(section(), section(NO_COSTS, title="Another")))
     head, first, second = read.rows[:3]
     assert head[2:] == [
         "trials",
@@ -203,7 +205,7 @@ def test_the_overview_counts_trials_runs_and_hours() -> None:
 
 
 def test_a_record_without_costs_and_environment_says_so() -> None:
-    text = Page(page(section({"costs": None, "environment": None}))).text
+    text = Page(page(section(NO_COSTS, environment={}))).text
     assert "Cost not recorded Hardware and versions not recorded" in text
 
 
@@ -221,7 +223,7 @@ def test_a_record_without_costs_and_environment_says_so() -> None:
 def test_a_sweep_that_lacks_trials_is_stamped(
     states: list[str], facts: dict[str, Any], said: str
 ) -> None:
-    assert stamp(FACTS | facts, trials_of(states)) == said
+    assert stamp(sweep_of(facts), trials_of(states)) == said
 
 
 def test_the_stamp_names_the_reason() -> None:
@@ -297,13 +299,13 @@ def test_a_duration_is_told_in_its_unit(seconds: float, said: str) -> None:
 
 
 def test_costs_stand_beside_one_run_per_trial() -> None:
-    recorded = {"cost/training_runs": 7, "cost/naive_runs": 21, "cost/training_s": 1200.0}
-    assert costs(recorded, 21)[1] == (
+    recorded = {"training_runs": 7.0, "naive_runs": 21.0, "training_s": 1200.0}
+    assert costs(sweep_of(recorded))[1] == (
         "Training time",
         "20.0 min; one run per trial would take about 1.0 h, at the mean time per run",
     )
-    nothing_new = {"cost/training_runs": 0, "cost/naive_runs": 21, "cost/training_s": 0.0}
-    assert costs(nothing_new, 21)[1] == ("Training time", "0 s")
+    nothing_new = {"training_runs": 0.0, "naive_runs": 21.0, "training_s": 0.0}
+    assert costs(sweep_of(nothing_new))[1] == ("Training time", "0 s")
 
 
 def test_hardware_counts_equal_gpus() -> None:
