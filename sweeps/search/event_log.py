@@ -1,9 +1,9 @@
-"""A log of events, one JSON object a line, that a kill leaves readable and no change does.
+"""A log of events, one JSON object per line: readable after a kill, and no change goes unnoticed.
 
 The checksum of a line covers all lines before it.
 
-A line is on the disk before what it tells of takes effect elsewhere, so that whoever reads the
-log knows at least what anyone else does.
+A line is on the disk before its event takes effect anywhere else, so that a reader of the log knows
+at least as much as anyone else.
 """
 
 from __future__ import annotations
@@ -13,22 +13,28 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainable.config.schema import ConfigError
 from trainable.storage import json_files
 from trainable.storage.faults import naming
 from trainable.storage.files import sync_folder
+from trainable.storage.json_files import JsonObject
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 
 class EventLog:
-    """One log; the events are read at construction, and writing begins with `open`.
+    """The log of one search.
+
+    The events are read at construction; nothing is written before `open`.
 
     Args:
-        path: Need not be there.
+        path: The file of the log, which need not exist.
+
+    Attributes:
+        events: The events that the file held at construction, the first one first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,10 +44,10 @@ class EventLog:
         self._file: int | None = None
 
     def open(self) -> None:
-        """Become the one writer, and cut off a line that a kill tore.
+        """Become the only writer of the log, and cut off a line that a kill left incomplete.
 
         Raises:
-            ConfigError: Another process writes the log, or did since it was read.
+            ConfigError: Another process writes the log, or has written since this one read it.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -57,8 +63,8 @@ class EventLog:
         sync_folder(self.path.parent)
         self._file = file
 
-    def append(self, event: Mapping[str, Any]) -> None:
-        """Write an event so that not even a power cut loses it."""
+    def append(self, event: Mapping[str, object]) -> None:
+        """Write an event and wait until it is on the disk, so that no power cut loses it."""
         assert self._file is not None, "open comes first"  # nosec B101  # cannot happen
         line = json_files.dumps(event, before=self._written) + b"\n"
         self._written.update(line)
@@ -68,7 +74,7 @@ class EventLog:
             os.fsync(self._file)
 
     def close(self) -> None:
-        """Let another process write."""
+        """Close the file, so that another process may write it."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -81,19 +87,25 @@ class EventLog:
 
 
 def damaged(path: Path, number: int, fault: str) -> ConfigError:
-    """Return the error of a log whose line of this number, from 1, is not what was written."""
+    """Return the error for a log with a line that is not what was written.
+
+    Args:
+        path: The file of the log.
+        number: The number of the line, from 1.
+        fault: What is wrong with the line.
+    """
     return ConfigError(
         f"line {number} of {path} must be what a search wrote, but {fault}; "
         "move the file away to search afresh, what is trained is kept"
     )
 
 
-def read_events(path: Path, written: _Hash | None = None) -> tuple[list[dict[str, Any]], int]:
-    """Return the events of a log and the bytes that they take; a torn last line is left out.
+def read_events(path: Path, written: _Hash | None = None) -> tuple[list[JsonObject], int]:
+    """Return the events of a log and how many bytes they take; a torn last line is left out.
 
     Args:
-        path: Of the log.
-        written: Is given these bytes.
+        path: The file of the log; where there is none, there are no events.
+        written: A hash that is updated with the bytes of the events.
 
     Raises:
         ConfigError: A line is not what was written.

@@ -105,7 +105,7 @@ def _refuse_fixed(space: Space, options: argparse.Namespace) -> None:
         name = text.partition("=")[0].strip()
         if name in space.axes:
             raise ConfigError(
-                f"{name} is searched, {space.axes[name].in_words()}, but `--set {text}` gives it "
+                f"{name} is searched, {space.axes[name].describe()}, but `--set {text}` gives it "
                 f"one value; leave that out, or begin with `--point {text}`"
             )
 

@@ -1,8 +1,8 @@
-"""The study as `optuna.load_study` and optuna-dashboard open it: a projection of the search.
+"""The search as a study in a database that `optuna.load_study` and optuna-dashboard open.
 
-It holds ended trials alone, so none is ever left RUNNING, and each once, told by its trial key.
-Optuna writes about 80 trials a second to SQLite and the siblings of a training run come by the
-dozen, so a thread writes; what a kill takes from it is made up for by the next start.
+The study holds only trials that have ended, so none is ever left RUNNING, and each once, which its
+trial key tells. Optuna writes about 80 trials a second to SQLite and the trials of a training run
+come by the dozen, so a thread writes them; those that a kill lost are written at the next start.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -29,12 +28,12 @@ BUSY_S = 120  # to wait for another sweep that writes
 
 
 class OptunaDatabase:
-    """Writes ended asks to `<storage>/optuna.db`.
+    """Writes the trials of suggestions that have ended to `<storage>/optuna.db`.
 
     Args:
-        plan: The sweep.
-        name: Of the study.
-        space: What the trials vary.
+        plan: The plan of the sweep.
+        name: The name of the study.
+        space: The space of the search, whose fields are the params of the trials.
     """
 
     def __init__(self, plan: Plan, name: str, space: Space) -> None:
@@ -48,11 +47,11 @@ class OptunaDatabase:
         self._jobs: list[Future[None]] = []
 
     def add(self, asks: Iterable[Suggestion]) -> None:
-        """Have ended asks written soon."""
+        """Hand suggestions that have ended to the thread that writes; return at once."""
         self._jobs.append(self._thread.submit(self.plan.threads.seen(self._write), list(asks)))
 
     def close(self) -> None:
-        """Wait until all is written, or cannot be now."""
+        """Wait until all trials are written, or cannot be written now."""
         self._thread.shutdown()
         for job in self._jobs:
             wait("study", job)
@@ -79,7 +78,7 @@ class OptunaDatabase:
                 self.plan.notes.append(note)
 
     def _stored(self, ask: Suggestion) -> Iterator[FrozenTrial]:
-        """Yield the trials of an ask that are not written yet."""
+        """Yield the trials of a suggestion that are not written yet."""
         found = self.plan.outcome(ask.run) if ask.state == COMPLETE else None
         last = max(ask.reports.items())[1] if ask.reports else None
         for trial in ask.trials:
@@ -99,7 +98,7 @@ class OptunaDatabase:
 
 
 def open_study(storage: Path, name: str) -> optuna.Study:
-    """Return a study of a storage, made if it is not there."""
+    """Return the study of this name in the database of a storage; both are made where missing."""
     database = optuna.storages.RDBStorage(
         f"sqlite:///{storage / 'optuna.db'}",
         engine_kwargs={"connect_args": {"timeout": BUSY_S}},
@@ -109,7 +108,7 @@ def open_study(storage: Path, name: str) -> optuna.Study:
     )
 
 
-def _attributes(ask: Suggestion, trial_key: str) -> dict[str, Any]:
+def _attributes(ask: Suggestion, trial_key: str) -> dict[str, str | int]:
     return {
         "trial_key": trial_key,
         "training_key": ask.training_key,

@@ -1,7 +1,7 @@
-"""A search as a source of training runs: it asks Optuna, and tells it what came of each ask.
+"""A search as a source of training runs: it asks Optuna for settings and tells it their values.
 
-What happened stands in an event log beside the run folders. A restart does the events again and
-gives first what was under way; then it suggests what a search that was never interrupted does.
+Every event is written to a log beside the run folders. A restart replays the log and suggests first
+the runs that were under way; after that it suggests the same as a search that never stopped.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from sweeps.planning.plan import Plan, PlannedRun
 from sweeps.search.event_log import EventLog, damaged
 from sweeps.search.optuna_db import OptunaDatabase
 from sweeps.search.samplers import check_sampler, check_scheduler
+from sweeps.search.space import Value
 from sweeps.search.study import COMPLETE, FAIL, PRUNED, ReplayableStudy
 from sweeps.search.suggestions import (
     Search,
@@ -31,25 +32,29 @@ from sweeps.search.warm_start import WarmStartTrial, earlier_trials
 from trainable.config.schema import ConfigError
 from trainable.runs.folder import RunFolder
 from trainable.runs.results import Result, read_history
+from trainable.storage.json_files import JsonObject
 from trainable.storage.redaction import first_line
 
-# What doing a line again raises that lacks something, holds another type or is out of turn.
+# What replaying a line raises that lacks something, holds another type or is out of turn.
 UNLIKE_AN_EVENT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError)
 UNCONFIRMED = "not confirmed with other seeds: the best of many on one seed is biased upward"
 
 
 class SearchSource:
-    """The runs of a search, in the order of its asks, then those that confirm its best.
+    """The training runs of a search, in the order of its suggestions, then those that confirm.
 
-    As a context manager it is the search's one driver. Nothing is written before it is entered,
-    and no run is given.
+    Entered as a context manager, it is the only driver of the search. Before that it writes
+    nothing and suggests no run.
 
     Args:
-        plan: The sweep; asks are added to it, also those that the log tells of.
-        search: What to do.
+        plan: The plan of the sweep; suggestions are added to it, also those of the log.
+        search: What the search is to do.
+
+    Attributes:
+        asks: The suggestions so far, by their number.
 
     Raises:
-        ConfigError: The space, the sampler or the scheduler is not usable, or the log is damaged.
+        ConfigError: The space, the sampler or the scheduler cannot be used, or the log is damaged.
     """
 
     def __init__(self, plan: Plan, search: Search) -> None:
@@ -62,30 +67,31 @@ class SearchSource:
         self.asks: list[Suggestion] = []
         self._log = EventLog(plan.storage / "searches" / f"{search.name(plan)}.jsonl")
         self._study = ReplayableStudy(search.method, distributions, plan.base)
-        self._projection = OptunaDatabase(plan, f"{plan.name}-{search.name(plan)}", search.space)
+        self._database = OptunaDatabase(plan, f"{plan.name}-{search.name(plan)}", search.space)
         self._cut_off = False  # the execution is ending
         self._confirming: deque[PlannedRun] | None = None
         for number, event in enumerate(self._log.events, start=1):
-            self._do_line_again(number, event)
-        self._again = deque(self._under_way())
+            self._replay_line(number, event)
+        self._unfinished = deque(self._under_way())
         self._choose_when_all_ended()
 
     def __enter__(self) -> Self:
-        """Become the one driver, and tell what was answered while there was none.
+        """Become the only driver, and tell Optuna of runs that ended while there was none.
 
         Raises:
             ConfigError: Another process drives the search.
         """
         self._log.open()
         if not self._log.events:
-            facts = self.search.describe(self.plan)
-            self.plan.notes += describe_changes(facts, self._log.path.parent)
+            identity = self.search.identity(self.plan)
+            self.plan.notes += describe_changes(identity, self._log.path.parent)
             given = earlier_trials(self.plan, self.search.space, self.search.warm_start)
             # In one line: a kill among several would leave a search that was told of some.
-            event = {"event": "search"} | facts | {"earlier": [asdict(one) for one in given]}
+            earlier = [asdict(one) for one in given]
+            event = {"event": "search", **identity, "earlier": earlier}
             self._log.append(event)
-            self._do_again(event)
-        self._projection.add([ask for ask in self.asks if ask.state is not None])
+            self._replay(event)
+        self._database.add([ask for ask in self.asks if ask.state is not None])
         for ask in self._under_way():
             self._answer(ask)
         self._choose_when_all_ended()
@@ -97,14 +103,14 @@ class SearchSource:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Wait for the stored study, and let another process drive the search."""
+        """Wait until the study is stored, then let another process drive the search."""
         if self._confirming is None or not self.search.confirm:
             self.plan.notes.append(UNCONFIRMED)
-        self._projection.close()
+        self._database.close()
         self._log.close()
 
     def outline(self) -> None:
-        """Add to the plan as many runs as are still to come; their settings are a guess."""
+        """Add as many runs to the plan as are still to come; their settings are a guess."""
         while len(self.asks) < self.search.asks:
             self._keep(self.search.space.values(self._study.ask(self._point())))
         for ask in self.asks[: self.search.confirm]:
@@ -112,15 +118,15 @@ class SearchSource:
 
     @property
     def exhausted(self) -> bool:
-        """Whether all asks ended and all that confirms the best was given."""
+        """Whether all suggestions ended and all runs that confirm the best were suggested."""
         return self._cut_off or (self._confirming is not None and not self._confirming)
 
     def suggest(self) -> PlannedRun | None:
-        """Return the run of the next ask that no run folder answers; None while that waits."""
+        """Return the next run that has no outcome yet, or None while that depends on another."""
         if self._cut_off:
             return None
-        while self._again:
-            ask = self._again.popleft()
+        while self._unfinished:
+            ask = self._unfinished.popleft()
             if self._is_to_be_trained(ask):
                 return ask.run
         while len(self.asks) < self.search.asks:
@@ -132,14 +138,14 @@ class SearchSource:
         return self._confirming.popleft() if self._confirming else None
 
     def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
-        """Take in a validation; return whether the scheduler wants no more of the run."""
+        """Report a validation to the scheduler, and return whether the run is to be stopped."""
         asks = self._under_way(run)
         for ask in asks:
             self._take_in(ask, iteration, miou)
         return bool(asks) and not self._under_way(run)
 
     def on_complete(self, run: PlannedRun, cause: str | None) -> None:
-        """Tell Optuna what became of a run; one without an outcome was cut off, and stays open."""
+        """Tell Optuna how a run ended; one that was cut off has no outcome and stays open."""
         for ask in self._under_way(run):
             if cause is not None:
                 self._tell(ask, FAIL, cause=cause)
@@ -148,29 +154,33 @@ class SearchSource:
             self._cut_off = self._cut_off or ask.state is None
         self._choose_when_all_ended()
 
-    def _do_line_again(self, number: int, event: Mapping[str, Any]) -> None:
-        """Bring back what an event of the log did.
+    def _replay_line(self, number: int, event: JsonObject) -> None:
+        """Replay the event of a line of the log.
+
+        Args:
+            number: The number of the line, from 1.
+            event: The event.
 
         Raises:
-            ConfigError: It is none that a search wrote, or the sampler is another.
+            ConfigError: No search wrote the event, or the sampler suggests other settings now.
         """
         try:
             if number == 1:
-                self._check_facts(event)
-            self._do_again(event)
+                self._check_identity(event)
+            self._replay(event)
         except ConfigError:
             raise
         except UNLIKE_AN_EVENT as error:
             fault = f"is no such event ({type(error).__name__}: {first_line(error)})"
             raise damaged(self._log.path, number, fault) from error
 
-    def _check_facts(self, event: Mapping[str, Any]) -> None:
-        facts = json.loads(json.dumps(self.search.describe(self.plan)))  # a tuple becomes a list
-        if any(event[name] != value for name, value in facts.items()):
+    def _check_identity(self, event: JsonObject) -> None:
+        own = json.loads(json.dumps(self.search.identity(self.plan)))  # a tuple becomes a list
+        if any(event[name] != value for name, value in own.items()):
             raise ValueError("it begins another search")
 
-    def _do_again(self, event: Mapping[str, Any]) -> None:
-        """Bring back what an event did."""
+    def _replay(self, event: JsonObject) -> None:
+        """Do what an event did when it was written, without writing it again."""
         match event["event"]:
             case "search":
                 for earlier in event["earlier"]:
@@ -180,14 +190,14 @@ class SearchSource:
                     raise ValueError(f"ask {len(self.asks)} comes first")
                 for name, axis in self.search.space.suggested.items():
                     if not axis.contains(event["values"][name]):
-                        raise ValueError(f"{name} must be {axis.in_words()}")
+                        raise ValueError(f"{name} must be {axis.describe()}")
                 params = self.search.space.params(event["values"])
                 self._study.ask_again(params, was_given=event["given"])
                 self._keep(event["values"])
             case "report":
                 ask = self.asks[event["ask"]]
                 self._study.report(ask.number, event["iteration"], event["miou"])
-                self._note(ask, event)
+                self._note(ask, event["iteration"], event["miou"], stop=event["stop"])
             case "tell":
                 ask = self.asks[event["ask"]]
                 self._end(ask, event["state"], event["value"])
@@ -202,45 +212,52 @@ class SearchSource:
     def _ask(self) -> Suggestion:
         given = self._point()
         values = self.search.space.values(self._study.ask(given))
-        event = {"ask": len(self.asks), "values": values, "given": given is not None}
-        self._log.append({"event": "ask"} | event)
+        number, was_given = len(self.asks), given is not None
+        self._log.append({"event": "ask", "ask": number, "values": values, "given": was_given})
         return self._keep(values)
 
-    def _point(self) -> dict[str, Any] | None:
-        """Return the next ask's setting, where it is not the sampler's to choose."""
+    def _point(self) -> dict[str, Value] | None:
+        """Return the params of the next setting where a person gave it, else None."""
         points = self.search.points[len(self.asks) :]
         return self.search.space.params(points[0]) if points else None
 
-    def _keep(self, values: Mapping[str, Any]) -> Suggestion:
+    def _keep(self, values: Mapping[str, Value]) -> Suggestion:
         self.asks.append(plan_ask(self.plan, self.search.space, len(self.asks), values))
         return self.asks[-1]
 
     def _take_in(self, ask: Suggestion, iteration: int, miou: float) -> None:
-        """Show a validation to the scheduler, once; what it wants stopped has ended as pruned."""
+        """Report a validation to the scheduler, once; a run that it stops has ended as pruned."""
         if iteration in ask.reports or ask.state is not None:
             return
         stop = self._study.report(ask.number, iteration, miou)
         # Nothing is saved by stopping what has come to its end.
         stop = stop and iteration < ask.run.spec.config.iterations
-        event = {"ask": ask.number, "iteration": iteration, "miou": miou, "stop": stop}
-        self._log.append({"event": "report"} | event)
-        self._note(ask, event)
+        self._log.append(
+            {
+                "event": "report",
+                "ask": ask.number,
+                "iteration": iteration,
+                "miou": miou,
+                "stop": stop,
+            }
+        )
+        self._note(ask, iteration, miou, stop=stop)
         if stop:
-            self._projection.add([ask])
+            self._database.add([ask])
 
-    def _note(self, ask: Suggestion, report: Mapping[str, Any]) -> None:
-        ask.reports[report["iteration"]] = report["miou"]
-        if not report["stop"]:
+    def _note(self, ask: Suggestion, iteration: int, miou: float, *, stop: bool) -> None:
+        ask.reports[iteration] = miou
+        if not stop:
             return
         self._end(ask, PRUNED, None)
         if not self._under_way(ask.run):
-            why = f"stopped by {self.search.method.scheduler} at iteration {report['iteration']}"
+            why = f"stopped by {self.search.method.scheduler} at iteration {iteration}"
             self.plan.stopped[ask.training_key] = why
 
     def _answer(self, ask: Suggestion) -> None:
-        """Tell what a run folder holds of an ask, if it holds an outcome.
+        """Tell Optuna what a run folder holds of a suggestion, if it holds an outcome.
 
-        Its validations are shown to the scheduler first, as if they came now: what a search
+        Its validations are reported to the scheduler first, as if they came now: what a search
         suggests must not depend on whether a folder was there already.
         """
         found = self.plan.outcome(ask.run)
@@ -256,7 +273,7 @@ class SearchSource:
             self._tell(ask, PRUNED)
 
     def _validations(self, ask: Suggestion) -> list[tuple[int, float]]:
-        """Return those of an ask's run: what an ask before saw of it, or what its folder holds."""
+        """Return the validations of a run, from an earlier suggestion or from its folder."""
         for other in self.asks[: ask.number]:
             if other.training_key == ask.training_key:
                 return list(other.reports.items())
@@ -269,7 +286,7 @@ class SearchSource:
         event = {"event": "tell", "ask": ask.number, "state": state}
         self._log.append(event | {"value": value, "cause": cause})
         self._end(ask, state, value)
-        self._projection.add([ask])
+        self._database.add([ask])
 
     def _end(self, ask: Suggestion, state: str, value: float | None) -> None:
         self._study.tell(ask.number, state, value)
@@ -278,7 +295,7 @@ class SearchSource:
             self.plan.tags[trial.trial_key].setdefault("search_state", state)
 
     def _under_way(self, run: PlannedRun | None = None) -> list[Suggestion]:
-        """Return the asks that have not ended, all or those of a run."""
+        """Return the suggestions that have not ended: all of them, or those of a run."""
         return [
             ask
             for ask in self.asks
@@ -286,11 +303,11 @@ class SearchSource:
         ]
 
     def _is_to_be_trained(self, ask: Suggestion) -> bool:
-        """Return whether an ask is open and no earlier one has the same run trained."""
+        """Return whether a suggestion is open and no earlier one has its run trained."""
         return ask.state is None and self._under_way(ask.run)[0] is ask
 
     def _choose_when_all_ended(self) -> None:
-        """Put the best settings on the list of what is trained with other seeds."""
+        """Once all suggestions ended, choose the settings to be trained with other seeds."""
         all_asked = len(self.asks) >= self.search.asks
         if self._confirming is None and all_asked and not self._under_way():
             runs = plan_confirmation(self.plan, self.search, self.asks)

@@ -1,7 +1,7 @@
-"""Optuna's samplers and pruners by our names, made so that what they do can be done again.
+"""Optuna's samplers and pruners by the names that options use, made so that they repeat themselves.
 
-A sampler is made anew for every ask, with a seed that follows from the search's seed and the
-number of the ask. So it holds nothing that a restart would have to bring back, and what it
+A sampler is made anew for every suggestion, with a seed that follows from the search's seed and
+the suggestion's number. So it holds nothing that a restart would have to bring back, and what it
 suggests follows from the study alone.
 """
 
@@ -32,6 +32,7 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from sweeps.search.space import Value
 from trainable.config.schema import ConfigError, TrialConfig
 
 SAMPLERS = ("tpe", "gp", "cmaes", "qmc", "random")
@@ -40,26 +41,30 @@ SCHEDULERS = ("none", "asha", "hyperband", "median")
 KEEPING_STATE = ("cmaes", "qmc")
 # These learn from complete trials alone.
 BLIND_TO_PRUNED = ("gp", "cmaes")
-STARTUP = 10  # asks at random before a model is made; Optuna's default
+STARTUP = 10  # suggestions at random before a model is made; Optuna's default
 REDUCTION = 3  # one in three trains on past each rung; Hyperband paper, section 3.6
 
 
 class FixedSampler(BaseSampler):
-    """Suggests what it is given."""
+    """A sampler that suggests the params that it was given.
 
-    def __init__(self, params: Mapping[str, Any]) -> None:
+    Args:
+        params: The params by name.
+    """
+
+    def __init__(self, params: Mapping[str, Value]) -> None:
         self.params = dict(params)
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Leave everything to `sample_independent`."""
+        """Return no params, so that `sample_independent` is asked for each."""
         return {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Suggest nothing here."""
+        """Return no params, since the relative search space is empty."""
         return {}
 
     def sample_independent(
@@ -68,18 +73,18 @@ class FixedSampler(BaseSampler):
         trial: FrozenTrial,
         param_name: str,
         param_distribution: BaseDistribution,
-    ) -> Any:
-        """Return the value given."""
+    ) -> Value:
+        """Return the param that was given under this name."""
         return self.params[param_name]
 
 
 def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
-    """Return the sampler for one ask.
+    """Return the sampler for one suggestion.
 
     Args:
         name: One of SAMPLERS.
-        seed: Of the search.
-        number: Of the ask, from 0.
+        seed: The seed of the search.
+        number: The number of the suggestion, from 0.
     """
     own = _seed(seed, number)
     match name:
@@ -105,11 +110,12 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
 
 
 def make_pruner(name: str, config: TrialConfig) -> BasePruner:
-    """Return what judges validations, whose steps are iterations, from the first one on.
+    """Return the pruner of a scheduler; its steps are training iterations.
 
     Args:
         name: One of SCHEDULERS.
-        config: Says how long training is, and how often there is a validation.
+        config: The base config: its `iterations` are the longest training, and its `eval_every`
+            is the first step that is judged.
     """
     match name:
         case "asha":
@@ -128,10 +134,14 @@ def make_pruner(name: str, config: TrialConfig) -> BasePruner:
 
 
 def check_sampler(name: str, distributions: Mapping[str, BaseDistribution]) -> None:
-    """Refuse a sampler that cannot do a space.
+    """Refuse a sampler that cannot draw from a space.
+
+    Args:
+        name: One of SAMPLERS.
+        distributions: The distribution of each param, by the name of its field.
 
     Raises:
-        ConfigError: CMA-ES is to choose among names, or along one axis.
+        ConfigError: CMA-ES is to choose among names, or has fewer than two axes to vary.
     """
     if name != "cmaes":
         return
@@ -152,6 +162,10 @@ def check_sampler(name: str, distributions: Mapping[str, BaseDistribution]) -> N
 def check_scheduler(name: str, config: TrialConfig) -> None:
     """Refuse a scheduler that would have nothing to stop.
 
+    Args:
+        name: One of SCHEDULERS.
+        config: The base config of the search.
+
     Raises:
         ConfigError: There is no validation before the last iteration.
     """
@@ -164,5 +178,5 @@ def check_scheduler(name: str, config: TrialConfig) -> None:
 
 
 def _seed(*entropy: int) -> int:
-    """Return a seed that follows from some numbers and is unlike that of other numbers."""
+    """Return a seed that follows from some numbers and differs from that of other numbers."""
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])

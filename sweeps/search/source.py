@@ -1,4 +1,4 @@
-"""Where an execution's training runs come from: a list, a race over seeds, a search."""
+"""Where the training runs of an execution come from: the protocol, a list, and two wrappers."""
 
 from __future__ import annotations
 
@@ -12,31 +12,42 @@ from trainable.storage.redaction import first_line
 
 
 class RunSource(Protocol):
-    """Gives training runs one after another and is told what became of them.
+    """Suggests training runs one after another and is told what became of each.
 
-    All calls come from the driver's thread. A run under way when a driver was killed is given
-    again by the source of the next one.
+    All calls come from the driver's thread. A run that was under way when a driver was killed is
+    suggested again by the source of the next driver.
     """
 
     @property
     def exhausted(self) -> bool:
-        """Whether no further run will come, whatever becomes of those under way."""
+        """Whether no further run will be suggested, whatever becomes of those under way."""
 
     def suggest(self) -> PlannedRun | None:
-        """Return a run to train now; None while that waits for the end of another."""
+        """Return the next run to train, or None while that depends on a run under way."""
 
     def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
-        """Take in a validation of the raw weights; return whether the run is to be stopped."""
+        """Take in a validation of a run under way, and return whether the run is to be stopped.
+
+        Args:
+            run: The run.
+            iteration: How many iterations it has trained.
+            miou: The mIoU of its raw weights on the validation images, from 0 to 1.
+        """
 
     def on_complete(self, run: PlannedRun, cause: str | None) -> None:
-        """Take in that a run has its outcome in its folder, was stopped, or failed of a cause."""
+        """Take in that a run has ended: its outcome is in its folder, or there is none.
+
+        Args:
+            run: The run.
+            cause: Why its worker failed; None where it did not.
+        """
 
 
 class FixedRuns:
-    """The runs of a list, each trained to its end.
+    """The source of a fixed list of runs, each trained to its end.
 
     Args:
-        runs: In the order in which to train.
+        runs: The runs, in the order in which to train them.
     """
 
     def __init__(self, runs: Iterable[PlannedRun]) -> None:
@@ -44,7 +55,7 @@ class FixedRuns:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the list is used up."""
+        """Whether every run of the list was suggested."""
         return not self._left
 
     def suggest(self) -> PlannedRun | None:
@@ -52,22 +63,22 @@ class FixedRuns:
         return self._left.popleft() if self._left else None
 
     def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
-        """Stop none."""
+        """Return False: no run is stopped early."""
         return False
 
     def on_complete(self, run: PlannedRun, cause: str | None) -> None:
-        """Need nothing."""
+        """Do nothing: the list does not depend on how its runs end."""
 
 
 class MirroredSource:
-    """Another source, whose runs train elsewhere: the mirror has each before its end is told.
+    """A source whose runs are sent to an object store: the mirror fetches each when it ends.
 
-    Where the store cannot be asked for a run, that counts as the cause of its end; what it holds
-    is found by the next sweep that begins.
+    Where the store does not answer for a run, that counts as the cause of its end; what the store
+    holds is found by the next sweep that begins.
 
     Args:
-        source: Gives the runs.
-        mirror: Of the object store that workers send them to.
+        source: The source that suggests the runs.
+        mirror: The local mirror of the object store.
     """
 
     def __init__(self, source: RunSource, mirror: Mirror) -> None:
@@ -76,19 +87,19 @@ class MirroredSource:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the source is."""
+        """Whether the wrapped source is exhausted."""
         return self._source.exhausted
 
     def suggest(self) -> PlannedRun | None:
-        """Return the source's next run."""
+        """Return the next run of the wrapped source."""
         return self._source.suggest()
 
     def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
-        """Pass a validation on."""
+        """Pass a validation on to the wrapped source."""
         return self._source.on_result(run, iteration, miou)
 
     def on_complete(self, run: PlannedRun, cause: str | None) -> None:
-        """Fetch what the store holds of the run, and pass its end on."""
+        """Fetch what the store holds of the run, then pass its end on to the wrapped source."""
         try:
             self._mirror.fetch(run.spec.training_key)
         except OSError as error:
@@ -98,14 +109,14 @@ class MirroredSource:
 
 
 class TrialLimit:
-    """Another source, until so many trials of a plan have ended.
+    """A source that suggests no more runs once so many trials of the sweep have ended.
 
-    A run that is begun answers all its trials, so the last one may pass the limit.
+    A run ends all its trials at once, so the last run may pass the limit.
 
     Args:
-        source: Gives the runs.
-        plan: The sweep; trials that ended before count.
-        most: Trials.
+        source: The source that suggests the runs.
+        plan: The plan of the sweep; its trials that ended before count, too.
+        most: How many trials may end.
     """
 
     def __init__(self, source: RunSource, plan: Plan, most: int) -> None:
@@ -120,17 +131,17 @@ class TrialLimit:
 
     @property
     def why_partial(self) -> str:
-        """What keeps something from being trained, empty where the limit does not."""
+        """The reason why some trials are not trained, empty where the limit is not that reason."""
         reached = self._ended >= self._most and not self._source.exhausted
         return f"limit of {self._most} trials" if reached else ""
 
     @property
     def exhausted(self) -> bool:
-        """Whether the limit is reached, or the source exhausted."""
+        """Whether the limit is reached or the wrapped source exhausted."""
         return self._ended >= self._most or self._source.exhausted
 
     def suggest(self) -> PlannedRun | None:
-        """Return the source's next run; None while those under way may reach the limit."""
+        """Return the next run, or None while the runs under way may reach the limit."""
         if self._ended + sum(self._under_way.values()) >= self._most:
             return None
         run = self._source.suggest()
@@ -139,11 +150,11 @@ class TrialLimit:
         return run
 
     def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
-        """Pass a validation on."""
+        """Pass a validation on to the wrapped source."""
         return self._source.on_result(run, iteration, miou)
 
     def on_complete(self, run: PlannedRun, cause: str | None) -> None:
-        """Count the trials of a run that has an outcome, and pass its end on."""
+        """Count the trials of a run with an outcome, then pass its end on to the wrapped source."""
         key = run.spec.training_key
         trials = self._under_way.pop(key)
         if key in self._plan.stopped or self._plan.outcome(run) is not None:

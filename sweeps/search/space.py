@@ -1,4 +1,4 @@
-"""The space of a search: which config fields vary, and over what."""
+"""The space of a search: which fields of the config vary, and over which values."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from trainable.config.schema import (
     suggest,
 )
 
+Value = str | int | float | bool  # of a field of a trial's config
+
 READOUTS = ("exhaustive", "sampled")
 # A study's seed is its own, and one sweep has one data set.
 NEVER_SEARCHED = (*DATA_FIELDS, *EXECUTION_FIELDS, "seed", "weights_sha256")
@@ -34,13 +36,13 @@ MAX_CORNERS = 1024  # beyond ten axes, each axis alone
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included.
+    """An axis of numbers from `low` to `high`, both included.
 
     Attributes:
-        low: The smallest.
-        high: The largest.
-        log: Whether equal factors, not equal steps, count as equally far.
-        whole: Whether only whole numbers count.
+        low: The smallest number.
+        high: The largest number.
+        log: Whether numbers are drawn evenly on a logarithmic scale.
+        whole: Whether only whole numbers are drawn.
     """
 
     low: float
@@ -49,7 +51,14 @@ class Range:
     whole: bool = False
 
     def check(self, name: str) -> None:
-        """Refuse a range that holds nothing, or that a log scale cannot show."""
+        """Refuse a range without numbers in it, or one that a log scale cannot show.
+
+        Args:
+            name: The field that the range is for, as the message calls it.
+
+        Raises:
+            ConfigError: The range is refused.
+        """
         finite = math.isfinite(self.low) and math.isfinite(self.high)
         if not finite or self.low > self.high:
             raise ConfigError(
@@ -67,47 +76,61 @@ class Range:
             )
 
     @property
-    def ends(self) -> tuple[Any, ...]:
-        """The values at which a config's own rules are tried."""
+    def ends(self) -> tuple[Value, ...]:
+        """The values with which the rules of the config are tried."""
         return self.low, self.high
 
     @property
     def suggested(self) -> BaseDistribution:
-        """What a sampler draws from."""
+        """The distribution that a sampler draws a param from."""
         if self.whole:
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
 
     @property
     def stored(self) -> BaseDistribution:
-        """What the values lie in."""
+        """The distribution that a stored study gives for the values."""
         return self.suggested
 
-    def contains(self, value: Any) -> bool:
-        """Return whether a value lies in it."""
-        return bool(self.low <= value <= self.high)
+    def contains(self, value: Value) -> bool:
+        """Return whether a value is a number within the range."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
 
-    def param(self, value: Any) -> Any:
-        """Return what a sampler calls a value."""
+    def param(self, value: Value) -> Value:
+        """Return the sampler's param for a value of the field: the same number."""
         return value
 
-    def value(self, param: Any) -> Any:
-        """Return what a sampler means by a draw."""
+    def value(self, param: Value) -> Value:
+        """Return the value of the field for a sampler's param: the same number."""
         return param
 
-    def in_words(self) -> str:
-        """Return the range for a message."""
+    def describe(self) -> str:
+        """Return the range as a message words it."""
         return f"{self.low:g} to {self.high:g}"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Some values. Numbers are suggested by their place in order, so that near ones are alike."""
+    """An axis of a few values.
 
-    values: tuple[Any, ...]
+    A sampler draws a number by its place among the sorted ones, so that near numbers count as
+    alike.
+
+    Attributes:
+        values: The values, in the order given.
+    """
+
+    values: tuple[Value, ...]
 
     def check(self, name: str) -> None:
-        """Refuse a choice of nothing, or of the same twice."""
+        """Refuse a choice without values, or with one of them twice.
+
+        Args:
+            name: The field that the choice is for, as the message calls it.
+
+        Raises:
+            ConfigError: The choice is refused.
+        """
         if not self.values:
             raise ConfigError(f"{name} must have at least one value, but has none; give some")
         if len(set(self.values)) < len(self.values):
@@ -115,42 +138,47 @@ class Choice:
 
     @property
     def is_ordered(self) -> bool:
-        """Whether the values are numbers."""
+        """Whether all values are numbers, so that they can be sorted."""
         return all(
             isinstance(value, int | float) and not isinstance(value, bool) for value in self.values
         )
 
     @property
-    def ends(self) -> tuple[Any, ...]:
-        """The values at which a config's own rules are tried."""
+    def _sorted(self) -> list[Value]:
+        """The values that are numbers, the smallest first."""
+        return [*sorted(value for value in self.values if isinstance(value, int | float))]
+
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """The values with which the rules of the config are tried."""
         return self.values
 
     @property
     def suggested(self) -> BaseDistribution:
-        """What a sampler draws from."""
+        """The distribution that a sampler draws a param from."""
         if self.is_ordered:
             return IntDistribution(0, len(self.values) - 1)
         return CategoricalDistribution(self.values)
 
     @property
     def stored(self) -> BaseDistribution:
-        """What the values lie in."""
+        """The distribution that a stored study gives for the values."""
         return CategoricalDistribution(self.values)
 
-    def contains(self, value: Any) -> bool:
-        """Return whether a value lies in it."""
+    def contains(self, value: Value) -> bool:
+        """Return whether a value is among the choice's."""
         return value in self.values
 
-    def param(self, value: Any) -> Any:
-        """Return what a sampler calls a value."""
-        return sorted(self.values).index(value) if self.is_ordered else value
+    def param(self, value: Value) -> Value:
+        """Return the sampler's param for a value of the field: a number's place, or the name."""
+        return self._sorted.index(value) if self.is_ordered else value
 
-    def value(self, param: Any) -> Any:
-        """Return what a sampler means by a draw."""
-        return sorted(self.values)[param] if self.is_ordered else param
+    def value(self, param: Value) -> Value:
+        """Return the value of the field for a sampler's param."""
+        return self._sorted[int(param)] if self.is_ordered else param
 
-    def in_words(self) -> str:
-        """Return the values for a message."""
+    def describe(self) -> str:
+        """Return the values as a message words them."""
         return f"one of {', '.join(map(str, self.values))}"
 
 
@@ -159,10 +187,11 @@ Axis = Range | Choice
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What a search varies.
+    """The fields of the config that a search varies.
 
     Attributes:
-        axes: By config field. A readout's are choices: every training run carries all of them.
+        axes: The axis of each field, by its name. The axis of a field of the readout is a
+            `Choice`, since every training run carries all of its values.
         readouts: How readouts are treated, one of READOUTS: `exhaustive` values a training run by
             its best readout, so that a setting of the training weighs once however many readouts
             it has; `sampled` suggests a readout, too, and values that one.
@@ -172,7 +201,10 @@ class Space:
     readouts: str = "exhaustive"
 
     def check(self, base: TrialConfig) -> None:
-        """Refuse what is no space, or what leads out of a config's bounds.
+        """Refuse a space that cannot be searched, or that leads out of the bounds of a config.
+
+        Args:
+            base: The config that the axes vary.
 
         Raises:
             ConfigError: A field is not known or not searched, an axis is empty, or a config at a
@@ -187,7 +219,7 @@ class Space:
             if name in READOUT_FIELDS and not isinstance(axis, Choice):
                 raise ConfigError(
                     f"{name} must be a list of values, since a training run carries each of them, "
-                    f"but is the range {axis.in_words()}; give a list"
+                    f"but is the range {axis.describe()}; give a list"
                 )
         if not self.training:
             raise ConfigError(
@@ -202,7 +234,7 @@ class Space:
         corners = [dict(zip(names, corner, strict=True)) for corner in _corners(names, ends)]
         for corner in corners:
             try:
-                dataclasses.replace(base, **corner)
+                with_values(base, corner)
             except ConfigError as error:
                 at = ", ".join(f"{name}={value}" for name, value in corner.items())
                 raise ConfigError(f"the space leads out of bounds at {at}: {error}") from error
@@ -214,44 +246,59 @@ class Space:
 
     @property
     def suggested(self) -> dict[str, Axis]:
-        """The axes that a sampler draws on."""
+        """The axes that a sampler draws a param for."""
         return dict(self.axes) if self.readouts == "sampled" else self.training
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Return what a sampler draws from, by field."""
+        """Return the distribution of each param that a sampler draws, by field."""
         return {name: axis.suggested for name, axis in self.suggested.items()}
 
-    def params(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a sampler calls the values of a setting; others are left out."""
+    def params(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return a sampler's params for the values of a setting; other fields are left out."""
         return {name: axis.param(values[name]) for name, axis in self.suggested.items()}
 
-    def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of a setting that a sampler suggests."""
+    def values(self, params: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the values of the fields for a sampler's params."""
         return {name: self.axes[name].value(param) for name, param in params.items()}
 
-    def siblings(self, base: TrialConfig, values: Mapping[str, Any]) -> list[TrialConfig]:
-        """Return the trials of the training run that a setting belongs to: one per readout."""
+    def siblings(self, base: TrialConfig, values: Mapping[str, Value]) -> list[TrialConfig]:
+        """Return the trials of the training run that a setting belongs to: one per readout.
+
+        Args:
+            base: The config that the axes vary.
+            values: The values of the setting, at least those of the axes of the training.
+        """
         training = {name: values[name] for name in self.training}
         grid = {k: axis.ends for k, axis in self.axes.items() if k in READOUT_FIELDS}
         return [
-            dataclasses.replace(base, **training, **dict(zip(grid, readout, strict=True)))
+            with_values(base, training | dict(zip(grid, readout, strict=True)))
             for readout in itertools.product(*grid.values())
         ]
 
-    def training_grid(self) -> list[dict[str, Any]]:
-        """Return every setting of the training, where all of its axes are choices."""
+    def training_grid(self) -> list[dict[str, Value]]:
+        """Return every setting of the training, for a space whose axes are all choices."""
         ends = [axis.ends for axis in self.training.values()]
         return [dict(zip(self.training, point, strict=True)) for point in itertools.product(*ends)]
 
-    def describe(self) -> dict[str, Any]:
-        """Return the space in primitives, in the order of its axes."""
+    def to_primitives(self) -> dict[str, dict[str, object]]:
+        """Return the kind and the bounds of each axis as primitives, in the order of the axes."""
         return {
             name: {"kind": type(axis).__name__.lower()} | dataclasses.asdict(axis)
             for name, axis in self.axes.items()
         }
 
 
-def _corners(names: list[str], ends: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def with_values(config: TrialConfig, values: Mapping[str, Value]) -> TrialConfig:
+    """Return a config in which some fields have other values.
+
+    Raises:
+        ConfigError: A value breaks a rule of the config.
+    """
+    changes: dict[str, Any] = dict(values)
+    return dataclasses.replace(config, **changes)
+
+
+def _corners(names: list[str], ends: list[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
     if math.prod(len(values) for values in ends) <= MAX_CORNERS:
         return list(itertools.product(*ends))
     first = [values[0] for values in ends]

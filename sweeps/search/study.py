@@ -1,6 +1,6 @@
-"""The working study of a search: in memory, and the same again when its events are done again.
+"""The working study of a search, in memory: replaying the same events makes the same study again.
 
-Optuna's stores cannot bring back what a kill took: an ask under way stays RUNNING for ever, and a
+Optuna's stores cannot bring back what a kill took: a trial under way stays RUNNING for ever, and a
 scheduler's rungs are gone. So the truth is a list of events, and the study follows from it.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -21,23 +20,24 @@ from sweeps.search.samplers import (
     make_pruner,
     make_sampler,
 )
+from sweeps.search.space import Value
 from trainable.config.schema import ConfigError, TrialConfig
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-# How an ask ends: with a value; stopped by the scheduler, or diverged, which a sampler is to keep
-# away from as from a bad value; or without anything to learn from.
+# How a suggestion ends: with a value; stopped by the scheduler, or diverged, which a sampler is to
+# keep away from as from a bad value; or without anything to learn from.
 COMPLETE, PRUNED, FAIL = "COMPLETE", "PRUNED", "FAIL"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """How a search chooses.
+    """How a search chooses settings, and which training runs it stops early.
 
     Attributes:
-        sampler: One of `_samplers.SAMPLERS`.
-        scheduler: One of `_samplers.SCHEDULERS`.
-        seed: What all suggestions follow from.
+        sampler: One of `sweeps.search.samplers.SAMPLERS`.
+        scheduler: One of `sweeps.search.samplers.SCHEDULERS`.
+        seed: The seed that all suggestions follow from.
     """
 
     sampler: str
@@ -46,14 +46,14 @@ class Method:
 
 
 class ReplayableStudy:
-    """Asks Optuna for settings and tells it what became of them; the largest value is sought.
+    """A study that asks Optuna for settings and tells it their values; the largest is sought.
 
-    Asks are numbered from 0, whatever earlier trials are given at the beginning.
+    Suggestions are numbered from 0, whatever earlier trials are given at the beginning.
 
     Args:
-        method: How to choose.
-        distributions: What to choose from, by name.
-        config: Says how long training is, for the scheduler.
+        method: The sampler, the scheduler and the seed.
+        distributions: The distribution of each param, by the name of its field.
+        config: The base config, from which the scheduler learns how long training is.
     """
 
     def __init__(
@@ -79,19 +79,24 @@ class ReplayableStudy:
         """How many settings were asked for."""
         return len(self._trials)
 
-    def give(self, params: Mapping[str, Any], value: float) -> None:
-        """Take in an earlier trial, before the first ask."""
+    def give(self, params: Mapping[str, Value], value: float) -> None:
+        """Add a trial that ended before the search began; the first `ask` comes later.
+
+        Args:
+            params: The trial's params, by the name of the field.
+            value: The trial's value, a mIoU from 0 to 1.
+        """
         self._study.add_trial(
             optuna.trial.create_trial(
                 value=value, params=dict(params), distributions=self.distributions
             )
         )
 
-    def ask(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the next setting.
+    def ask(self, given: Mapping[str, Value] | None = None) -> dict[str, Value]:
+        """Return the params of the next setting.
 
         Args:
-            given: The setting, where the sampler is not to choose.
+            given: The params of the setting, or None to let the sampler choose.
         """
         method = self.method
         self._study.sampler = (
@@ -100,20 +105,20 @@ class ReplayableStudy:
             else FixedSampler(given)
         )
         self._trials.append(self._study.ask(self.distributions))
-        params: dict[str, Any] = self._trials[-1].params
+        params: dict[str, Value] = self._trials[-1].params
         return params
 
-    def ask_again(self, params: Mapping[str, Any], *, was_given: bool) -> None:
-        """Ask for what was asked for before a restart.
+    def ask_again(self, params: Mapping[str, Value], *, was_given: bool) -> None:
+        """Repeat an `ask` of before a restart.
 
-        A sampler that keeps a state in the study has to bring it there once more.
+        A sampler that keeps a state in the study is asked again, so that the state is there again.
 
         Args:
-            params: The setting that came.
-            was_given: Whether no sampler chose it.
+            params: The params that the `ask` returned.
+            was_given: Whether they were given, so that no sampler chose them.
 
         Raises:
-            ConfigError: The sampler suggests something else.
+            ConfigError: The sampler suggests other params than before.
         """
         if was_given or self.method.sampler not in KEEPING_STATE:
             self.ask(params)
@@ -128,21 +133,21 @@ class ReplayableStudy:
             )
 
     def report(self, number: int, iteration: int, miou: float) -> bool:
-        """Take in a validation and return whether the scheduler wants no more of the ask."""
+        """Report a validation to the scheduler; return whether the run is to be stopped."""
         trial = self._trials[number]
         trial.report(miou, iteration)
         return bool(trial.should_prune())
 
     def tell(self, number: int, state: str, value: float | None = None) -> None:
-        """End an ask.
+        """Tell how a suggestion ended.
 
-        A sampler that does not see pruned trials would go where they were again and again; for
-        it, one counts as much as the worst complete one.
+        A sampler that does not see pruned trials would suggest their settings again and again; for
+        it, a pruned trial counts as much as the worst complete one.
 
         Args:
-            number: Of the ask.
+            number: The suggestion's number, from 0.
             state: COMPLETE, PRUNED or FAIL.
-            value: Of a complete one.
+            value: The value of a complete one, a mIoU from 0 to 1; None for the others.
         """
         if state == COMPLETE:
             assert value is not None  # nosec B101  # cannot happen

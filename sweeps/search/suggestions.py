@@ -1,4 +1,4 @@
-"""What a search is to do, what it asked for, and which of its settings to train once more."""
+"""What a search is to do, the settings it suggested, and which of them are trained once more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from sweeps.search.event_log import read_events
-from sweeps.search.space import Space
+from sweeps.search.space import Space, Value, with_values
 from sweeps.search.study import COMPLETE, Method
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.runs.keys import code_version, key_of, readout_key
@@ -25,14 +25,14 @@ class Search:
     """What a search is to do.
 
     Attributes:
-        space: What varies.
-        method: How settings are chosen.
-        asks: How many settings are asked for.
-        confirm: How many of the best are trained again with other seeds: the best of many on one
-            seed owes part of its value to that seed.
-        seeds: How many other seeds.
-        points: The settings to ask for first, before the sampler chooses.
-        warm_start: Storages whose finished runs are told to the sampler at the beginning.
+        space: The fields that vary, and over which values.
+        method: The sampler, the scheduler and their seed.
+        asks: How many settings are suggested.
+        confirm: How many of the best settings are trained again with other seeds: the best of many
+            on one seed owes part of its value to that seed.
+        seeds: With how many other seeds each of those is trained.
+        points: The settings that come first, before the sampler chooses.
+        warm_start: The storages whose finished runs the sampler learns from at the beginning.
     """
 
     space: Space
@@ -40,11 +40,11 @@ class Search:
     asks: int
     confirm: int
     seeds: int
-    points: tuple[Mapping[str, Any], ...] = ()
+    points: tuple[Mapping[str, Value], ...] = ()
     warm_start: tuple[str, ...] = ()
 
-    def describe(self, plan: Plan) -> dict[str, Any]:
-        """Return in primitives what decides the suggestions, given how trials end."""
+    def identity(self, plan: Plan) -> dict[str, object]:
+        """Return as primitives all that decides the suggestions, besides how trials end."""
         return {
             "sweep": plan.name,
             "sweep_key": plan.sweep_key,
@@ -56,7 +56,7 @@ class Search:
             "data": plan.data.fingerprint,
             "code": code_version(),
             "attempt": plan.attempt,
-            "space": self.space.describe(),
+            "space": self.space.to_primitives(),
             "readouts": self.space.readouts,
             **dataclasses.asdict(self.method),
             "points": [dict(point) for point in self.points],
@@ -64,26 +64,26 @@ class Search:
         }
 
     def name(self, plan: Plan) -> str:
-        """Return what names the search among those of its sweep."""
-        return f"{plan.sweep_key}-{key_of(self.describe(plan))[:8]}"
+        """Return the name of the search, which no other search of its sweep has."""
+        return f"{plan.sweep_key}-{key_of(self.identity(plan))[:8]}"
 
 
 @dataclass(kw_only=True)
 class Suggestion:
-    """A setting that was asked for.
+    """A setting that the sampler suggested or a person gave, and what became of it.
 
     Attributes:
-        number: From 0.
-        values: Of the axes that the sampler draws on.
-        run: What answers it.
-        trials: Those of the run that it stands for: every readout's, or the one suggested.
-        reports: Validations by iteration.
-        state: How it ended, None while it is under way.
-        value: What the sampler was told, if that was a value.
+        number: The number of the suggestion within its search, from 0.
+        values: The value of each field that the sampler draws.
+        run: The training run of the setting.
+        trials: The trials of the run that count: one per readout, or the one suggested.
+        reports: The mIoU of each validation, by its iteration.
+        state: COMPLETE, PRUNED or FAIL; None while the run is under way.
+        value: The mIoU that the sampler was told; None where the run has none.
     """
 
     number: int
-    values: dict[str, Any]
+    values: dict[str, Value]
     run: PlannedRun
     trials: tuple[Trial, ...]
     reports: dict[int, float] = field(default_factory=dict)
@@ -92,17 +92,24 @@ class Suggestion:
 
     @property
     def training_key(self) -> str:
-        """The key of the run that answers it."""
+        """The key of the training run of the setting."""
         return self.run.spec.training_key
 
 
-def plan_ask(plan: Plan, space: Space, number: int, values: Mapping[str, Any]) -> Suggestion:
-    """Add the run that answers an ask to a plan, with all its readouts, and return the ask."""
+def plan_ask(plan: Plan, space: Space, number: int, values: Mapping[str, Value]) -> Suggestion:
+    """Add the training run of a setting to a plan, with all its readouts.
+
+    Args:
+        plan: The plan of the sweep, which is changed.
+        space: The space of the search.
+        number: The number of the suggestion, from 0.
+        values: The value of each field that the sampler draws.
+    """
     fixed = {name: getattr(plan.base, name) for name in space.axes} | dict(values)
     (run,) = plan.add(space.siblings(plan.base, fixed))
     asked_for = run.trials
     if space.readouts == "sampled":
-        wanted = readout_key(dataclasses.replace(plan.base, **values).readout)
+        wanted = readout_key(with_values(plan.base, values).readout)
         asked_for = tuple(t for t in run.trials if readout_key(t.config.readout) == wanted)
     for trial in run.trials:
         plan.tags.setdefault(trial.trial_key, {"phase": "search"})
@@ -112,7 +119,7 @@ def plan_ask(plan: Plan, space: Space, number: int, values: Mapping[str, Any]) -
 
 
 def best_trial(ask: Suggestion, result: Result) -> tuple[float, Trial]:
-    """Return the largest value among an ask's trials, and whose it is."""
+    """Return the largest value among the trials of a suggestion, and the trial that has it."""
     values = [(summary(result, trial.config.readout)[VALUE], trial) for trial in ask.trials]
     return max(values, key=lambda pair: pair[0])
 
@@ -120,8 +127,13 @@ def best_trial(ask: Suggestion, result: Result) -> tuple[float, Trial]:
 def plan_confirmation(plan: Plan, search: Search, asks: Iterable[Suggestion]) -> list[PlannedRun]:
     """Add the best settings to a plan, each with other seeds than the search's; return the runs.
 
-    A setting of the training stands once, with the readout that was best in the search: choosing
-    the readout again on the other seeds would flatter them, too.
+    Each setting of the training comes once, with the readout that was best in the search: choosing
+    the readout again on the other seeds would bias those upward, too.
+
+    Args:
+        plan: The plan of the sweep, which is changed.
+        search: The search, which says how many settings and seeds.
+        asks: All suggestions of the search, each of which has ended.
     """
     found: dict[str, tuple[float, Trial, int]] = {}
     for ask in asks:
@@ -142,16 +154,16 @@ def plan_confirmation(plan: Plan, search: Search, asks: Iterable[Suggestion]) ->
 
 
 def other_seeds(config: TrialConfig, count: int) -> list[TrialConfig]:
-    """Return a trial with the seeds that come after its own."""
+    """Return a trial with each of the `count` seeds that come after its own."""
     return [dataclasses.replace(config, seed=config.seed + k) for k in range(1, count + 1)]
 
 
-def describe_changes(facts: Mapping[str, Any], folder: Path) -> list[str]:
-    """Return in a line what sets a new search apart from the newest of its name, if there is one.
+def describe_changes(identity: Mapping[str, object], folder: Path) -> list[str]:
+    """Return in a line how a new search differs from the newest of its sweep, if there is one.
 
     Args:
-        facts: Of the new one.
-        folder: Of the logs, each of which begins with the facts of its search.
+        identity: What `Search.identity` returns of the new search.
+        folder: The folder of the logs, each of which begins with the identity of its search.
     """
     logs = sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in logs:
@@ -159,15 +171,15 @@ def describe_changes(facts: Mapping[str, Any], folder: Path) -> list[str]:
             events = read_events(path)[0]
         except ConfigError:
             continue  # another search's, which says so when it is resumed
-        if events and events[0].get("sweep") == facts["sweep"]:
-            as_logged = json.loads(json.dumps(facts))  # a tuple comes back as a list
+        if events and events[0].get("sweep") == identity["sweep"]:
+            as_logged = json.loads(json.dumps(identity))  # a tuple comes back as a list
             others = ", ".join(_differences(events[0], as_logged))
             return [f"a new search, not that of {path.stem}: {others}; its runs are reused"]
     return []
 
 
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what differs, in words; of a mapping, which of its entries."""
+def _differences(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+    """Yield each entry that differs, with both values; of a mapping, its entries that differ."""
     for name in new:
         before, after = old.get(name), new[name]
         if before == after or name == "sweep_key":

@@ -1,15 +1,14 @@
-"""What a search knows before it begins: points that a person gives, and finished training runs."""
+"""What a search begins with: points that a person gives, and training runs that have finished."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweeps.planning.plan import Plan
-from sweeps.search.space import Space
+from sweeps.search.space import Space, Value, with_values
 from sweeps.search.suggestions import VALUE
 from trainable.config.schema import READOUT_FIELDS, ConfigError, TrialConfig, suggest
 from trainable.runs.folder import RunFolder
@@ -19,21 +18,32 @@ from trainable.runs.results import Result, read_description, read_result, summar
 
 @dataclass(frozen=True, kw_only=True)
 class WarmStartTrial:
-    """A finished training run of another sweep, as a sampler is told of it."""
+    """A finished training run from which a sampler learns before its first suggestion.
+
+    Attributes:
+        training_key: The key of the training run.
+        values: The value of each field that the sampler draws.
+        value: The mIoU of the best readout that the run carried, from 0 to 1.
+    """
 
     training_key: str
-    values: dict[str, Any]
+    values: dict[str, Value]
     value: float
 
 
-def read_point(text: str, space: Space, base: TrialConfig) -> dict[str, Any]:
-    """Return the setting that `key=value,key=value` names; axes left out are as in the base.
+def read_point(text: str, space: Space, base: TrialConfig) -> dict[str, Value]:
+    """Return the setting that `key=value,key=value` names.
+
+    Args:
+        text: What `--point` was given.
+        space: The space of the search.
+        base: The config that has the values of the fields left out.
 
     Raises:
-        ConfigError: A key is no axis that is drawn on, or a value lies outside the space.
+        ConfigError: A key is not a field that a sampler draws, or a value lies outside the space.
     """
     axes = space.suggested
-    given: dict[str, Any] = {}
+    given: dict[str, Value] = {}
     for part in text.split(","):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
@@ -48,22 +58,28 @@ def read_point(text: str, space: Space, base: TrialConfig) -> dict[str, Any]:
         if key in given:
             raise ConfigError(f"--point {text}: {key} must stand once; leave one out")
         given[key] = value
-    config = dataclasses.replace(base, **given)
-    values = {name: getattr(config, name) for name in axes}
+    config = with_values(base, given)
+    values: dict[str, Value] = {name: getattr(config, name) for name in axes}
     for name, axis in axes.items():
         if not axis.contains(values[name]):
             raise ConfigError(
-                f"--point {text}: {name} must be {axis.in_words()}, but is {values[name]}"
+                f"--point {text}: {name} must be {axis.describe()}, but is {values[name]}"
             )
     return values
 
 
 def earlier_trials(plan: Plan, space: Space, storages: Iterable[str]) -> list[WarmStartTrial]:
-    """Return the finished runs in some storages that answer a setting of the space.
+    """Return the finished runs in some storages that belong to a setting of the space.
 
-    Taken is what this code trained on this data, alike in all that the space does not vary, the
-    seed too, so that each setting stands once. A run that carried few of the readouts is valued
-    by the best of those. The plan notes which run folders cannot be read.
+    A run counts if this code trained it on this data and it equals the base config in every field
+    that the space does not vary, the seed too, so that each setting comes once. A run that carried
+    only some of the readouts is valued by the best of those. The plan notes how many run folders
+    cannot be read.
+
+    Args:
+        plan: The plan of the sweep.
+        space: The space of the search.
+        storages: The folders of run folders to look through.
     """
     found: dict[str, WarmStartTrial] = {}
     damaged: list[str] = []

@@ -24,19 +24,21 @@ from sweeps.benchmarking.search_replay import (
 from sweeps.search.space import READOUTS, Choice
 from trainable.data import datasets
 
+LAMBDAS, RATES = (0.001, 0.005, 0.02, 0.1, 0.5), (0.005, 0.01, 0.02, 0.04)
+INTERVALS, THRESHOLDS = (1, 5, 20), (0.0, 0.25, 0.5)
 AXES = {
-    "lambda_adv": Choice((0.001, 0.005, 0.02, 0.1, 0.5)),
-    "lr_generator": Choice((0.005, 0.01, 0.02, 0.04)),
-    "swa_n": Choice((1, 5, 20)),
-    "swa_threshold": Choice((0.0, 0.25, 0.5)),
+    "lambda_adv": Choice(LAMBDAS),
+    "lr_generator": Choice(RATES),
+    "swa_n": Choice(INTERVALS),
+    "swa_threshold": Choice(THRESHOLDS),
 }
 
 
 def table() -> Table:
     values = {}
-    for cell in itertools.product(AXES["lambda_adv"].values, AXES["lr_generator"].values):
+    for cell in itertools.product(LAMBDAS, RATES):
         config = dataclasses.replace(BASE, lambda_adv=cell[0], lr_generator=cell[1])
-        readouts = itertools.product(AXES["swa_n"].values, AXES["swa_threshold"].values)
+        readouts = itertools.product(INTERVALS, THRESHOLDS)
         values[cell] = {
             (n, threshold): miou(
                 config, dataclasses.replace(config.readout, swa_n=n, swa_threshold=threshold)

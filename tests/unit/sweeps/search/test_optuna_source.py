@@ -336,7 +336,8 @@ def test_quasi_random_asks_are_one_sequence(tmp_path: Path) -> None:
         source.suggest()
     # Sobol's first 8 points have one in each eighth of an axis; the first ask is drawn alone.
     low, high = math.log(0.0005), math.log(1.0)
-    places = [(math.log(ask.values["lambda_adv"]) - low) / (high - low) for ask in source.asks[1:]]
+    drawn = [float(ask.values["lambda_adv"]) for ask in source.asks[1:]]
+    places = [(math.log(value) - low) / (high - low) for value in drawn]
     assert sorted(int(8 * place) for place in places) == list(range(8))
 
 
