@@ -1,4 +1,4 @@
-"""A cluster before a sweep joins it: does it answer, has it room, do its nodes see the storage?"""
+"""Checks of a cluster before a sweep joins it: does it answer, has it room, is the storage seen?"""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class ClusterError(RuntimeError):
 
 
 def check_answers(address: str, say: Callable[[str], None]) -> None:
-    """Ask a cluster for a sign of life; within 20 s it is clear whether there is one.
+    """Check that a cluster answers; within 20 s it is clear whether one is there.
 
-    One that lives and is slow is waited for.
+    A cluster that is there and answers slowly is waited for.
 
     Args:
-        address: Of the cluster.
-        say: Is told that it is waited for.
+        address: The address of the cluster, as HOST:PORT, or `auto`.
+        say: Called with a line while the cluster is waited for.
 
     Raises:
-        ClusterError: There is none.
+        ClusterError: The address is none, or nothing healthy answers there.
     """
     if address == "auto":
         return
@@ -81,9 +81,13 @@ def check_answers(address: str, say: Callable[[str], None]) -> None:
 
 
 def answers(door: Door, within_s: float) -> bool:
-    """Return whether a gRPC server at host and port answers a greeting in time.
+    """Return whether a gRPC server answers a greeting in time.
 
-    A process that is stopped still takes connections: the kernel does, for it.
+    That it takes a connection proves nothing: for a stopped process the kernel does.
+
+    Args:
+        door: The host and the port of the server.
+        within_s: How many seconds it may take to connect, and then to answer.
 
     Raises:
         ConnectionRefusedError: Nothing listens there.
@@ -100,7 +104,7 @@ def answers(door: Door, within_s: float) -> bool:
 
 
 def doors_of_ray() -> dict[str, Door]:
-    """Return where what this process cannot do without listens, by the program's name.
+    """Return the host and port of each program of Ray that this process depends on, by its name.
 
     Those are the raylet of this machine and the GCS of the Ray that it is connected to.
     """
@@ -126,9 +130,9 @@ def room(nodes: Iterable[Mapping[str, float]], cpus: float, gpus: float) -> int:
     """Return how many training runs fit at a time, each on one node.
 
     Args:
-        nodes: Resources of each node.
-        cpus: Of a training run.
-        gpus: Of a training run.
+        nodes: The resources of each node, as Ray names them.
+        cpus: How many CPUs a training run takes.
+        gpus: How many GPUs, or which share of one, a training run takes.
     """
     return sum(
         min(
@@ -140,16 +144,17 @@ def room(nodes: Iterable[Mapping[str, float]], cpus: float, gpus: float) -> int:
 
 
 def check_storage(storage: str, say: Callable[[str], None]) -> None:
-    """Let every node that may train look for a file that was just written, and write one.
+    """Check that every node that may train sees the storage and may write it.
 
-    Of an object store it is enough that each node may write.
+    Each node looks in the folder for a file that was just written, and writes one. In an object
+    store it is enough that each node may write.
 
     Args:
-        storage: The folder or store.
-        say: Is told of nodes that are waited for.
+        storage: The folder, or the URI of the object store.
+        say: Called with a line while nodes are waited for.
 
     Raises:
-        ClusterError: A node does not see it, or may not write.
+        ClusterError: A node does not see the storage, or may not write it.
     """
     if is_uri(storage):
         if faults := _faults(_try_out, storage, say):
@@ -174,7 +179,7 @@ def check_storage(storage: str, say: Callable[[str], None]) -> None:
 
 
 def _faults(look: Callable[[str], str | None], what: str, say: Callable[[str], None]) -> str:
-    """Return in words what the nodes find wrong, empty if nothing."""
+    """Return what the nodes find wrong, with their names, empty if nothing."""
     answers, faults = ask_nodes(look, what, say)
     return "; ".join(sorted(faults + [f"{name} {fault}" for name, fault in answers if fault]))
 
@@ -182,15 +187,17 @@ def _faults(look: Callable[[str], str | None], what: str, say: Callable[[str], N
 def ask_nodes(
     question: Callable[[str], Answer], what: str, say: Callable[[str], None]
 ) -> tuple[list[tuple[str, Answer]], list[str]]:
-    """Put a question to every node that may train.
+    """Run a function on every node that may train.
+
+    A node that lives and does not answer is waited for, up to NODES_S.
 
     Args:
-        question: Runs there.
-        what: Its argument.
-        say: Is told of nodes that are waited for, as they are while they live.
+        question: The function, which runs once on each node.
+        what: The argument of the function.
+        say: Called with a line while nodes are waited for.
 
     Returns:
-        The answers by the node's name, and in words why nodes gave none.
+        The name and the answer of each node that answered, and why each of the others did not.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -225,19 +232,19 @@ def ask_nodes(
 
 
 def training_nodes() -> list[dict[str, Any]]:
-    """Return the living nodes that have CPUs to train with."""
+    """Return the nodes that are alive and have CPUs, as `ray.nodes()` describes them."""
     import ray
 
     return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
 
 
 def _name(node: Mapping[str, Any]) -> str:
-    """Return host and address; in place of the address the name that a node was given, if any."""
+    """Return the host of a node and the name that it was given, which by default is its address."""
     return f"{node['NodeManagerHostname']} ({node['NodeName']})"
 
 
 def _look(token: str) -> str | None:
-    """Return in words why a node cannot use the storage; runs there."""
+    """Return why a node cannot use a folder, None if it can; this runs on the node."""
     path = Path(token)
     try:
         if path.read_text() != path.name:
@@ -251,7 +258,7 @@ def _look(token: str) -> str | None:
 
 
 def _try_out(uri: str) -> str | None:
-    """Return in words why a node cannot write to an object store; runs there."""
+    """Return why a node cannot write an object store, None if it can; this runs on the node."""
     from trainable.storage.object_store import ObjectStore
 
     try:

@@ -1,4 +1,4 @@
-"""What a person sees of a running sweep: a live screen, or one line per finished training run."""
+"""What a person sees of a running sweep: a live display, or one line per finished training run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from trainable.storage.redaction import printable
 
 @dataclass
 class Running:
-    """A training run under way."""
+    """A training run under way.
+
+    Attributes:
+        label: The values of the run on the sweep's axes, and its seed.
+        iterations: How many iterations the run trains in all.
+        iteration: How many iterations it has trained.
+        miou: The mIoU of its last validation, from 0 to 1; None before the first.
+    """
 
     label: str
     iterations: int
@@ -26,17 +33,20 @@ class Running:
 
 @dataclass
 class LiveDisplay:
-    """Shows done and total, the running trials, the best so far and the time left.
+    """Shows how many runs are done, those under way, the best so far and the time left.
 
-    On a terminal the screen is live; elsewhere each finished or failed run gives one line.
+    On a terminal the display is live; elsewhere each run that ends gives one line.
 
     Attributes:
-        console: Where to show it.
-        title: Name of the sweep and of its data set.
-        total: Training runs in all, as far as known, those done before included.
-        done: Training runs done.
-        slots: Training runs at a time, from which the time left follows.
-        grows: Whether further runs follow from what the first ones give.
+        console: The console to show it on.
+        title: The name of the sweep and of its data set.
+        total: How many training runs there are as far as known, those done before included.
+        done: How many training runs have ended.
+        slots: How many training runs are under way at a time, from which the time left follows.
+        grows: Whether the sweep adds further runs, which depend on how the first ones end.
+        running: The runs under way, by their training key.
+        best: The highest mIoU of averaged weights so far, from 0 to 1, and the label of its run.
+        failed: How many training runs ended without numbers.
     """
 
     console: Console
@@ -69,7 +79,7 @@ class LiveDisplay:
             self._live.stop()
 
     def started(self, key: str, label: str, iterations: int) -> None:
-        """Show a run that starts."""
+        """Show that a run starts."""
         self.running[key] = Running(label=label, iterations=iterations)
 
     def progressed(self, key: str, iteration: int, miou: float | None) -> None:
@@ -78,9 +88,13 @@ class LiveDisplay:
         self.running[key].miou = miou
 
     def finished(self, key: str, val_miou: float, swa_miou: float, busy_s: float) -> None:
-        """Show a run that has its numbers, as fractions; `busy_s` is what it took.
+        """Show that a run has finished.
 
-        Of several readouts, `swa_miou` is the best one's.
+        Args:
+            key: The training key of the run.
+            val_miou: The mIoU of its raw weights, from 0 to 1.
+            swa_miou: The mIoU of its best readout, from 0 to 1.
+            busy_s: How many seconds a worker was busy with it.
         """
         run = self.running.pop(key)
         self.done += 1
@@ -93,20 +107,20 @@ class LiveDisplay:
         )
 
     def ended_without_numbers(self, key: str, cause: str) -> None:
-        """Show a run that failed or diverged."""
+        """Show that a run failed or diverged, and why."""
         run = self.running.pop(key)
         self.done += 1
         self.failed += 1
         self._line(f"[{self._counts()}] {run.label}: FAILED: {cause}")
 
     def stopped(self, key: str, reason: str) -> None:
-        """Show a run of which the sweep wants no more."""
+        """Show that the sweep stopped a run early, and why."""
         run = self.running.pop(key)
         self.done += 1
         self._line(f"[{self._counts()}] {run.label}: {reason}")
 
     def note(self, text: str) -> None:
-        """Say something beside the runs."""
+        """Print a line that is not about one run."""
         self.console.print(Text(printable(text)), soft_wrap=True)
 
     def _line(self, text: str) -> None:
@@ -114,7 +128,7 @@ class LiveDisplay:
             self.note(text)
 
     def render(self) -> RenderableType:
-        """Return the live screen as it stands now."""
+        """Return what the live display shows now."""
         head = Text.assemble(
             (self.title, "bold"), f"  {self._counts()} training runs", self._time_left()
         )

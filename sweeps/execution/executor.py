@@ -1,7 +1,7 @@
-"""Train the pending runs of a plan with Ray Tune, as a stateless executor.
+"""Train the runs of a source with Ray Tune, as a stateless executor.
 
-Every execution is a fresh Tuner; what is done is judged from the run folders alone. Ray's own
-experiment state is thrown away: restored after a kill it reissues trials under new ids.
+Every execution begins with a fresh Tuner, and only the run folders say what is done. Ray's own
+experiment state is thrown away: restored after a kill, it reissues trials under new ids.
 """
 
 from __future__ import annotations
@@ -82,18 +82,18 @@ def ray_slots(
     largest: RunSpec | None = None,
     say: Callable[[str], None] = _silent,
 ) -> Iterator[Slots]:
-    """Start Ray, or join a cluster, and give it back at the end.
+    """Start Ray, or join a cluster, and shut down or leave it at the end.
 
     Args:
         resources: What a training run may take, and where.
-        wanted: Training runs to do.
-        storage: The folder or store of run folders, which all nodes of a cluster must see.
-        largest: What is measured for `gpus_per_trial=auto`.
-        say: Is told of what takes long.
+        wanted: How many training runs there are to do.
+        storage: The folder or the store of run folders, which every node of a cluster must see.
+        largest: The run that is measured for `gpus_per_trial=auto`.
+        say: Called with a line about what takes long.
 
     Raises:
-        ExecutorError: Ray cannot be reached or lacks the resources, or a node the storage, or has
-            other code.
+        ExecutorError: Ray cannot be reached or lacks the resources, or a node does not see the
+            storage or has other code.
     """
     os.environ.update(RAY_SETTINGS)
     joins = {CLUSTERS: "0" if resources.address is None else "1"}
@@ -115,7 +115,7 @@ def _asked_for(
     largest: RunSpec | None,
     say: Callable[[str], None],
 ) -> Slots:
-    """Return the slots of the Ray that runs; see `ray_slots`."""
+    """Return the slots of the Ray that this process is connected to; see `ray_slots`."""
     nodes = [node["Resources"] for node in training_nodes()]
     slots = slots_of(nodes, resources, wanted)
     asked = () if resources.address is None else ask_what_they_train_with(say)
@@ -161,11 +161,11 @@ def start_ray(folder: Path, say: Callable[[str], None]) -> None:
     """Start Ray on this machine.
 
     Args:
-        folder: For its files.
-        say: Is told of what takes long.
+        folder: The folder for Ray's files.
+        say: Called with a line about what takes long.
 
     Raises:
-        ExecutorError: It does not start.
+        ExecutorError: Ray does not start.
     """
     import ray
 
@@ -218,21 +218,21 @@ def execute(
     *,
     trainable: type | None = None,
 ) -> ExecutionStats:
-    """Train what a source gives; return when all ended, or a budget did.
+    """Train the runs of a source; return when all have ended or a budget is used up.
 
-    A run that CUDA has no memory for is trained when the source has no other, with twice the share
+    A run that ran out of GPU memory is trained when the source has no other, with twice the share
     of a GPU, up to a whole one.
 
     Args:
-        plan: The sweep.
-        source: Gives its runs.
-        slots: Of the Ray that runs.
-        screen: Is told what happens.
+        plan: The plan of the sweep.
+        source: The source that suggests the runs.
+        slots: How many runs are under way at a time, and what each takes of the Ray that runs.
+        screen: The display that shows what happens.
         on_outcome: Called for each run that ended, with the cause if its worker failed.
-        trainable: What trains one; None is `SegmentationTrainable`.
+        trainable: The class that trains a run; None is `SegmentationTrainable`.
 
     Raises:
-        KeyboardInterrupt: The driver was interrupted; workers were stopped.
+        KeyboardInterrupt: The driver was interrupted; the workers were stopped.
     """
     from sweeps.execution.in_flight import RunsInFlight
     from sweeps.execution.tune_hooks import Budget, TuneCallback
@@ -264,7 +264,7 @@ def execute(
 
 
 def _shares(in_flight: RunsInFlight, slots: Slots) -> Iterator[Slots]:
-    """Yield what runs take: those of the source, then those that need more room, and so on."""
+    """Yield the slots for the runs of the source, then larger ones for those set aside, in turn."""
     while True:
         in_flight.retrying = None
         yield slots
@@ -285,10 +285,10 @@ def _fit(
     budget: Budget,
     callback: TuneCallback,
 ) -> bool:
-    """Train with a fresh Tuner until it has done its fill, all is done, or the budget used up.
+    """Train with a fresh Tuner until it has had its fill, all is done or a budget is used up.
 
     Returns:
-        Whether runs are left for another.
+        Whether runs are left for another Tuner.
     """
     from ray import tune
 
@@ -342,7 +342,7 @@ def _fit(
 
 
 def _hide_arguments() -> None:
-    """Show no secret of the command line in the list of processes, from which Ray copies it."""
+    """Hide secrets of the command line in the list of processes, from which Ray copies it."""
     if (shown := redact_command(sys.orig_argv)) != sys.orig_argv:
         from ray._raylet import setproctitle  # type: ignore[attr-defined]
 

@@ -1,7 +1,4 @@
-"""The joint between a source of runs and Ray Tune: what draws runs, and what stops them.
-
-Tune pickles searcher and scheduler for a restore that is never asked for; they give it nothing.
-"""
+"""The runs between a source and Ray Tune: suggested and not yet ended."""
 
 from __future__ import annotations
 
@@ -15,16 +12,18 @@ from sweeps.search.source import RunSource
 
 @dataclass(kw_only=True)
 class RunsInFlight:
-    """The runs that a source gave and that have not ended, by training key.
+    """The runs that a source suggested and that have not ended, by training key.
 
-    A run that ran out of GPU memory has not ended: it waits for an execution with more room.
+    A run that ran out of GPU memory has not ended: it is set aside for a Tuner that gives each run
+    a larger share of a GPU.
 
     Attributes:
-        source: Gives the runs.
-        under_way: Being trained, or about to be.
-        out_of_memory: Ran out of GPU memory; each waits for an execution that gives it more.
-        retrying: If not None, these are to be trained, and none is drawn from the source.
-        stopping: Keys of runs that the source wants stopped.
+        source: The source that suggests the runs.
+        under_way: The runs that are being trained, or are about to be.
+        out_of_memory: The runs that ran out of GPU memory and are set aside.
+        retrying: The runs that were set aside and are to be trained now, before the source is asked
+            for another; None while none are retried.
+        stopping: The keys of the runs that the source wants stopped.
     """
 
     source: RunSource
@@ -32,14 +31,14 @@ class RunsInFlight:
     out_of_memory: dict[str, PlannedRun] = field(default_factory=dict)
     retrying: deque[PlannedRun] | None = None
     stopping: set[str] = field(default_factory=set)
-    _told: dict[str, int] = field(default_factory=dict)  # iteration of the last validation
+    _told: dict[str, int] = field(default_factory=dict)  # iteration passed on last
     _held: PlannedRun | None = None
-    _returned: deque[PlannedRun] = field(default_factory=deque)
+    _requeued: deque[PlannedRun] = field(default_factory=deque)
 
     def suggest(self) -> PlannedRun | None:
-        """Return the next run to train; None while there is none."""
-        if self._returned:
-            run: PlannedRun | None = self._returned.popleft()
+        """Return the next run to train, or None while there is none."""
+        if self._requeued:
+            run: PlannedRun | None = self._requeued.popleft()
         elif self.retrying is not None:
             run = self.retrying.popleft() if self.retrying else None
         else:
@@ -55,7 +54,7 @@ class RunsInFlight:
 
     @property
     def over(self) -> bool:
-        """Whether no run comes before one that ran out of memory has ended, or none at all.
+        """Whether this Tuner gets no further run: none is left but those that are set aside.
 
         Raises:
             RuntimeError: The source waits for the end of a run, but none is under way.
@@ -70,18 +69,22 @@ class RunsInFlight:
 
     @property
     def empty(self) -> bool:
-        """Whether no run is left to draw, whatever becomes of those under way."""
-        return not self._returned and (self.drained if self.retrying is None else not self.retrying)
+        """Whether no run is left to suggest, whatever becomes of those under way."""
+        return not self._requeued and (self.drained if self.retrying is None else not self.retrying)
 
     @property
     def drained(self) -> bool:
-        """Whether the source gives no further run and none of its runs is held back."""
-        return not self._returned and self._held is None and self.source.exhausted
+        """Whether the source is exhausted and none of its runs is held back here."""
+        return not self._requeued and self._held is None and self.source.exhausted
 
     def on_result(self, key: str, validations: Iterable[tuple[int, float]]) -> bool:
-        """Pass validations on, each once; return whether the run is to be stopped.
+        """Pass validations of a run on to the source; return whether the run is to be stopped.
 
-        A worker that resumes from a checkpoint, or in another process, reports from the first on.
+        A worker that resumes reports all validations from the first one; each is passed on once.
+
+        Args:
+            key: The training key of the run.
+            validations: Iteration and mIoU of each validation of the report.
         """
         for iteration, miou in validations:
             if key in self.stopping:
@@ -93,32 +96,32 @@ class RunsInFlight:
         return key in self.stopping
 
     def requeue_all(self) -> None:
-        """Let the runs under way be drawn again, first: those who train them are gone.
+        """Suggest the runs under way again, before any other: their workers are gone.
 
-        The source is told nothing, and not again what it was told.
+        The source hears nothing of this, and nothing twice.
         """
-        self._returned.extend(self.under_way.values())
+        self._requeued.extend(self.under_way.values())
         self.under_way.clear()
 
     def requeue(self, key: str) -> None:
-        """Have a run drawn again that did not begin."""
-        self._returned.append(self.under_way.pop(key))
+        """Suggest a run again that did not begin."""
+        self._requeued.append(self.under_way.pop(key))
 
     @property
     def has_requeued(self) -> bool:
-        """Whether runs that were under way are to be drawn again."""
-        return bool(self._returned)
+        """Whether runs that were under way are to be suggested again."""
+        return bool(self._requeued)
 
     def set_aside(self, key: str) -> None:
-        """Let a run wait for more room."""
+        """Set a run aside that ran out of GPU memory."""
         self.out_of_memory[key] = self.under_way.pop(key)
 
     def retry_set_aside(self) -> None:
-        """Let the runs that wait for more room be trained next, and no others."""
+        """Suggest the runs that were set aside, and no others, until they are used up."""
         self.retrying, self.out_of_memory = deque(self.out_of_memory.values()), {}
 
     def on_complete(self, key: str, cause: str | None) -> PlannedRun:
-        """Let the source know that a run ended, and return it."""
+        """Tell the source that a run has ended, with the cause if it failed; return the run."""
         run = self.under_way.pop(key, None) or self.out_of_memory.pop(key)
         self._told.pop(key, None)
         self.stopping.discard(key)

@@ -1,6 +1,6 @@
-"""The Ray that a driver hangs on: watched while it is needed, started anew where it dies.
+"""The Ray that a driver depends on: watched while it is needed, started anew where it dies.
 
-A driver whose raylet or GCS is gone is told nothing: Tune's loop waits for ever for workers that
+Nothing tells a driver that its raylet or GCS is gone: Tune's loop waits for ever for workers that
 are not there, and Ray itself ends the process a minute after the GCS.
 """
 
@@ -29,11 +29,11 @@ RESTARTS = 2
 
 
 class RayLost(BaseException):
-    """What Ray runs on is gone; no Exception, so that Tune takes it for no fault of a trial.
+    """A program of Ray is gone; no Exception, so that Tune takes it for no fault of a trial.
 
     Args:
-        program: What is gone.
-        how: In words.
+        program: The name of the program.
+        how: How it is gone, such as "does not answer".
     """
 
     def __init__(self, program: str, how: str) -> None:
@@ -42,14 +42,14 @@ class RayLost(BaseException):
 
 
 class Lifeline:
-    """What a driver needs to be alive.
+    """The programs of Ray that a driver needs, and how to start them anew.
 
     Args:
-        doors: By the program's name, where it listens.
-        start: Ends what is left of it, starts it anew and returns its doors; None for a cluster,
-            which is others' to start.
-        end: Kills a program of it, which may be stopped: Ray would wait for it.
-        say: Is told of each new start.
+        doors: The address where each program listens, by the program's name.
+        start: Ends what is left of Ray, starts it anew and returns the new doors; None for a
+            cluster, which others start.
+        end: Kills the program of this name, which may be stopped, so that Ray would wait for it.
+        say: Called with a line at each new start.
     """
 
     def __init__(
@@ -66,14 +66,17 @@ class Lifeline:
         self._restarts = 0
 
     def watch(self) -> Watch:
-        """Return what watches while it is entered."""
+        """Return a context manager that watches the programs while it is entered."""
         return Watch(self.doors)
 
     def restart(self, lost: RayLost) -> None:
-        """Start it anew.
+        """Start Ray anew.
+
+        Args:
+            lost: What says which program is gone.
 
         Raises:
-            RayGoneError: It is a cluster, was started anew too often, or does not start.
+            RayGoneError: Ray is a cluster, was started anew too often, or does not start.
         """
         if self._start is None:
             raise RayGoneError(f"the Ray cluster is lost: {lost}") from lost
@@ -98,13 +101,16 @@ class Lifeline:
 
 
 class Watch:
-    """While entered, looks every few seconds whether something answers at each door.
+    """A context manager that probes every few seconds whether each program of Ray answers.
 
-    Where the driver's thread does not ask for the answer, as it hangs in a call to Ray, it is
+    Where the driver's thread does not call `check` in time, as it hangs in a call to Ray, it is
     interrupted; where that does not help, the process ends.
 
     Args:
-        doors: By the program's name, where something listens.
+        doors: The address where each program listens, by the program's name.
+
+    Attributes:
+        lost: The program that is gone and how, None while all answer.
 
     Raises:
         RayLost: At the exit, in place of its own interrupt.
@@ -112,17 +118,17 @@ class Watch:
 
     def __init__(self, doors: Mapping[str, Door]) -> None:
         self.doors = doors
-        self.lost: tuple[str, str] | None = None  # the program, and how
+        self.lost: tuple[str, str] | None = None
         self._interrupted = False
         self._over = threading.Event()
         self._interrupts = signals_handled(_interrupt, signal.SIGUSR2)
         self._silent = dict.fromkeys(doors, 0)
 
     def check(self) -> None:
-        """Raise where something is gone.
+        """Raise an error if a program is gone.
 
         Raises:
-            RayLost: It is.
+            RayLost: A program is gone.
         """
         if self.lost:
             raise RayLost(*self.lost)
@@ -159,7 +165,7 @@ class Watch:
                 end_at_once(f"Ray is gone (its {lost}), and the driver hangs in a call to it")
 
     def _fault(self, name: str) -> str:
-        """Return in words why something is taken for gone, empty where it is not."""
+        """Return why a program is taken for gone, empty where it is not."""
         try:
             silent = not answers(self.doors[name], ANSWER_S)
         except ConnectionRefusedError:
@@ -175,6 +181,6 @@ def _interrupt(number: int) -> None:
 
 
 def end_at_once(why: str) -> None:
-    """End a process whose thread hangs in Ray; what was trained is in the run folders."""
+    """End the process, whose thread hangs in Ray; what was trained is in the run folders."""
     print(f"error: {why}; the same command resumes", file=sys.stderr, flush=True)
     os._exit(SOME_FAILED)

@@ -1,4 +1,7 @@
-"""What each node of a cluster trains with: other code is refused, other versions are told."""
+"""The code, the versions and the hardware that each node of a cluster trains with.
+
+Other code than the driver's is refused; other versions are only pointed out.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,18 @@ AMPERE = 8  # its major CUDA compute capability
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFacts:
-    """What a node trains with.
+    """The code, the versions and the hardware that a node trains with.
 
     Attributes:
-        name: Host and address.
-        code_version: Of the code that trains, as a worker that starts now imports it.
-        package: Of the whole package `trainable`.
-        torch: Its version.
-        torchvision: Its version, or `none`.
-        python: Its version.
-        cpu: As `trainable.runs.machine.cpu_kind` has it.
-        gpus: Names of the machine's.
-        capabilities: CUDA compute capability of each, such as `8.0`.
+        name: The host and the address of the node.
+        code_version: The version of the code that trains, as a worker that starts now imports it.
+        package: The version of the whole package `trainable`.
+        torch: The version of torch.
+        torchvision: The version of torchvision, or `none`.
+        python: The version of Python.
+        cpu: The kind of CPU, as `trainable.runs.machine.cpu_kind` returns it.
+        gpus: The names of the machine's GPUs.
+        capabilities: The CUDA compute capability of each GPU, such as `8.0`.
     """
 
     name: str
@@ -45,7 +48,7 @@ class NodeFacts:
 
 
 def facts_here(name: str) -> NodeFacts:
-    """Return the facts of the machine that this runs on."""
+    """Return the facts of the machine that this is called on."""
     found = gpus()
     return NodeFacts(
         name=name,
@@ -61,13 +64,13 @@ def facts_here(name: str) -> NodeFacts:
 
 
 def ask_what_they_train_with(say: Callable[[str], None]) -> tuple[NodeFacts, ...]:
-    """Ask every node that may train.
+    """Ask every node that may train what it trains with.
 
     Args:
-        say: Is told of nodes that are waited for.
+        say: Called with a line while nodes are waited for.
 
     Raises:
-        ClusterError: A node lacks the package, has it with other code, or says nothing.
+        ClusterError: A node lacks the package, has it with other code, or does not answer.
     """
     package = package_version()
     answers, faults = ask_nodes(facts_here, "", say)
@@ -88,9 +91,9 @@ def ask_what_they_train_with(say: Callable[[str], None]) -> tuple[NodeFacts, ...
 
 
 def precisions(nodes: Iterable[NodeFacts]) -> dict[str, str]:
-    """Return what `precision=auto` means on each GPU of nodes, by the node's name and its own.
+    """Return what `precision=auto` means on each GPU of some nodes, by the GPU's and node's name.
 
-    It is what `auto_precision` says there: GPUs have bf16 of their own since Ampere.
+    It is what `auto_precision` returns there: GPUs compute in bf16 since Ampere.
     """
     return {
         f"{gpu} of {node.name}": "bf16" if _major(capability) >= AMPERE else "fp16"
@@ -105,7 +108,7 @@ def _major(capability: str) -> int:
 
 
 def differences(nodes: Iterable[NodeFacts]) -> Iterator[str]:
-    """Yield in a line each version that is not this driver's, and kinds that are several."""
+    """Yield a line for each version other than the driver's, and for hardware that differs."""
     here, nodes = facts_here("this driver"), list(nodes)
     for name in ("torch", "torchvision", "python"):
         others = [

@@ -1,4 +1,4 @@
-"""What an execution counts while it runs."""
+"""The numbers that an execution counts while it runs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 @dataclass(kw_only=True)
 class ExecutionStats:
-    """What became of one execution.
+    """What one execution used, and how it ended.
 
     Attributes:
-        causes: Last line of the error of each training run whose worker failed, by key.
-        busy_s: Seconds that workers spent loading, training and validating.
-        wall_s: Seconds from the moment Ray was ready.
-        slots: Training runs at a time.
-        rss_gb: Largest resident memory of a worker, in GB.
-        gpu_s: As `busy_s`, of whole GPUs.
-        spent: The budget that ended it, or what else, in words; None if nothing did.
-        refused: Why a worker would not train, empty if none refused.
+        causes: The last line of the error of each run whose worker failed, by its training key.
+        busy_s: How many seconds workers spent loading, training and validating, all together.
+        wall_s: How many seconds it took from the moment Ray was ready.
+        slots: How many training runs were under way at a time.
+        rss_gb: The largest resident memory of a worker, in GB.
+        gpu_s: How many seconds of whole GPUs workers were busy.
+        spent: The budget, or what else, that ended the execution; None if nothing did.
+        refused: Why a worker refused to train, empty if none did.
     """
 
     causes: dict[str, str] = field(default_factory=dict)

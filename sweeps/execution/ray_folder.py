@@ -1,4 +1,4 @@
-"""A folder of one's own for what a Ray of this machine writes: short, private, gone at the end.
+"""A private folder for the files of a local Ray: its path is short, and it is removed at the end.
 
 Ray's default is one folder for all users, in TMPDIR whatever its length, and a token in HOME.
 """
@@ -29,18 +29,18 @@ TRIES = 100
 
 
 class RayFolderError(RuntimeError):
-    """There is no place for Ray's files."""
+    """No folder on this machine can take Ray's files; the message says why."""
 
 
 @contextmanager
 def ray_folder() -> Iterator[Path]:
-    """Make a folder for Ray's files and a token in it, and let Ray know of both.
+    """Make a folder with a token for Ray, and set the variables that tell Ray of both.
 
-    At the end what still runs there is ended and the folder removed. A driver that was killed
-    cannot do so: what such a one left behind is cleared first.
+    At the end, processes that still use the folder are killed and the folder is removed. A driver
+    that was killed could not do so: the folders of such drivers are removed first.
 
     Raises:
-        RayFolderError: No place is short enough, writable and has room.
+        RayFolderError: No folder has a path that is short enough, is writable and has room.
     """
     places = list(dict.fromkeys(_places()))
     for place in places:
@@ -62,7 +62,7 @@ def ray_folder() -> Iterator[Path]:
 
 @contextmanager
 def environment(known: Mapping[str, str]) -> Iterator[None]:
-    """Let processes that are started meanwhile, and Ray, know of some variables."""
+    """Set environment variables while it is entered, and put the former values back at the end."""
     before = {name: os.environ.get(name) for name in known}
     os.environ.update(known)
     try:
@@ -76,11 +76,11 @@ def environment(known: Mapping[str, str]) -> Iterator[None]:
 
 
 def end_processes(folder: Path, program: str | None = None) -> None:
-    """Kill this user's processes, but this one, that have files below a folder open.
+    """Kill the user's other processes that have files below a folder open.
 
     Args:
         folder: The folder.
-        program: Only those of this name, if one is given.
+        program: The name of the program to kill; None kills any.
     """
     deadline = time.monotonic() + ENDING_S
     while (running := list(_holders(folder, program))) and time.monotonic() < deadline:
@@ -98,10 +98,10 @@ def _places() -> Iterator[Path]:
 
 
 def _make(places: list[Path]) -> tuple[Path, int]:
-    """Return a new folder in the first place that will do, and its lock.
+    """Return a new folder in the first place that can take it, and the open file of its lock.
 
     Raises:
-        RayFolderError: None does.
+        RayFolderError: No place can take it.
     """
     faults = []
     for place in places:
@@ -123,7 +123,7 @@ def _make(places: list[Path]) -> tuple[Path, int]:
 
 
 def _fault(place: Path) -> str | None:
-    """Return in words why a place will not do."""
+    """Return why a place cannot take Ray's files, None if it can."""
     name = str(place / f"{_prefix()}12345678")
     if not PLAIN.fullmatch(name):
         return "has characters other than letters, digits, '.', '_' and '-'"
@@ -139,7 +139,7 @@ def _prefix() -> str:
 
 
 def _lock(folder: Path) -> int | None:
-    """Return the folder's lock, None if another process has it or has just removed it."""
+    """Return the open file of a folder's lock, None if another process holds or removed it."""
     path = folder / "lock"
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -156,7 +156,7 @@ def _lock(folder: Path) -> int | None:
 
 
 def _clear_what_was_left(place: Path) -> None:
-    """Clear the folders in a place whose drivers are no more."""
+    """Remove the folders in a place whose drivers no longer run."""
     with suppress(OSError):  # not there, or not to be looked into
         for folder in place.glob(f"{_prefix()}????????"):
             there = folder.lstat()
@@ -173,7 +173,7 @@ def _clear(folder: Path) -> None:
 
 
 def _holders(folder: Path, program: str | None = None) -> Iterator[int]:
-    """Yield the other processes of this user, or a program's, that have files of a folder open."""
+    """Yield the PIDs of the user's other processes that have files below a folder open."""
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) == os.getpid():
             continue
@@ -189,7 +189,7 @@ def _holders(folder: Path, program: str | None = None) -> Iterator[int]:
 
 
 def _forget_token() -> None:
-    """Let Ray read its token anew."""
+    """Make Ray read its token anew."""
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     AuthenticationTokenLoader.instance().reset_cache()

@@ -1,4 +1,4 @@
-"""What a sweep may use of a machine or cluster, and the slots that follow from it."""
+"""What a sweep may use of a machine or cluster, and how many training runs fit at a time."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 
-from sweeps.execution.cluster import (
-    room,
-)
+from sweeps.execution.cluster import room
 from sweeps.execution.lifeline import Lifeline
 from sweeps.execution.nodes import NodeFacts
 from trainable.runs.keys import RunSpec
 
-if TYPE_CHECKING:
-    pass
-
 HANG_TIMEOUT_S = 1800.0  # far above the longest validation of one readout
-
-
 # Tune forgets no trial: an empty one costs 44 kB of the driver's memory, 11 kB where a Tuner is
 # given up after so many runs of each slot. At its end a slot idles for half a run, 1 % of these.
 RUNS_OF_A_SLOT = 50
@@ -34,9 +27,19 @@ class ExecutorError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a training run may take, and where.
+    """What a training run may take, on which machine or cluster, and for how long.
 
-    `gpus_per_trial=auto` is measured: as many runs on each GPU as its memory and the CPUs allow.
+    Attributes:
+        address: The address of a Ray cluster; None is this machine.
+        cpus_per_trial: How many CPUs a training run takes.
+        gpus_per_trial: How many GPUs, or which share of one, a training run takes. `auto` measures
+            it: as many runs on each GPU as its memory and the CPUs allow. None is one GPU where
+            there is any.
+        max_concurrent: How many runs may be under way at a time; None is as many as fit.
+        time_budget_s: How many seconds the execution may take; None is without end.
+        gpu_hours: How many hours of whole GPUs it may use; None is without end.
+        hang_timeout_s: After how many seconds without a report a worker is killed and its run
+            retried.
     """
 
     address: str | None
@@ -53,14 +56,15 @@ class Slots:
     """How many training runs are under way at a time, what each takes, and for how long.
 
     Attributes:
-        count: Training runs at a time.
-        cpus: Of a training run.
-        gpus: Of a training run.
-        time_budget_s: Of all; None is without end.
-        gpu_hours: Of all, in whole GPUs; None is without end.
-        hang_timeout_s: A worker that sends no report for so long is killed, and its run retried.
-        nodes: What those of a cluster train with; none for this machine alone.
-        lifeline: The Ray that they are slots of.
+        count: How many training runs are under way at a time.
+        cpus: How many CPUs a training run takes.
+        gpus: How many GPUs, or which share of one, a training run takes.
+        time_budget_s: How many seconds the execution may take; None is without end.
+        gpu_hours: How many hours of whole GPUs it may use; None is without end.
+        hang_timeout_s: After how many seconds without a report a worker is killed and its run
+            retried.
+        nodes: What each node of a cluster trains with; empty for this machine.
+        lifeline: The Ray that gives the slots.
     """
 
     count: int
@@ -74,7 +78,7 @@ class Slots:
 
 
 def check_resources(resources: Resources) -> None:
-    """Refuse at once what this machine cannot give; a cluster is asked when it is joined.
+    """Refuse at once what this machine does not have; a cluster is asked when it is joined.
 
     Raises:
         ExecutorError: Not even one training run fits.
@@ -85,10 +89,15 @@ def check_resources(resources: Resources) -> None:
 
 
 def slots_of(nodes: Sequence[Mapping[str, float]], resources: Resources, wanted: int) -> Slots:
-    """Return what a training run takes and how many fit.
+    """Return what a training run takes and how many are under way at a time.
+
+    Args:
+        nodes: The resources of each node, as Ray names them.
+        resources: What the sweep may use.
+        wanted: How many training runs there are to do.
 
     Raises:
-        ExecutorError: Not even one fits.
+        ExecutorError: Not even one training run fits.
     """
     gpus = resources.gpus_per_trial
     if gpus == "auto":

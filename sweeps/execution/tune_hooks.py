@@ -1,4 +1,13 @@
-"""The Tune callback that tells source, screen and record what happens to the training runs."""
+"""What Tune calls while it trains the runs of a source.
+
+- `SourceSearcher` asks the source for the next run, and `SourceScheduler` tells it of validations
+  and stops the runs that it wants stopped; both through `RunsInFlight`.
+- `TuneCallback` tells source, screen and record what happens to each run, and kills workers that
+  hang.
+- `Budget` ends an execution that has used up its time or its GPU hours.
+
+Tune pickles all four for a restore that is never asked for: each gives it an empty state.
+"""
 
 from __future__ import annotations
 
@@ -31,19 +40,23 @@ WAIT_SAID_EVERY_S = 60.0
 TRIES = 3  # of a run whose worker dies before it begins
 FAULT = "machine's refusal"
 REFUSAL = "workers' refusal to train what other code has planned"
+FINISHED: Any = Searcher.FINISHED  # a text, which Tune takes in place of a config
 
 
 class TuneCallback(tune.Callback):
-    """Translates Tune's events; a trial's name is the training key.
+    """The callback that tells source, screen and record what happens to the training runs.
+
+    The name of a Tune trial is the training key of its run.
 
     Args:
-        plan: The sweep.
+        plan: The plan of the sweep.
         in_flight: The runs under way.
-        screen: Is told what happens.
-        execution: Is given causes of failures, seconds and memory.
+        screen: The display that shows what happens.
+        execution: The statistics, to which causes of failures, seconds and memory are added.
         on_outcome: Called for each run that ended, with the cause if its worker failed.
-        gpus: That a run takes.
-        hang_timeout_s: A worker that sends no report for so long is killed, and its run retried.
+        gpus: How many GPUs, or which share of one, a run takes.
+        hang_timeout_s: After how many seconds without a report a worker is killed and its run
+            retried.
     """
 
     def __init__(
@@ -64,19 +77,21 @@ class TuneCallback(tune.Callback):
         self.on_outcome = on_outcome
         self.gpus = gpus
         self.hang_timeout_s = hang_timeout_s
-        self._heard: dict[str, tuple[Any, float]] = {}  # trial and time of its last sign of life
+        self._heard: dict[str, tuple[Trial, float]] = {}  # trial and time of its last sign of life
         self._hung: set[str] = set()
         self._busy_s: dict[str, float] = {}
         self._unbegun: Counter[str] = Counter()  # tries of a run that did not begin
         self._wait_said_at: dict[str, float] = {}
         self.watch = Watch({})
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: Tune pickles its callbacks for a restore that is never asked for."""
+    def __getstate__(self) -> dict[str, object]:
+        """Return an empty state, as the module says."""
         return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Show the run."""
+    def on_trial_start(
+        self, iteration: int, trials: list[Trial], trial: Trial, **_: object
+    ) -> None:
+        """Show the run that starts."""
         key = str(trial)
         self._show(self.in_flight.under_way[key])
         self._heard[key] = trial, time.monotonic()
@@ -88,9 +103,14 @@ class TuneCallback(tune.Callback):
         self.screen.started(key, run.label(self.plan.axes), config.iterations)
 
     def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **_: object,
     ) -> None:
-        """Show how far the run is."""
+        """Show how far the run is, and count the seconds that it was busy."""
         key = str(trial)
         self._heard[key] = trial, time.monotonic()
         self._busy_s[key] = self._busy_s.get(key, 0.0) + result["busy_s"]
@@ -101,7 +121,7 @@ class TuneCallback(tune.Callback):
         self._say_wait(key, result.get("waits"))
 
     def _say_wait(self, key: str, waits: str | None) -> None:
-        """Say now and again what a run waits for: another sweep trains it, or a stopped process."""
+        """Say now and again that a run waits: another sweep trains it, or a stopped process."""
         now = time.monotonic()
         if waits is None:
             self._wait_said_at.pop(key, None)
@@ -109,8 +129,10 @@ class TuneCallback(tune.Callback):
             self.screen.note(f"{self.screen.running[key].label} waits: {waits}")
             self._wait_said_at[key] = now + WAIT_SAID_EVERY_S
 
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Show and pass on what the run folder holds; Tune's own word for the end is not asked."""
+    def on_trial_complete(
+        self, iteration: int, trials: list[Trial], trial: Trial, **_: object
+    ) -> None:
+        """Show the outcome that the run folder holds, and pass on that the run has ended."""
         key = str(trial)
         busy_s = self._forget(key)
         if trial.last_result.get("out_of_memory"):
@@ -136,7 +158,7 @@ class TuneCallback(tune.Callback):
         self.on_outcome(run, None)
 
     def _refuse(self, key: str, refused: str) -> None:
-        """End the execution over a run that was planned by other code."""
+        """End the execution because other code has planned the run than its worker has."""
         if version_on_disk() != code_version():
             refused += (
                 "; the code on this machine changed while the sweep ran: put it back to resume, or "
@@ -148,17 +170,19 @@ class TuneCallback(tune.Callback):
     def _end_all(self, key: str, why: str) -> None:
         """End the execution: a node that refuses one run at once would be given all the others.
 
-        The run stays as it is, to be trained.
+        The run has no outcome and is trained by a later execution.
         """
         self.execution.spent = why
         del self.screen.running[key]
         self.on_outcome(self.in_flight.on_complete(key, None), None)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        """Show a run whose worker failed more often than it is retried.
+    def on_trial_error(
+        self, iteration: int, trials: list[Trial], trial: Trial, **_: object
+    ) -> None:
+        """Show that a run failed, once its worker has failed more often than it is retried.
 
-        Tune itself does not try a run again whose worker, kept warm by the run before, died while
-        it was told what comes next.
+        A worker that dies while it is given its next run is no such failure: Tune does not retry
+        that run, so it is requeued here.
         """
         key = str(trial)
         if key not in self.screen.running:
@@ -177,7 +201,7 @@ class TuneCallback(tune.Callback):
         self._fail(key, cause)
 
     def fail_out_of_memory(self) -> None:
-        """Give up on runs that CUDA has no memory for, where there is no more to be had."""
+        """Fail the runs that ran out of GPU memory, where no larger share of a GPU is left."""
         for key in list(self.in_flight.out_of_memory):
             self._fail(
                 key,
@@ -190,10 +214,10 @@ class TuneCallback(tune.Callback):
         self.execution.causes[key] = cause
         self.on_outcome(self.in_flight.on_complete(key, cause), cause)
 
-    def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
-        """Kill the workers that hang: Tune sees that they died, and tries their runs again.
+    def on_step_end(self, iteration: int, trials: list[Trial], **_: object) -> None:
+        """Kill the workers that hang: Tune sees that they died, and retries their runs.
 
-        Where a thread of the driver ended, all ends.
+        The execution ends where a thread of the driver has ended with an error.
 
         Raises:
             RayLost: Ray is gone.
@@ -210,13 +234,13 @@ class TuneCallback(tune.Callback):
                 ray.kill(actor)
 
     def watched_by(self, watch: Watch) -> None:
-        """Begin anew with a watch over Ray: no worker was heard of yet."""
+        """Forget all workers, for a new Tuner, and check this watch over Ray from now on."""
         self.watch = watch
         self._heard.clear()
         self._hung.clear()
 
     def _forget(self, key: str) -> float:
-        """Drop what is kept of a run under way and return the seconds that it was busy."""
+        """Drop what is noted of a run under way, and return the seconds that it was busy."""
         self._heard.pop(key, None)
         self._hung.discard(key)
         self._wait_said_at.pop(key, None)
@@ -231,11 +255,11 @@ def _last_line(error_file: str | None) -> str:
 
 
 class SourceSearcher(Searcher):
-    """Suggests what a source gives, and is finished when that is, or has suggested its fill.
+    """The searcher that suggests the runs of a source, up to a number for each Tuner.
 
     Args:
-        in_flight: Draws the runs.
-        most: Runs to suggest.
+        in_flight: The runs under way, which ask the source for the next.
+        most: How many runs to suggest at most.
     """
 
     def __init__(self, in_flight: RunsInFlight, most: int) -> None:
@@ -245,15 +269,15 @@ class SourceSearcher(Searcher):
 
     @property
     def more(self) -> bool:
-        """Whether it ended with its fill, or before a run came back, and some are left."""
+        """Whether runs are left for another Tuner: this one had its fill, or a run came back."""
         return self.in_flight.has_requeued or (self._left == 0 and not self.in_flight.empty)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return nothing; see the module."""
+    def __getstate__(self) -> dict[str, object]:
+        """Return an empty state, as the module says."""
         return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return what a worker needs to know of the next run."""
+        """Return the config of the next run for its worker, None to wait, or FINISHED."""
         full = self._left == 0
         run = None if full else self.in_flight.suggest()
         if run is not None:
@@ -261,50 +285,56 @@ class SourceSearcher(Searcher):
             # As text: of every number in a config Tune keeps statistics, for each trial.
             text = json.dumps(run.spec.to_primitives())
             return {"training_key": run.spec.training_key, "spec": text}
-        finished: Any = Searcher.FINISHED
-        return finished if full or self.in_flight.over else None
+        return FINISHED if full or self.in_flight.over else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Need nothing: the callback passes ends on."""
+        """Do nothing: `TuneCallback` passes on that a run has ended."""
 
     def save(self, checkpoint_path: str) -> None:
-        """Save nothing; see the module."""
+        """Save nothing: no Tuner is restored."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Restore nothing; see the module."""
+        """Restore nothing: no Tuner is restored."""
 
 
 class SourceScheduler(FIFOScheduler):
-    """Tells a source of each validation and stops what it wants stopped."""
+    """The scheduler that tells a source of each validation and stops the runs it wants stopped.
+
+    Args:
+        in_flight: The runs under way, which pass validations on to the source.
+    """
 
     def __init__(self, in_flight: RunsInFlight) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.in_flight = in_flight
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return nothing; see the module."""
+    def __getstate__(self) -> dict[str, object]:
+        """Return an empty state, as the module says."""
         return {}
 
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Stop a trial in whose validations the source saw enough."""
+    def on_trial_result(self, tune_controller: object, trial: Trial, result: dict[str, Any]) -> str:
+        """Pass the validations of a report on, and stop the trial if the source wants it."""
         stop = self.in_flight.on_result(str(trial), result["validations"])
         decision: str = TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
         return decision
 
-    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
-        """Pass on the validations of a last report, which Tune does not ask a decision for."""
+    def on_trial_complete(
+        self, tune_controller: object, trial: Trial, result: dict[str, Any]
+    ) -> None:
+        """Pass on the validations of the last report, for which Tune asks no decision."""
         self.in_flight.on_result(str(trial), result["validations"])
 
 
 class Budget(Stopper):
-    """Ends an execution when one of its budgets is used up; its workers save what they have.
+    """The stopper that ends an execution when a budget is used up; workers save what they have.
 
     Args:
-        execution: Knows what was used, and is told which budget ended it.
-        time_s: Seconds from now; None is without end.
-        gpu_hours: Of whole GPUs; half a GPU for two hours counts as one. None is without end.
+        execution: The statistics, which say what was used and are told which budget ended it.
+        time_s: How many seconds from now the execution may take; None is without end.
+        gpu_hours: How many hours of whole GPUs it may use: half a GPU for two hours counts as one.
+            None is without end.
     """
 
     def __init__(
@@ -315,12 +345,12 @@ class Budget(Stopper):
         self._time_s = time_s
         self._gpu_hours = gpu_hours
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return nothing: Tune pickles its stoppers for a restore that is never asked for."""
+    def __getstate__(self) -> dict[str, object]:
+        """Return an empty state, as the module says."""
         return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Stop no single trial."""
+        """Return False: a budget ends the execution, and no trial by itself."""
         return False
 
     def stop_all(self) -> bool:

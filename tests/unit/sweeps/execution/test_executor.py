@@ -365,6 +365,10 @@ class Unbegun:
         return self.key
 
 
+def unbegun(key: str, failures: int) -> Any:
+    return Unbegun(key, failures)
+
+
 def test_a_run_that_never_begins_fails_after_as_many_tries_as_others(tmp_path: Path) -> None:
     plan = seeds(tmp_path, 1)
     key = plan.runs[0].spec.training_key
@@ -373,17 +377,17 @@ def test_a_run_that_never_begins_fails_after_as_many_tries_as_others(tmp_path: P
     source = Scripted(plan.runs)
     in_flight = RunsInFlight(source=source)
     execution = ExecutionStats()
-    report = TuneCallback(
+    callback = TuneCallback(
         plan, in_flight, screen, execution, lambda run, cause: None, gpus=0, hang_timeout_s=9
     )
     for failures in (1, 1):  # of a warm worker, which Tune does not replace
         assert in_flight.suggest() is plan.runs[0]
-        report.on_trial_error(1, [], Unbegun(key, failures))
+        callback.on_trial_error(1, [], unbegun(key, failures))
         assert in_flight.has_requeued
         assert not in_flight.empty
         assert source.ends == []
     assert in_flight.suggest() is plan.runs[0]
-    report.on_trial_error(1, [], Unbegun(key, MAX_RETRIES + 1))
+    callback.on_trial_error(1, [], unbegun(key, MAX_RETRIES + 1))
     assert (in_flight.has_requeued, in_flight.empty) == (False, True)
     assert source.ends == [(0, "its worker died")]
     assert execution.causes == {key: "its worker died"}

@@ -374,7 +374,7 @@ def test_a_refusal_ends_the_sweep_and_the_run_stays_to_be_trained(
     plan = plan_of(tmp_path, grid([0.01]))
     in_flight, execution = RunsInFlight(source=FixedRuns(plan.runs)), ExecutionStats()
     ends: list[Any] = []
-    report = TuneCallback(
+    callback = TuneCallback(
         plan,
         in_flight,
         LiveDisplay(console=Console(), title="", total=1, done=0),
@@ -384,9 +384,9 @@ def test_a_refusal_ends_the_sweep_and_the_run_stays_to_be_trained(
         hang_timeout_s=1,
     )
     assert in_flight.suggest() is not None
-    trial = _Trial(plan.runs[0].spec.training_key, {"refused": "code of another version"})
-    report.on_trial_start(0, [], trial)
-    report.on_trial_complete(0, [], trial)
+    trial: Any = _Trial(plan.runs[0].spec.training_key, {"refused": "code of another version"})
+    callback.on_trial_start(0, [], trial)
+    callback.on_trial_complete(0, [], trial)
     assert execution.spent == REFUSAL
     assert execution.refused.startswith("code of another version")
     assert ("changed while the sweep ran" in execution.refused) == (on_disk == OTHER)
