@@ -17,7 +17,6 @@ from sweeps.planning.plan import Plan, PlannedRun
 from sweeps.search.event_log import EventLog, damaged
 from sweeps.search.optuna_db import OptunaDatabase
 from sweeps.search.samplers import check_sampler, check_scheduler
-from sweeps.search.space import Value
 from sweeps.search.study import COMPLETE, FAIL, PRUNED, ReplayableStudy
 from sweeps.search.suggestions import (
     Search,
@@ -29,7 +28,7 @@ from sweeps.search.suggestions import (
     plan_confirmation,
 )
 from sweeps.search.warm_start import WarmStartTrial, earlier_trials
-from trainable.config.schema import ConfigError
+from trainable.config.schema import ConfigError, Value
 from trainable.runs.folder import RunFolder
 from trainable.runs.results import Result, read_history
 from trainable.storage.json_files import JsonObject

@@ -32,8 +32,7 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from sweeps.search.space import Value
-from trainable.config.schema import ConfigError, TrialConfig
+from trainable.config.schema import ConfigError, TrialConfig, Value
 
 SAMPLERS = ("tpe", "gp", "cmaes", "qmc", "random")
 SCHEDULERS = ("none", "asha", "hyperband", "median")

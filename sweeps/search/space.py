@@ -23,10 +23,9 @@ from trainable.config.schema import (
     READOUT_FIELDS,
     ConfigError,
     TrialConfig,
+    Value,
     suggest,
 )
-
-Value = str | int | float | bool  # of a field of a trial's config
 
 READOUTS = ("exhaustive", "sampled")
 # A study's seed is its own, and one sweep has one data set.

@@ -20,8 +20,7 @@ from sweeps.search.samplers import (
     make_pruner,
     make_sampler,
 )
-from sweeps.search.space import Value
-from trainable.config.schema import ConfigError, TrialConfig
+from trainable.config.schema import ConfigError, TrialConfig, Value
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

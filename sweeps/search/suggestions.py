@@ -7,13 +7,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from sweeps.search.event_log import read_events
-from sweeps.search.space import Space, Value, with_values
+from sweeps.search.space import Space, with_values
 from sweeps.search.study import COMPLETE, Method
-from trainable.config.schema import ConfigError, TrialConfig
+from trainable.config.schema import ConfigError, TrialConfig, Value
 from trainable.runs.keys import code_version, key_of, readout_key
 from trainable.runs.results import Result, summary
 

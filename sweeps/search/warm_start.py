@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweeps.planning.plan import Plan
-from sweeps.search.space import Space, Value, with_values
+from sweeps.search.space import Space, with_values
 from sweeps.search.suggestions import VALUE
-from trainable.config.schema import READOUT_FIELDS, ConfigError, TrialConfig, suggest
+from trainable.config.schema import READOUT_FIELDS, ConfigError, TrialConfig, Value, suggest
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import readout_key, training_key
 from trainable.runs.results import Result, read_description, read_result, summary
