@@ -10,10 +10,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainable.storage.redaction import first_line, redact_uri
 from trainable.storage.remote import is_uri
+
+if TYPE_CHECKING:
+    import ray
 
 CONNECT_S = 4.0
 GREETING_S = 14.0  # what listens is a server that lives if it answers by then
@@ -55,6 +58,11 @@ def check_answers(address: str, say: Callable[[str], None]) -> None:
         raise _silent(address, getattr(error, "strerror", None) or str(error)) from error
     if not answers((host, int(port)), GREETING_S):
         raise _silent(address, f"what listens there says nothing for {GREETING_S:g} s")
+    _check_health(address, say)
+
+
+def _check_health(address: str, say: Callable[[str], None]) -> None:
+    """Ask Ray in a process of its own whether a cluster is healthy; see `check_answers`."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     started = time.monotonic()
     with subprocess.Popen(  # nosec B603  # words, no shell
@@ -209,15 +217,7 @@ def ask_nodes(
         ).remote(what): node
         for node in training_nodes()
     }
-    started, silent = time.monotonic(), list(asked)
-    while True:
-        _, silent = ray.wait(silent, num_returns=len(silent), timeout=SAY_EVERY_S)
-        waited = time.monotonic() - started
-        alive = {node["NodeID"] for node in training_nodes()}
-        waiting = [_name(asked[one]) for one in silent if asked[one]["NodeID"] in alive]
-        if not waiting or waited >= NODES_S:
-            break
-        say(f"waiting for {', '.join(waiting)} ({waited:.0f} s): alive, and has not answered")
+    silent, waited = _wait_for(asked, say)
     answers, faults = [], []
     for one, node in asked.items():
         name = _name(node)
@@ -229,6 +229,23 @@ def ask_nodes(
         except ray.exceptions.RayError as error:  # the package is not there, or the node is gone
             faults.append(f"{name} fails with {str(error).strip().splitlines()[-1]}")
     return answers, faults
+
+
+def _wait_for(
+    asked: Mapping[ray.ObjectRef[Answer], Mapping[str, Any]], say: Callable[[str], None]
+) -> tuple[list[ray.ObjectRef[Answer]], float]:
+    """Wait for the answers of nodes, and return those that are missing and the seconds it took."""
+    import ray
+
+    started, silent = time.monotonic(), list(asked)
+    while True:
+        _, silent = ray.wait(silent, num_returns=len(silent), timeout=SAY_EVERY_S)
+        waited = time.monotonic() - started
+        alive = {node["NodeID"] for node in training_nodes()}
+        waiting = [_name(asked[one]) for one in silent if asked[one]["NodeID"] in alive]
+        if not waiting or waited >= NODES_S:
+            return silent, waited
+        say(f"waiting for {', '.join(waiting)} ({waited:.0f} s): alive, and has not answered")
 
 
 def training_nodes() -> list[dict[str, Any]]:

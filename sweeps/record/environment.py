@@ -1,4 +1,4 @@
-"""What a sweep ran on and with: machine, packages, command, and the code as git knows it."""
+"""Describe what a sweep runs on and with: machine, packages, command, and the code in git."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
 
 from trainable.storage.redaction import redact, redact_command
 
@@ -21,7 +20,7 @@ OUTPUT_S = 120.0  # of git or nvidia-smi, on a machine that is busy or whose dis
 HERE = Path(__file__).parents[1]
 
 
-def environment() -> dict[str, Any]:
+def environment() -> dict[str, object]:
     """Return the machine of the driver, the installed packages and the command."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
@@ -37,10 +36,10 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str:
-    """Return the commit of the code, `-dirty` after it if changed since.
+    """Return the commit of the code, with `-dirty` after it if the code was changed since.
 
-    `unknown` where no repository tracks these files: what surrounds an installed package, such as
-    its user's own project, has another history.
+    It is `unknown` where no repository tracks these files: what surrounds an installed package,
+    such as its user's own project, has another history.
     """
     if not _tracked():
         return "unknown"
@@ -50,9 +49,9 @@ def git_commit() -> str:
 
 
 def git_diff() -> str:
-    """Return how this code differs from its commit, without secrets; cut where it is long.
+    """Return the diff of this code against its commit, with secrets hidden and a limited length.
 
-    Empty where no repository tracks it, and without what else is in the repository.
+    It covers only the three packages, and is empty where no repository tracks them.
     """
     if not _tracked():
         return ""
@@ -65,16 +64,17 @@ def git_diff() -> str:
 
 
 def _tracked() -> bool:
-    """Return whether a repository round the packages tracks them."""
+    """Return whether a git repository tracks the three packages."""
     return bool(
         _git("ls-files", "--error-unmatch", "--", *(f"{one}/__init__.py" for one in PACKAGES))
     )
 
 
 def _git(*words: str) -> bytes:
-    """Return what git says of the folder that the packages lie in, and of no other.
+    """Return the output of a git command in the folder that holds the packages.
 
-    GIT_DIR and the like may name another repository; a monitor of files is a program, too.
+    Variables such as GIT_DIR, which may name another repository, and the user's monitor of files,
+    which is a program, are left out.
     """
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     quiet = (
@@ -90,7 +90,7 @@ def _git(*words: str) -> bytes:
 
 @cache
 def _packages() -> dict[str, str]:
-    """Return the version of each installed package, read once: there are hundreds of files."""
+    """Return the version of each installed package by its name; hundreds of files are read once."""
     return dict(sorted((found.name, found.version) for found in distributions() if found.name))
 
 
@@ -104,7 +104,7 @@ def _cpu() -> str:
 
 
 def gpus() -> list[tuple[str, str]]:
-    """Return name and compute capability of the machine's GPUs; torch would take memory to tell."""
+    """Return the name and compute capability of each GPU; torch would take GPU memory to tell."""
     query = "--query-gpu=name,compute_cap"
     told = _output("nvidia-smi", query, "--format=csv,noheader", folder=HERE).decode()
     parts = [line.rpartition(",") for line in told.splitlines() if line.strip()]
@@ -112,7 +112,7 @@ def gpus() -> list[tuple[str, str]]:
 
 
 def _output(*command: str, folder: Path, env: Mapping[str, str] | None = None) -> bytes:
-    """Return what a command says, nothing where it is not there or fails."""
+    """Return the output of a command, empty where the command is missing or fails."""
     try:
         done = subprocess.run(  # nosec B603  # words, no shell
             command, cwd=folder, env=env, capture_output=True, check=True, timeout=OUTPUT_S

@@ -1,4 +1,4 @@
-"""The MLflow store: short patience, errors in one line, a SQLite file made whole or not at all."""
+"""Open the MLflow store: limited waits, errors in one line, a SQLite file made whole or not."""
 
 from __future__ import annotations
 
@@ -27,17 +27,21 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# What a store that is gone, or none, and files of our own let their callers see.
+# What is raised where the store does not answer, or a file cannot be read.
 STORE_ERRORS = (StoreError, OSError)
 EXPERIMENT = "pixelwise-adversarial"
 PAGE = 500
 
 
 def check_store(tracking_uri: str) -> None:
-    """Refuse a URI that names no store; whether one answers is not asked.
+    """Refuse a URI that names no store, without asking whether the store answers.
+
+    Args:
+        tracking_uri: The URI of the MLflow store.
 
     Raises:
-        ConfigError: It is no URI, its driver is not installed, or a SQLite file cannot be there.
+        ConfigError: It is no URI, its driver is not installed, or a SQLite file cannot be made
+            there.
     """
     database: str | None = None
     shown = redact_uri(tracking_uri)
@@ -65,7 +69,7 @@ def _check_address(uri: str) -> None:
 
 
 def _check_driver(uri: str) -> str | None:
-    """Return the database that a URI names, once its driver is imported."""
+    """Import the driver of a database, and return the database that its URI names."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -97,13 +101,13 @@ def open_store(
     """Return a client of the store; a server is not asked yet.
 
     Args:
-        tracking_uri: Of the store.
-        create: Whether a SQLite file is made when there is none.
-        patience: With all calls of the client together.
+        tracking_uri: The URI of the MLflow store.
+        create: Whether to make a SQLite file where there is none.
+        patience: How long all calls of the client together may take.
 
     Raises:
         StoreError: The store cannot be opened.
-        OSError: A file is not there.
+        OSError: The SQLite file does not exist, and `create` is false.
     """
     path = _missing_file(tracking_uri)
     if path is not None and not create:
@@ -115,7 +119,7 @@ def open_store(
 
 
 def search(client: MlflowClient, experiment_id: str, condition: str) -> list[Run]:
-    """Return all runs that fulfil a condition, the oldest first."""
+    """Return all runs of an experiment that match MLflow's filter string, the oldest first."""
     order = "attributes.start_time ASC"
     found = pages(client, experiment_id, condition, order=order, size=PAGE)
     return [run for page in found for run in page]
@@ -144,7 +148,7 @@ def create_database(path: Path) -> None:
 
 
 def _drop_abandoned(path: Path) -> None:
-    """Delete what processes that are gone left of making a file, and a namesake of this one."""
+    """Delete temporary files of processes that no longer run, or had the PID of this one."""
     for left in path.parent.glob(f".{path.name}.*.tmp*"):
         pid = left.name.removeprefix(f".{path.name}.").partition(".")[0]
         if pid.isdigit() and (int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()):
@@ -152,7 +156,7 @@ def _drop_abandoned(path: Path) -> None:
 
 
 def _missing_file(tracking_uri: str) -> Path | None:
-    """Return the SQLite file that a tracking URI names where it is not there."""
+    """Return the SQLite file that a tracking URI names if it does not exist, else None."""
     from sqlalchemy.engine import make_url
 
     if not tracking_uri.startswith("sqlite"):

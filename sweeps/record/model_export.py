@@ -1,4 +1,4 @@
-"""A trained generator as MLflow keeps models: an exported program that runs without our code.
+"""Log a trained generator as an MLflow model: an exported program that runs without our code.
 
 The program is torch's `pt2`, a graph and its tensors: loading it needs neither this package nor
 any unpickling of code, which a pickled module would (`MLFLOW_ALLOW_PICKLE_DESERIALIZATION`).
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -24,21 +24,24 @@ from trainable.data.augmentation import normalise
 from trainable.inference.saved_model import SavedModel, load_model
 from trainable.runs.keys import readout_key
 
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
 NAME = "model"  # of the logged model, in its run
 # Both even and unequal, so that neither is taken for a constant or for the other.
 EXAMPLE = (2, 3, 48, 64)
 
 
 class Segmenter(nn.Module):
-    """From RGB images as files hold them to the logits of each class at each pixel.
+    """A network from RGB images, as files hold them, to the logits of each class at each pixel.
 
     images uint8 [N, 3, H, W], 0 to 255 -> logits float32 [N, C, H, W]; the mask is
     `logits.argmax(dim=1)`. H and W are the same for the N images and at least the generator's
     least crop.
 
     Args:
-        generator: In evaluation mode, on the CPU.
-        caffe: How its input is laid out: see `normalise`.
+        generator: The generator, in evaluation mode and on the CPU.
+        caffe: Whether the generator takes its input as Caffe lays it out; see `normalise`.
     """
 
     def __init__(self, generator: nn.Module, *, caffe: bool) -> None:
@@ -53,7 +56,11 @@ class Segmenter(nn.Module):
 
 
 def segmenter(model: SavedModel, readout: Readout) -> Segmenter:
-    """Return an averaged generator of a saved model.
+    """Return the averaged generator of a saved model.
+
+    Args:
+        model: The model of a run folder, with all averages that the run carried.
+        readout: The readout that names the average.
 
     Raises:
         ConfigError: The model has no such average.
@@ -74,26 +81,21 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
     """Log the averaged generator of a run folder as the MLflow model of a trial.
 
     Args:
-        trial: As the record holds it.
-        tracking_uri: Of the store that holds it.
-        run_folder: Of its training run.
-        readout: Of the trial.
+        trial: The trial, as the record holds it.
+        tracking_uri: The URI of the MLflow store that holds the trial.
+        run_folder: The folder of the trial's training run.
+        readout: The readout of the trial.
 
     Returns:
         The URI of the model, as `mlflow.pytorch.load_model` takes it.
 
     Raises:
-        ConfigError: The folder holds no such generator.
-        StoreError: The store does not take it.
+        ConfigError: The folder does not hold the trial's generator.
+        StoreError: The store does not take the model.
     """
     import mlflow
 
-    model = load_model(run_folder)
-    if model.training_key != trial.tags["training_key"]:
-        raise ConfigError(
-            f"{model.path}: must be of the trial's run {trial.tags['training_key']}, but is of "
-            f"{model.training_key}; restore the model of the run"
-        )
+    model = _load(run_folder, trial.tags["training_key"])
     module = segmenter(model, readout)
     example = torch.randint(0, 256, EXAMPLE, dtype=torch.uint8)
     module(example)  # what normalising keeps for later calls must be there before the export
@@ -122,7 +124,23 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
     return str(logged.model_uri)
 
 
-def _signature(classes: int) -> Any:
+def _load(run_folder: Path, training_key: str) -> SavedModel:
+    """Return the model of a run folder.
+
+    Raises:
+        ConfigError: The folder does not hold the model of this training run.
+    """
+    model = load_model(run_folder)
+    if model.training_key != training_key:
+        raise ConfigError(
+            f"{model.path}: must be of the trial's run {training_key}, but is of "
+            f"{model.training_key}; restore the model of the run"
+        )
+    return model
+
+
+def _signature(classes: int) -> ModelSignature:
+    """Return the shapes and types of images and logits."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -133,7 +151,8 @@ def _signature(classes: int) -> Any:
     return ModelSignature(inputs=Schema([images]), outputs=Schema([logits]))
 
 
-def _metadata(model: SavedModel) -> dict[str, Any]:
+def _metadata(model: SavedModel) -> dict[str, object]:
+    """Return what a user of the model should know besides its signature."""
     least = GENERATORS[model.config.generator].least_px
     return {
         "input": f"RGB, uint8 [N, 3, H, W], 0 to 255, H and W at least {least}",

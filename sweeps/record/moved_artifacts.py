@@ -1,9 +1,9 @@
-"""A record that was moved or copied with its folder: its artifacts go where it is now.
+"""Bring the paths of artifacts up to date in a record that was moved or copied with its folder.
 
 MLflow writes absolute paths into its database. The experiment of our sweeps is tagged with the
-folder that the database was in when it was written to last: where that is another one, all paths
+folder that the database was in when it was last written to: where that is another one, all paths
 below it are brought up to date, in one transaction. So a copy never writes into the folder that it
-was made from. What lies elsewhere by intention stays there.
+was made from. Artifacts that lie elsewhere by intention stay there.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ UPDATES = (
 
 
 def artifact_location(tracking_uri: str) -> str | None:
-    """Return where a new experiment's artifacts go; None where the store decides."""
+    """Return the folder for a new experiment's artifacts, None where the store chooses it."""
     path = sqlite_file(tracking_uri)
     return None if path is None else str(path.resolve().parent / ARTIFACTS / EXPERIMENT)
 
 
 def bring_home(tracking_uri: str) -> str:
-    """Bring the places in a SQLite record up to date where it was moved or copied.
+    """Bring the paths of artifacts in a SQLite record up to date where it was moved or copied.
 
     Args:
-        tracking_uri: Of a store, of which only a SQLite file that is there is asked.
+        tracking_uri: The URI of the MLflow store; only a SQLite file that exists is changed.
 
     Returns:
-        The folder that it was in before, empty where nothing has changed.
+        The folder that the file was in before, empty where it was not moved.
 
     Raises:
         StoreError: The file cannot be written.
@@ -88,9 +88,13 @@ def _change(database: sqlite3.Connection, here: Path) -> str:
 
 
 def _guessed(location: str, here: Path) -> Path | None:
-    """Return the former folder of a database without our tag, None where it cannot be told.
+    """Return the former folder of a database without our tag, None where it cannot be known.
 
-    Its artifacts lay beside it if they lie beside it now.
+    The artifacts lay beside the database then if they lie beside it now.
+
+    Args:
+        location: The path of the experiment's artifacts, as the database has it.
+        here: The folder that the database is in now.
     """
     written = local_path(location)
     if written is None or ARTIFACTS not in written.parts:

@@ -1,16 +1,16 @@
-"""A trial as the record holds it, read back into the config that it was trained with."""
+"""Read a trial of the record, with the config that it was trained with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.record.mlflow_calls import StoreError
 from sweeps.record.mlflow_store import STORE_ERRORS, open_store
 from sweeps.record.store_check import lasting_fault
 from sweeps.record.writer import SCHEMA
 from trainable.config.loading import config_from
-from trainable.config.schema import DEFAULTS, ConfigError, TrialConfig
+from trainable.config.schema import DEFAULTS, ConfigError, TrialConfig, Value
 from trainable.storage.redaction import first_line, redact_uri
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class RecordedTrial:
     """A finished trial of the record.
 
     Attributes:
-        client: Of its store.
-        run: As MLflow holds it.
+        client: The client of the store that holds the trial.
+        run: The trial's run, as MLflow returned it.
     """
 
     client: MlflowClient
@@ -36,21 +36,23 @@ class RecordedTrial:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Its tags."""
+        """The tags of the trial's run."""
         return dict(self.run.data.tags)
 
-    def config(self, **changes: Any) -> TrialConfig:
-        """Return what was trained, with these changes.
+    def config(self, **changes: Value) -> TrialConfig:
+        """Return the config that was trained, with other values of some fields.
 
-        Where it ran and the path of pretrained weights are not recorded.
+        The fields of execution and the path of pretrained weights are not recorded; they have
+        their defaults.
 
         Raises:
             ConfigError: The params are not those of this version.
         """
-        values: dict[str, Any] = dict(self.run.data.params)
-        for name, text in values.items():
-            if isinstance(DEFAULTS.get(name), bool):
-                values[name] = FLAGS.get(text, text)
+        params: dict[str, str] = self.run.data.params
+        values: dict[str, Value] = {
+            name: FLAGS.get(text, text) if isinstance(DEFAULTS.get(name), bool) else text
+            for name, text in params.items()
+        }
         try:
             return config_from(values | changes)
         except ConfigError as error:
@@ -64,11 +66,12 @@ def read_trial(tracking_uri: str, run_id: str) -> RecordedTrial:
     """Return a finished trial of the record.
 
     Args:
-        tracking_uri: Of the store; a SQLite file must exist.
-        run_id: MLflow's.
+        tracking_uri: The URI of the MLflow store; a SQLite file must exist.
+        run_id: MLflow's id of the trial's run.
 
     Raises:
-        ConfigError: The store does not answer, holds no such run, or that is not a finished trial.
+        ConfigError: The store does not answer or has no such run, or the run is not a finished
+            trial.
     """
     where = redact_uri(tracking_uri)
     fault = lasting_fault(tracking_uri, writing=False)
@@ -90,6 +93,11 @@ def read_trial(tracking_uri: str, run_id: str) -> RecordedTrial:
 
 
 def _check(run: Run) -> None:
+    """Refuse a run that is not a finished trial of this version's schema.
+
+    Raises:
+        ConfigError: The run is refused.
+    """
     tags, run_id = run.data.tags, run.info.run_id
     if tags.get("schema") != SCHEMA:
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""Whether a store can take a record at all, asked before anything is trained.
+"""Check before anything is trained whether a store can take a record at all.
 
-What waiting mends, such as a server that is away or a locked database, is no reason to refuse: the
-record catches up later. What it does not mend would be told only after hours of training.
+A fault that waiting mends, such as a server that is away or a locked database, is no reason to
+refuse: the record catches up later. Any other would show only after hours of training.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def check_usable(tracking_uri: str) -> None:
     """Refuse a store that will not take a record, however long one waits.
 
     Raises:
-        ConfigError: It will not; the message names what mends it.
+        ConfigError: The store is refused; the message names what mends it.
     """
     fault = lasting_fault(tracking_uri)
     if fault is not None:
@@ -26,11 +26,11 @@ def check_usable(tracking_uri: str) -> None:
 
 
 def lasting_fault(tracking_uri: str, *, writing: bool = True) -> str | None:
-    """Return why a store will not take, or give, a record however long one waits; None if it may.
+    """Return why a store will not take or give a record however long one waits, None if it may.
 
     Args:
-        tracking_uri: Of the store; `check_store` let it pass.
-        writing: Whether the record is to be written, too.
+        tracking_uri: The URI of the MLflow store, which `check_store` let pass.
+        writing: Whether the record is to be written, not only read.
     """
     shown = redact_uri(tracking_uri)
     if not is_server(tracking_uri):

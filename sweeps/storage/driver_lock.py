@@ -1,8 +1,8 @@
-"""One driver of a sweep at a time: a second would train and record everything once more.
+"""Locks that let one driver at a time run a sweep: a second would train and record all again.
 
-    <storage>/sweeps/.<sweep_key>.lock   held by the driver, or by who publishes by hand
+    <storage>/sweeps/.<sweep_key>.lock   held by the driver, or by `python -m sweeps.publish`
 
-Sweeps that differ may run side by side: those that share a training run wait for each other. A
+Different sweeps may run side by side; of a training run that they share, one waits for the other. A
 store's mirror lies on one machine, so on an object store drivers of other machines, or of other
 users, are not kept apart; nor are they where NFS is mounted without locks.
 """
@@ -20,13 +20,18 @@ from trainable.storage.locks import FileLock, LockHeldError
 from trainable.storage.redaction import redact_uri
 from trainable.storage.remote import local_folder
 
-FOLDER = "sweeps"  # of a storage: manifests, locks
-LOOK_AGAIN_S = 1.0  # who only looks holds it for an instant, and who was killed for a little more
+FOLDER = "sweeps"  # within a storage: manifests and locks
+LOOK_AGAIN_S = 1.0  # a process that only checks holds the lock for an instant; a killed one longer
 RECORD_WAIT_S = 600.0  # another driver may be sending a model
 
 
 def check_no_driver(storage: Path, name: str, sweep_key: str) -> None:
-    """Refuse early, before Ray starts; nothing is written.
+    """Check, without writing anything, that no other process drives a sweep.
+
+    Args:
+        storage: The folder of run folders.
+        name: The name of the sweep.
+        sweep_key: The key of the sweep.
 
     Raises:
         ConfigError: Another process drives the sweep.
@@ -39,15 +44,15 @@ def check_no_driver(storage: Path, name: str, sweep_key: str) -> None:
 
 @contextmanager
 def only_driver(storage: Path, name: str, sweep_key: str) -> Iterator[None]:
-    """Be the one driver of a sweep.
+    """Be the only driver of a sweep while entered.
 
     Args:
-        storage: Folder of run folders, which is there.
-        name: Of the sweep.
-        sweep_key: Its key.
+        storage: The folder of run folders, which must exist.
+        name: The name of the sweep.
+        sweep_key: The key of the sweep.
 
     Raises:
-        ConfigError: Another process drives it.
+        ConfigError: Another process drives the sweep.
     """
     path = _path(storage, sweep_key)
     path.parent.mkdir(exist_ok=True)
@@ -65,16 +70,16 @@ def only_driver(storage: Path, name: str, sweep_key: str) -> Iterator[None]:
 def only_writer(
     tracking_uri: str, sweep_key: str, patience_s: float = RECORD_WAIT_S
 ) -> Iterator[None]:
-    """Write to the record of a sweep while no other process of this machine and user does.
+    """Be the only process of this machine and user that writes the record of a sweep.
 
     Drivers of one sweep whose storages differ share the record: without turns, two that finish a
-    trial at once would both create it, and the record would lose one again. Where no lock can be
-    kept, it has to.
+    trial at once would both create it, and one of the two would be deleted again. Where no lock
+    can be kept, that may happen.
 
     Args:
-        tracking_uri: Of the store.
-        sweep_key: Of the sweep.
-        patience_s: How long another process is waited for, at most.
+        tracking_uri: The URI of the MLflow store.
+        sweep_key: The key of the sweep.
+        patience_s: How many seconds to wait for another process, at most RECORD_WAIT_S.
 
     Raises:
         TimeoutError: Another process still writes.

@@ -1,8 +1,8 @@
-"""What `--storage` names: a folder, or an object store and this machine's mirror of it.
+"""The storage of run folders: a folder, or an object store and this machine's mirror of it.
 
-Workers send their runs to a store (`trainable.runs.remote_folder`). The driver reads, as ever, a
-local folder: a mirror of the store's small files, brought up to date when a sweep begins and when a
-run ends. What the driver itself writes, manifests and searches, goes the other way.
+Workers send their runs to a store (`trainable.runs.remote_folder`). The driver always reads a local
+folder: a mirror of the store's small files, brought up to date when a sweep begins and when a run
+ends. Manifests and logs of searches, which the driver writes, are sent to the store.
 
 An object store has no locks: two drivers at once are not kept apart, and the later writer of a
 manifest or of a search's log wins. Drive one sweep of a store at a time.
@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sweeps.storage.threads import Threads, wait
 from trainable.config.schema import ConfigError
@@ -27,25 +26,21 @@ from trainable.storage.files import write_atomically
 from trainable.storage.redaction import HIDDEN, UNQUOTED, first_line, is_unclear, redact_uri
 from trainable.storage.remote import Stamp, Store, is_uri, local_folder, stamp_of
 
-if TYPE_CHECKING:
-    pass
-
-
 SMALL = ("config.json", "metrics.json", CRASH_LOG, *OUTCOMES)
 OURS = ("sweeps", "searches")  # folders that the driver writes
 INDEX = ".in_step.json"
 PUSH_S = 10.0  # between two looks at what the driver wrote
-AT_A_TIME = 16  # requests: each waits for the store, none for this machine
+AT_A_TIME = 16  # requests, each of which mostly waits for the store
 
 
 class Mirror:
-    """The small files of a store in a local folder.
+    """A local copy of the small files of an object store.
 
     Args:
-        uri: Of the store.
-        store: It.
-        folder: Of the mirror.
-        with_samples: Whether predicted masks are wanted, too.
+        uri: The URI of the store.
+        store: The store.
+        folder: The local folder.
+        with_samples: Whether to copy predicted masks, too.
     """
 
     def __init__(self, uri: str, store: Store, folder: Path, *, with_samples: bool) -> None:
@@ -59,9 +54,9 @@ class Mirror:
         self._changing = threading.Lock()
 
     def update(self) -> None:
-        """Fetch what the store has and changed, and delete what it no longer has.
+        """Fetch files that are new or changed in the store, and delete those that it no longer has.
 
-        What the driver wrote and was killed before it was sent stays.
+        Files that a killed driver wrote and did not send stay.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._changing:
@@ -79,22 +74,22 @@ class Mirror:
             self._get(changed)
 
     def fetch(self, training_key: str) -> None:
-        """Fetch the small files of a run, whatever is here."""
+        """Fetch the small files of a run, whether or not they are here already."""
         self._fetch(training_key, self._wanted)
 
     def fetch_model(self, training_key: str) -> None:
-        """Fetch the model of a run that ended."""
+        """Fetch the trained model of a run that has ended."""
         self._fetch(training_key, MODEL)
 
     @contextmanager
     def kept_in_step(
         self, warn: Callable[[str], None], threads: Threads | None = None
     ) -> Iterator[None]:
-        """Send what the driver writes, every PUSH_S seconds and at the end.
+        """While entered, send what the driver writes every PUSH_S seconds, and at the end.
 
         Args:
-            warn: Is told where that does not go.
-            threads: Of the driver, if it has others.
+            warn: Called with a line if the last files cannot be sent.
+            threads: The driver's threads, where an error of this one is noted.
         """
         ended = threading.Event()
 
@@ -118,7 +113,7 @@ class Mirror:
                 )
 
     def push(self) -> None:
-        """Send what the driver wrote since the last time."""
+        """Send the files that the driver wrote since the last time."""
         with self._changing:
             for folder in OURS:
                 files = [path for path in (self.folder / folder).glob("[!.]*") if path.is_file()]
@@ -170,14 +165,14 @@ class Mirror:
 
 
 def open_storage(storage: str, *, with_samples: bool = True) -> tuple[Path, Mirror | None]:
-    """Return the folder that the driver reads, and the mirror that it is of an object store.
+    """Return the folder that the driver reads, and its mirror if the storage is an object store.
 
     Args:
-        storage: A folder or a URI.
-        with_samples: Whether a mirror is to have predicted masks, too.
+        storage: A folder, or the URI of an object store.
+        with_samples: Whether the mirror is to have predicted masks, too.
 
     Raises:
-        ConfigError: A store cannot be written, or pyarrow knows none of this kind.
+        ConfigError: The store cannot be written, or pyarrow knows none of this kind.
     """
     if not is_uri(storage):
         return Path(storage).resolve(), None
@@ -205,6 +200,6 @@ def open_storage(storage: str, *, with_samples: bool = True) -> tuple[Path, Mirr
 
 
 def absolute(tracking_uri: str) -> str:
-    """Return a tracking URI that names the same SQLite file from any folder."""
+    """Return a tracking URI whose path to a SQLite file, if it names one, is absolute."""
     head, prefix, path = tracking_uri.partition("sqlite:///")
     return tracking_uri if head or not path else f"{prefix}{Path(path).resolve()}"

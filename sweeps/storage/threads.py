@@ -1,4 +1,4 @@
-"""The threads of a driver: none ends unseen, and what ends one ends the sweep."""
+"""The threads of a driver: an error in one is noticed, and ends the sweep."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ Arguments = ParamSpec("Arguments")
 
 
 class ThreadEndedError(RuntimeError):
-    """A thread of the driver ended of an error; the message says which, of what and where."""
+    """A thread of the driver ended with an error; the message says which error, and where."""
 
 
 class RayGoneError(RuntimeError):
-    """What Ray runs on is gone, and is not started again."""
+    """Ray is gone and is not started again."""
 
 
 class Threads:
-    """Runs what happens beside training.
+    """Starts the threads of a driver, which work while it trains.
 
     Attributes:
-        error: What ended the first thread that ended of an error, None if none did. An execution
-            looks at it and ends; who waits for the thread raises it.
+        error: The first error that ended a thread, None if none did. An execution looks at it and
+            ends; `wait` raises it.
     """
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
 
     def start(self, name: str, work: Callable[[], None]) -> Future[None]:
-        """Do a piece of work in a thread of its own, for `wait` to wait for."""
+        """Start a function in a thread of its own, and return the future that `wait` takes."""
         executor = ThreadPoolExecutor(1, thread_name_prefix=name)
         done = executor.submit(self.seen(work))
         executor.shutdown(wait=False)
         return done
 
     def seen(self, work: Callable[Arguments, None]) -> Callable[Arguments, None]:
-        """Return the same work, whose error is seen at once; for a pool's own thread."""
+        """Return a function that does the same and notes its error at once, for a pool to run."""
 
         def watched(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
             try:
@@ -53,11 +53,15 @@ class Threads:
 
 
 def wait(name: str, done: Future[None]) -> None:
-    """Wait for the end of a thread.
+    """Wait until a thread has ended.
+
+    Args:
+        name: The name of the thread, for the message.
+        done: The future of its work.
 
     Raises:
-        ConfigError: It met bad input.
-        ThreadEndedError: It ended of another error.
+        ConfigError: The thread ended with bad input.
+        ThreadEndedError: The thread ended with another error.
     """
     try:
         done.result()
