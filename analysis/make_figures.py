@@ -127,7 +127,7 @@ def _check_drawable(trials: pd.DataFrame) -> None:
         total = trials.attrs["trials_total"]
         raise RecordError(
             f"sweep {trials.attrs['sweep']!r} has no finished trials yet (0 of {total}); "
-            f"{_went_wrong(trials)}go on with it first"
+            f"{_went_wrong(trials)}resume it first"
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,9 +64,9 @@ CHUNK = 500  # trials whose rows are held at once
 class _Rows:
     """Rows of MLflow's tables, by the model's name."""
 
-    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, object]]] = field(default_factory=dict)
 
-    def add(self, table: str, **values: Any) -> None:
+    def add(self, table: str, **values: object) -> None:
         self.tables.setdefault(table, []).append(values)
 
     def write(self, session: Session) -> None:
@@ -77,6 +77,16 @@ class _Rows:
             session.execute(insert(getattr(models, table)), self.tables[table])
         session.commit()
         self.tables.clear()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """What one trial has that others of its sweep have not."""
+
+    seed: int
+    params: dict[str, object]  # those that the sweep changes, besides the seed
+    ask: int = 0
+    tags: dict[str, object] = field(default_factory=dict)
 
 
 def make_record(folder: Path, trials: int) -> str:
@@ -96,10 +106,10 @@ def make_record(folder: Path, trials: int) -> str:
     random, rows = np.random.default_rng(0), _Rows()
     with Session(store.engine) as session:
         for k, (sweep, share) in enumerate(SHARES.items()):
-            settings = list(_settings(sweep, max(1, round(trials * share)), random))
-            parent = _add_parent(rows, folder, place, sweep, len(settings), k)
-            for i, (params, tags) in enumerate(settings):
-                _add_trial(rows, folder, parent, i, params, tags, random)
+            planned = list(_plan(sweep, max(1, round(trials * share)), random))
+            parent = _add_parent(rows, folder, place, sweep, len(planned), k)
+            for i, trial in enumerate(planned):
+                _add_trial(rows, folder, parent, i, trial, random)
                 if i % CHUNK == 0:
                     rows.write(session)
             rows.write(session)
@@ -107,25 +117,20 @@ def make_record(folder: Path, trials: int) -> str:
     return uri
 
 
-def _settings(
-    sweep: str, trials: int, random: np.random.Generator
-) -> Iterable[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return the params that each trial changes, and its own tags."""
+def _plan(sweep: str, trials: int, random: np.random.Generator) -> Iterable[_Trial]:
     if sweep == "joint_search":
         return _searched(trials, random)
-    grids: dict[str, list[dict[str, Any]]] = {
+    grids: dict[str, list[dict[str, object]]] = {
         "swa_grid": [{"swa_rule": r, "swa_n": n, "swa_threshold": t} for r, n, t in SWA_GRID],
         "lambda_grid": [{"lambda_adv": value} for value in LAMBDAS],
         "ablation": [{"adversarial": kind, "lambda_adv": value} for kind, value in ARMS],
     }
     points = grids[sweep]
     numbered = (divmod(i, len(points)) for i in range(trials))
-    return ((points[point] | {"seed": seed}, {}) for seed, point in numbered)
+    return (_Trial(seed=seed, params=points[point]) for seed, point in numbered)
 
 
-def _searched(
-    trials: int, random: np.random.Generator
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _searched(trials: int, random: np.random.Generator) -> Iterator[_Trial]:
     """Yield suggestions with all their readouts, then the first ones again with fresh seeds."""
     searched = max(1, trials - CONFIRMED * FRESH_SEEDS)
     asks = max(LEAST_ASKS, searched // len(READOUTS))
@@ -138,8 +143,12 @@ def _searched(
             ask, seed = divmod(i - searched, FRESH_SEEDS)
         n, threshold = READOUTS[readout % len(READOUTS)]
         params = dict(zip(names, rates[ask].tolist(), strict=True))
-        params |= {"swa_n": n, "swa_threshold": threshold, "seed": seed + (phase == "confirm")}
-        yield params, {"ask": ask, "phase": phase, "search_state": "COMPLETE"}
+        yield _Trial(
+            seed=seed + (phase == "confirm"),
+            params=params | {"swa_n": n, "swa_threshold": threshold},
+            ask=ask,
+            tags={"ask": ask, "phase": phase, "search_state": "COMPLETE"},
+        )
 
 
 @dataclass(frozen=True)
@@ -179,16 +188,15 @@ def _add_trial(
     folder: Path,
     parent: _Parent,
     number: int,
-    params: dict[str, Any],
-    tags: dict[str, Any],
+    trial: _Trial,
     random: np.random.Generator,
 ) -> None:
     run = f"{parent.run_id[:8]}{number + 1:024x}"
     key = run[4:8] + run[-12:]
     # A run carries all readouts of a seed of an SWA study, and of a suggestion of a search.
     shared = {
-        "swa_grid": params["seed"],
-        "joint_search": 1000 * params["seed"] + tags.get("ask", 0),
+        "swa_grid": trial.seed,
+        "joint_search": 1000 * trial.seed + trial.ask,
     }
     training = f"{shared[parent.sweep]:016x}" if parent.sweep in shared else key
     failed = number % 50 == 49
@@ -200,10 +208,9 @@ def _add_trial(
         "record_hash": key,
         **({"cause": "loss_mce is not finite at iteration 120"} if failed else {}),
     }
-    _add_run(
-        rows, folder, parent, run, "FAILED" if failed else "FINISHED", own | parent.tags | tags
-    )
-    for name, value in (BASE | params).items():
+    status = "FAILED" if failed else "FINISHED"
+    _add_run(rows, folder, parent, run, status, own | parent.tags | trial.tags)
+    for name, value in (BASE | trial.params | {"seed": trial.seed}).items():
         rows.add("SqlParam", run_uuid=run, key=name, value=str(value))
     history = _history(random)
     points = [(name, row[name], int(row["iteration"])) for row in history for name in CURVES]
@@ -218,7 +225,7 @@ def _add_trial(
 
 
 def _add_run(
-    rows: _Rows, folder: Path, parent: _Parent, run: str, status: str, tags: dict[str, Any]
+    rows: _Rows, folder: Path, parent: _Parent, run: str, status: str, tags: Mapping[str, object]
 ) -> None:
     rows.add(
         "SqlRun",
@@ -240,7 +247,7 @@ def _add_run(
         rows.add("SqlTag", run_uuid=run, key=name, value=str(value))
 
 
-def _point(run: str, name: str, value: float, step: int) -> dict[str, Any]:
+def _point(run: str, name: str, value: float, step: int) -> dict[str, object]:
     place = {"run_uuid": run, "key": name, "step": step, "timestamp": BEGUN_AT + step}
     return place | {"value": float(value), "is_nan": False}
 

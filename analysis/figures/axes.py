@@ -1,4 +1,4 @@
-"""Lines of means with their intervals, and the axes of settings that they stand on."""
+"""Axes of numeric settings, and lines of means with their intervals upon them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SettingAxis:
         self.is_log = is_logarithmic(name, self.values)
 
     def place(self, value: float, aside: float = 0) -> float:
-        """Return the coordinate of a value, moved by so many steps to the right."""
+        """Return the coordinate of a value, moved `aside` steps to the right."""
         return self._back(self._along(value) + aside * ASIDE_SHARE * self._span)
 
     def labelled(self) -> list[float]:
@@ -59,7 +59,7 @@ class SettingAxis:
         axes.set_xlim(self._back(ends[0]), self._back(ends[1]))
 
     def add_top(self, axes: Axes, labels: Sequence[str], title: str) -> None:
-        """Write something of each labelled value on a second axis above."""
+        """Write one label for each labelled value on a second axis above."""
         top = axes.twiny()
         top.set_xscale(axes.get_xscale())
         top.set_xlim(axes.get_xlim())
@@ -78,35 +78,6 @@ class SettingAxis:
 
     def _back(self, place: float) -> float:
         return 10**place if self.is_log else place
-
-
-def draw_means(
-    axes: Axes, xs: Sequence[float], rows: pd.DataFrame, style: LineStyle, **changes: Any
-) -> None:
-    """Draw means in percent with bars from `ci_low` to `ci_high`; no bar where these are NaN."""
-    mean, low, high = (100 * rows[name] for name in ("mean", "ci_low", "ci_high"))
-    options: dict[str, Any] = {
-        "color": style.color,
-        "marker": style.marker,
-        "linestyle": style.linestyle,
-        "elinewidth": 1.0,
-        "capsize": 3,
-        "zorder": 3,
-    }
-    axes.errorbar(list(xs), mean, yerr=[mean - low, high - mean], **options | changes)
-
-
-def draw_level(axes: Axes, row: pd.Series, style: LineStyle) -> None:
-    """Draw a mean as a level across the axes, its interval as a band."""
-    axes.axhline(100 * row.mean, color=style.color, linestyle=style.linestyle, zorder=1.5)
-    if not math.isnan(row.ci_low):
-        axes.axhspan(100 * row.ci_low, 100 * row.ci_high, color=style.color, alpha=0.13, lw=0)
-
-
-def handle(style: LineStyle, label: str, **changes: Any) -> Line2D:
-    """Return the legend's entry of a line."""
-    options = {"color": style.color, "marker": style.marker, "linestyle": style.linestyle}
-    return Line2D([], [], label=label, **options | changes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,3 +146,32 @@ def _mark_break(axes: Axes, ends: tuple[float, float]) -> None:
     axes.plot(ends, (0, 0), color="white", linewidth=3, **at)
     for x in ends:
         axes.plot((x,), (0,), marker=[(-0.5, -1), (0.5, 1)], color="black", markersize=8, **at)
+
+
+def draw_means(
+    axes: Axes, xs: Sequence[float], rows: pd.DataFrame, style: LineStyle, **changes: Any
+) -> None:
+    """Draw means in percent with bars from `ci_low` to `ci_high`; no bar where these are NaN."""
+    mean, low, high = (100 * rows[name] for name in ("mean", "ci_low", "ci_high"))
+    options: dict[str, Any] = {
+        "color": style.color,
+        "marker": style.marker,
+        "linestyle": style.linestyle,
+        "elinewidth": 1.0,
+        "capsize": 3,
+        "zorder": 3,
+    }
+    axes.errorbar(list(xs), mean, yerr=[mean - low, high - mean], **options | changes)
+
+
+def draw_level(axes: Axes, row: pd.Series, style: LineStyle) -> None:
+    """Draw a mean as a level across the axes, its interval as a band."""
+    axes.axhline(100 * row.mean, color=style.color, linestyle=style.linestyle, zorder=1.5)
+    if not math.isnan(row.ci_low):
+        axes.axhspan(100 * row.ci_low, 100 * row.ci_high, color=style.color, alpha=0.13, lw=0)
+
+
+def handle(style: LineStyle, label: str, **changes: Any) -> Line2D:
+    """Return the legend's entry of a line."""
+    options = {"color": style.color, "marker": style.marker, "linestyle": style.linestyle}
+    return Line2D([], [], label=label, **options | changes)

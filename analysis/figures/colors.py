@@ -14,7 +14,7 @@ LABELS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class LineStyle:
-    """How one of several lines is told from the others, in colour and in grey."""
+    """Colour, marker and dashes that tell one line from the others, also in grey."""
 
     color: str
     marker: str
@@ -32,6 +32,11 @@ LINE_STYLES = (
     LineStyle(color="#66CCEE", marker="P", linestyle=(0, (5, 3))),
     LineStyle(color="#777777", marker="X", linestyle=(0, (1, 3))),
 )
+ARM_STYLES: dict[str, LineStyle] = {
+    "none": LINE_STYLES[1],
+    "standard": LINE_STYLES[2],
+    "pixelwise": LINE_STYLES[0],
+}
 
 
 def line_styles(count: int) -> Sequence[LineStyle]:
@@ -54,10 +59,3 @@ def voc_colours() -> NDArray[np.uint8]:
             bit = labels >> (3 * place + channel) & 1
             colours[:, channel] |= (bit << (7 - place)).astype(np.uint8)
     return colours
-
-
-ARM_STYLES: dict[str, LineStyle] = {
-    "none": LINE_STYLES[1],
-    "standard": LINE_STYLES[2],
-    "pixelwise": LINE_STYLES[0],
-}

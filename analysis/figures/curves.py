@@ -1,4 +1,4 @@
-"""Fig. 6, mIoU over the iterations, and the health of the adversary over them."""
+"""Curves over the iterations: Fig. 6's mIoU, and the health of the adversary."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from analysis.stats.arms import (
 HEALTHY_LOSS = (0.2, 0.5)
 MOST_RUNS = 60  # whose curves are drawn one by one; more cost time and cannot be told apart
 LOSS, REAL, FAKE = "train/loss_disc", "train/d_real", "train/d_fake"
-# Of the averaged weights, in shares of training.
+# Where the averaged weights are drawn, in shares of training.
 END_PLACES = {BASELINE_LOSS: 1.03, PROPOSED_LOSS: 1.055}
 
 OPEN = {"markerfacecolor": "white", "linestyle": "none"}
@@ -84,7 +84,7 @@ def fig6(trials: pd.DataFrame, *, curves: pd.DataFrame, generator: str | None = 
         generator: The generator; None takes the one with most trials.
 
     Raises:
-        RecordError: As `fig6_table`.
+        RecordError: Baseline or proposed method has no finished trial or no validation.
 
     Source: Fig. 6.
     """
@@ -106,10 +106,10 @@ def fig6(trials: pd.DataFrame, *, curves: pd.DataFrame, generator: str | None = 
         handles.append(handle(grey, "averaged weights, at the end", **OPEN))
         axes.set(xlabel="iteration", ylabel=MIOU)
         add_legend(axes, handles)
-        told = f"generator {network}; lines: raw weights"
+        weights = f"generator {network}; lines: raw weights"
         missing = caption_missing(table.attrs["n_missing"])
         seeds = caption_seeds(table["n_seeds"], "bands and bars")
-        add_caption(figure, [seeds, told, missing, caption_mixed(kept)])
+        add_caption(figure, [seeds, weights, missing, caption_mixed(kept)])
     return figure
 
 
@@ -147,10 +147,10 @@ def health(trials: pd.DataFrame, *, curves: pd.DataFrame) -> Figure:
         below.set(ylim=(-0.02, 1.02), xlabel="iteration", ylabel="mean output of D")
         add_legend(below, [handle(style, label, marker="") for style, label in outputs.values()])
         runs = along["run_id"].nunique()
-        told = f"thin: {runs} training run{'s' * (runs != 1)}; bold: their mean"
+        lines = f"thin: {runs} training run{'s' * (runs != 1)}; bold: their mean"
         code = "the band is a rule of thumb for the base code, whose loss is half of Eq. 5's sum"
         missing = caption_missing(int((~along["value"].map(math.isfinite)).sum()))
-        add_caption(figure, [told, code, missing, caption_mixed(kept)])
+        add_caption(figure, [lines, code, missing, caption_mixed(kept)])
     return figure
 
 

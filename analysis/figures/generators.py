@@ -74,10 +74,10 @@ def fig8(trials: pd.DataFrame) -> Figure:
         axes.set(xlabel="generator", ylabel=MIOU)
         solid = {"linestyle": "none"}
         add_legend(axes, [handle(ARM_STYLES[arm], ARMS[arm], **solid) for arm in arms])
-        told = "open markers: raw weights; filled ones: averaged weights"
+        markers = "open markers: raw weights; filled ones: averaged weights"
         missing = caption_missing(table.attrs["n_missing"])
         add_caption(
             figure,
-            [caption_seeds(table["n_seeds"]), told, missing, caption_mixed(with_arm(trials))],
+            [caption_seeds(table["n_seeds"]), markers, missing, caption_mixed(with_arm(trials))],
         )
     return figure

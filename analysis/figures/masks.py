@@ -64,12 +64,12 @@ def fig5(
     columns = {"image": "image", "truth": "truth"}
     columns |= {f"raw-{stage}": f"iteration\n{stage}" for stage in stages} | {"swa": "averaged"}
     rows = [{name: _pixels(samples, name, k) for name in columns} for k in _images(samples)]
-    told = [
+    caption = [
         f"generator {network} with the pixel-wise loss, $\\lambda$ = {run['lambda_adv']:g}, "
         f"seed {run['seed']:g}; raw weights at each iteration, averaged ones at the end"
     ]
     title = f"Fig. 5 on {on_data(trials.attrs['dataset'], ['voc2012'])}"
-    return _draw(trials, title, list(columns.values()), rows, classes, told)
+    return _draw(trials, title, list(columns.values()), rows, classes, caption)
 
 
 def fig7(
@@ -117,13 +117,13 @@ def fig7(
         }
         for k in _images(after)
     ]
-    told = [
+    caption = [
         f"generator {network}, seed {plain['seed']:g}",
         "baseline: raw weights without an adversary",
         f"proposed: averaged weights with the pixel-wise loss, $\\lambda$ = {ours['lambda_adv']:g}",
     ]
     title = f"Fig. 7 on {on_data(trials.attrs['dataset'], ['voc2012', 'segtrackv2'])}"
-    return _draw(trials, title, list(rows[0]), rows, classes, told)
+    return _draw(trials, title, list(rows[0]), rows, classes, caption)
 
 
 def _first(kept: pd.DataFrame, masks: Mapping[str, Samples], arm: str) -> pd.Series:
@@ -164,7 +164,7 @@ def _draw(
     headings: Sequence[str],
     rows: Sequence[Mapping[str, Pixels]],
     classes: Sequence[str],
-    told: Sequence[str],
+    caption: Sequence[str],
 ) -> Figure:
     """Draw rows of pictures; everything has a known size, which needs no layout engine."""
     labels = _occurring(rows)
@@ -173,7 +173,7 @@ def _draw(
     legend = LEGEND_ROW_IN * -(-len(labels) // LEGEND_COLUMNS)
     with drawing(trials, title) as figure:
         figure.set_layout_engine("none")
-        add_caption(figure, [*told, caption_mixed(finished(trials))])
+        add_caption(figure, [*caption, caption_mixed(finished(trials))])
         # Title and caption keep a distance to the edge that is a share of the height.
         head = TITLE_LINE_IN * _lines(figure.get_suptitle()) + HEADING_IN
         foot = CAPTION_LINE_IN * _lines(figure.get_supxlabel()) + GAP_IN

@@ -44,10 +44,10 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
         axes.plot(range(len(columns)), ys[-1], color=LINE_STYLES[1].color, linewidth=2.2)
         for x, (_, marks) in enumerate(placed):
             axes.axvline(x, color="0.2", linewidth=0.8, zorder=3)
-            for height, told in marks:
+            for height, text in marks:
                 box = {"facecolor": "white", "alpha": 0.8, "pad": 0.8, "linewidth": 0}
                 axes.text(
-                    x + 0.03, height, told, fontsize=TICK_SIZE, va="center", bbox=box, zorder=4
+                    x + 0.03, height, text, fontsize=TICK_SIZE, va="center", bbox=box, zorder=4
                 )
         axes.set(xlim=(-0.1, len(columns) - 0.6), ylim=(-0.04, 1.04))
         axes.set_xticks(range(len(columns)), [*(short_label(name) for name in names), "mIoU [%]"])
@@ -56,8 +56,8 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.tick_params(length=0)
         figure.colorbar(drawn, ax=axes, label=MIOU)
-        told = f"{len(points)} training runs, each at its best readout; bold: the best of them"
-        add_search_caption(figure, trials, [told, BIASED])
+        runs = f"{len(points)} training runs, each at its best readout; bold: the best of them"
+        add_search_caption(figure, trials, [runs, BIASED])
     return figure
 
 

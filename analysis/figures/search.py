@@ -1,4 +1,4 @@
-"""Searches: their history, what mattered, and how the value follows one or two settings."""
+"""Figures of a search: its history, importances of settings, slices and a contour."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def search_history(trials: pd.DataFrame) -> Figure:
             if len(asks):
                 _mark_bottom(axes, asks, stopped)
                 handles.append(handle(stopped, f"{len(asks)} {STOPPED_WORDS[state]}"))
-        told = ""
+        confirmed_text = ""
         if len(again):
             places = [table["ask"].max() * (1.04 + 0.03 * i) + 1 for i in range(len(again))]
             fresh = LineStyle(color=LINE_STYLES[2].color, marker="D", linestyle="none")
@@ -72,10 +72,12 @@ def search_history(trials: pd.DataFrame) -> Figure:
             handles.append(handle(fresh, "fresh seeds"))
             several = f"{len(again)} setting{'s' * (len(again) != 1)}"
             seeds = caption_seeds(again["n_seeds"])
-            told = f"right: {several} trained again with fresh seeds, {seeds}"
+            confirmed_text = f"right: {several} trained again with fresh seeds, {seeds}"
         axes.set(xlabel="suggestion", ylabel=MIOU)
         add_legend(axes, handles)
-        add_search_caption(figure, trials, [f"each suggestion at its best readout; {BIASED}", told])
+        add_search_caption(
+            figure, trials, [f"each suggestion at its best readout; {BIASED}", confirmed_text]
+        )
     return figure
 
 
@@ -115,12 +117,12 @@ def search_importance(trials: pd.DataFrame, table: pd.DataFrame | None = None) -
             for i, label in enumerate(METHODS.values())
         ]
         add_legend(found[0, 0], bars)
-        told = [
+        parts = [
             "PED-ANOVA: which settings tell the best tenth from the rest; fANOVA: shares of the "
             "variance",
             *(_caption_compared(kind, table[table["kind"] == kind].iloc[0]) for kind in kinds),
         ]
-        add_search_caption(figure, trials, told)
+        add_search_caption(figure, trials, parts)
     return figure
 
 
@@ -200,9 +202,9 @@ def title_on(what: str, trials: pd.DataFrame) -> str:
     return f"{what} on {on_data(trials.attrs['dataset'])}"
 
 
-def add_search_caption(figure: Figure, trials: pd.DataFrame, told: list[str]) -> None:
-    """Add a caption that ends with the versions that the trials mix, if they do."""
-    add_caption(figure, [*told, caption_mixed(finished(trials))])
+def add_search_caption(figure: Figure, trials: pd.DataFrame, parts: list[str]) -> None:
+    """Add a caption of these parts and, where the trials mix versions, of those."""
+    add_caption(figure, [*parts, caption_mixed(finished(trials))])
 
 
 def _caption_readouts(trials: pd.DataFrame) -> str:
@@ -217,10 +219,10 @@ def _caption_readouts(trials: pd.DataFrame) -> str:
 
 def _caption_compared(kind: str, row: pd.Series) -> str:
     """Say how many values of a kind were compared, and what was left out to save time."""
-    told = f"{row['n']} values of the {kind}"
+    text = f"{row['n']} values of the {kind}"
     if row["n_all"] > row["n"]:
-        told += f" of {row['n_all']:,}, the others left out"
-    return told + (f" (fANOVA: {row['n_forest']})" if row["n_forest"] < row["n"] else "")
+        text += f" of {row['n_all']:,}, the others left out"
+    return text + (f" (fANOVA: {row['n_forest']})" if row["n_forest"] < row["n"] else "")
 
 
 def varied(names: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What all figures share: sizes, type, titles, stamps, and the sentences of their captions."""
+"""What all figures share: sizes, fonts, titles, stamps, and the sentences of their captions."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ MIOU = "mIoU on the validation set [%]"
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """How one kind of weights is read from a frame and drawn."""
+    """How the raw or the averaged weights are read from a frame of trials and drawn."""
 
     metric: str
     label: str
@@ -105,12 +105,12 @@ SERIES = {
 
 
 def axis_label(field: str) -> str:
-    """Return the words for a config field on an axis."""
+    """Return the label of an axis of a config field."""
     return LABELS.get(field, field)
 
 
 def short_label(field: str) -> str:
-    """Return the words for a config field where there is little room."""
+    """Return a config field's label where there is little room."""
     return SHORT.get(field, field)
 
 
@@ -141,7 +141,7 @@ def done_of(trials: pd.DataFrame) -> int:
 def drawing(
     trials: pd.DataFrame, title: str, *, size: tuple[float, float] = (DOUBLE_IN, 4.2)
 ) -> Iterator[Figure]:
-    """Give a new figure with its title and, over an unfinished sweep, its stamp.
+    """Yield a new figure with its title and, over an unfinished sweep, a stamp that says so.
 
     Args:
         trials: The frame that is drawn, for its `attrs`.
@@ -170,9 +170,9 @@ def _stamp(figure: Figure, text: str) -> None:
 
 def add_caption(figure: Figure, parts: Sequence[str]) -> None:
     """Write the sentences that are not empty under the figure."""
-    told = "; ".join(part for part in parts if part)
-    told = told[:1].upper() + told[1:] + "."
-    wrapped = textwrap.fill(told, int(figure.get_figwidth() * CAPTION_CHARS_PER_IN))
+    caption = "; ".join(part for part in parts if part)
+    caption = caption[:1].upper() + caption[1:] + "."
+    wrapped = textwrap.fill(caption, int(figure.get_figwidth() * CAPTION_CHARS_PER_IN))
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=CAPTION_SIZE, color="0.3")
 
 
@@ -195,7 +195,7 @@ def add_legend(
 
 
 def caption_seeds(counts: pd.Series, drawn: str = "bars") -> str:
-    """Say how many seeds a mean is over, and what the bars or the band are."""
+    """Return how many seeds a mean is over, and what the bars or the band are."""
     least, most = int(counts.min()), int(counts.max())
     if most < 2:
         return "one seed, which gives no interval"
@@ -205,17 +205,17 @@ def caption_seeds(counts: pd.Series, drawn: str = "bars") -> str:
 
 
 def caption_missing(missing: int) -> str:
-    """Say how many values were not finite."""
+    """Return how many values were not finite, empty where all are."""
     return f"{missing} value{'s' * (missing != 1)} not finite, left out" if missing else ""
 
 
 def caption_mixed(drawn: pd.DataFrame) -> str:
-    """Say that trials come from several versions of code or data, or kinds of machines."""
+    """Return which versions of code or data, or kinds of machines, the trials mix, if any."""
     return "; ".join(describe_mixtures(drawn))
 
 
 def format_number(value: float) -> str:
-    """Return a setting's value as it was typed, nearly."""
+    """Return a setting's number with up to six digits, without trailing zeros."""
     return f"{value:g}"
 
 

@@ -35,10 +35,10 @@ from analysis.stats.swa import best_of, raw_level, swa_table
 
 RAW = LineStyle(color="0.35", marker="", linestyle=(0, (4, 2)))
 DARK_SHARE = 0.55  # of the colours, those that want white letters
-MOST_WORDS = 100  # cells of a heat map that are annotated
+MOST_WORDS = 100  # cells of a heat map, above which none is annotated
 MOST_TICKS = (8, 20)  # across and up, on one that is not
 TOP_AXIS_PT = 30  # height of the axis of the start's share
-# Section 4.3 made its study of SWA on it, as Fig. 4 is.
+# Section 4.3 studies SWA on the data set of Fig. 4.
 PAPER_ON = ["voc2012"]
 TITLED = {"swa_threshold": "the threshold", "swa_n": "n"}
 
@@ -49,7 +49,7 @@ def swa_threshold(trials: pd.DataFrame, paper: Paper, table: pd.DataFrame | None
     Args:
         trials: A frame of an SWA study, with its `attrs`.
         paper: The paper's printed numbers; its point is drawn on its own data set only.
-        table: What `swa_table` returned for them, where it is at hand.
+        table: What `swa_table` returned for the trials, where it is at hand.
 
     Raises:
         RecordError: As `swa_table` and `raw_level`.
@@ -64,8 +64,8 @@ def swa_n(trials: pd.DataFrame, paper: Paper, table: pd.DataFrame | None = None)
 
     Args:
         trials: A frame of an SWA study, with its `attrs`.
-        paper: The paper's printed numbers, of which none is of one n.
-        table: As for `swa_threshold`.
+        paper: The paper's printed numbers; it prints none for a single n.
+        table: What `swa_table` returned for the trials, where it is at hand.
 
     Raises:
         RecordError: As `swa_table` and `raw_level`.
@@ -137,7 +137,7 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
     Args:
         trials: A frame of an SWA study, with its `attrs`.
         rule: The rule of averaging that is shown.
-        table: As for `swa_threshold`.
+        table: What `swa_table` returned for the trials, where it is at hand.
 
     Raises:
         RecordError: As `swa_table`; or no finished trial has the rule.
@@ -162,10 +162,10 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
         middle = mean.min(axis=None) + DARK_SHARE * np.ptp(mean.stack())
         image = axes.imshow(mean, aspect="auto", origin="lower", cmap="cividis")
         for row, column in np.ndindex(*mean.shape) if in_words else ():
-            told = _cell(*(grid[n].iat[row, column] for n in grid), with_start=rule != "uniform")
+            text = _cell(*(grid[n].iat[row, column] for n in grid), with_start=rule != "uniform")
             is_dark = mean.iat[row, column] < middle
             colour = "white" if is_dark else "black"
-            axes.text(column, row, told, ha="center", va="center", fontsize=7, color=colour)
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
         across, up = (
             range(0, many, 1 if in_words else -(-many // most))
             for many, most in zip(mean.shape[::-1], MOST_TICKS, strict=True)
@@ -174,13 +174,13 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
         axes.set_yticks(up, [format_number(mean.index[i]) for i in up])
         axes.set(xlabel=LABELS["swa_threshold"], ylabel=LABELS["swa_n"])
         figure.colorbar(image, ax=axes, label="mIoU [%]")
-        told = "per cell: mean mIoU over seeds"
-        told += ", difference to the raw weights in points" if in_words else ""
+        cells = "per cell: mean mIoU over seeds"
+        cells += ", difference to the raw weights in points" if in_words else ""
         start = "weight of the start left" if rule != "uniform" and in_words else ""
         # A heat map has no bars: the table beside it has the intervals.
         seeds = f"{format_number(table['n_seeds'].max())} seeds at most; intervals are in the table"
         dropped = caption_missing(whole.attrs["n_missing"])
-        add_caption(figure, [told, start, seeds, dropped, caption_mixed(finished(trials))])
+        add_caption(figure, [cells, start, seeds, dropped, caption_mixed(finished(trials))])
     return figure
 
 
@@ -192,7 +192,7 @@ def _cell(mean: float, gain: float, share: float, *, with_start: bool) -> str:
 
 
 def _share(share: float) -> str:
-    """Return a share as few digits as tell it, nothing where it is unknown."""
+    """Return a share in percent, empty where it is unknown; only 0 and 1 read as 0 and 100 %."""
     if np.isnan(share):
         return ""
     if 0 < share < 0.01 or 0.99 < share < 1:
@@ -201,8 +201,8 @@ def _share(share: float) -> str:
 
 
 def _caption(
-    figure: Figure, trials: pd.DataFrame, table: pd.DataFrame, told: Sequence[str]
+    figure: Figure, trials: pd.DataFrame, table: pd.DataFrame, parts: Sequence[str]
 ) -> None:
     missing = caption_missing(table.attrs["n_missing"])
     seeds = caption_seeds(table["n_seeds"])
-    add_caption(figure, [seeds, *told, missing, caption_mixed(finished(trials))])
+    add_caption(figure, [seeds, *parts, missing, caption_mixed(finished(trials))])

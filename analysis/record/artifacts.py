@@ -1,4 +1,4 @@
-"""Read what lies in the artifacts of trials: numbers per class, curves and predicted masks.
+"""Fetch and read the artifacts of trials: numbers per class, curves and predicted masks.
 
 A trial costs a request here, unlike in `load_trials`: give the trials that are to be drawn only.
 What a server holds is not trusted: sizes are bounded and nothing is unpickled.
@@ -56,8 +56,8 @@ def load_curves(trials: pd.DataFrame, details: Mapping[str, Detail] | None = Non
     """Read what was measured along the training of these trials.
 
     Args:
-        trials: As for `load_details`.
-        details: What `load_details` returned for them, where it is at hand.
+        trials: A frame as `load_trials` returns it, or some rows of one.
+        details: What `load_details` returned for the trials, where it is at hand.
 
     Returns:
         One row per trial, metric and iteration, sorted by these: `run_id`, `trial_key`, `seed`,
@@ -65,7 +65,7 @@ def load_curves(trials: pd.DataFrame, details: Mapping[str, Detail] | None = Non
         and `train/d_fake` beside the losses and `val/miou`, others what was logged of `CURVES`.
 
     Raises:
-        RecordError: As `load_details`.
+        RecordError: The artifacts cannot be read, or are none of ours.
     """
     details = load_details(trials) if details is None else details
     parts = [
@@ -88,14 +88,14 @@ def load_masks(trials: pd.DataFrame) -> dict[str, Masks]:
     """Read `samples.npz` of these trials: validation images and their masks along the training.
 
     Args:
-        trials: As for `load_details`.
+        trials: A frame as `load_trials` returns it, or some rows of one.
 
     Returns:
         By run id, for the trials that have some: for image k = 0, 1, ... `image-<k>` [H, W, 3] RGB
         and, each [H, W], `truth-<k>` (255 void), `raw-<iteration>-<k>` and `swa-<k>`.
 
     Raises:
-        RecordError: As `load_details`.
+        RecordError: The artifacts cannot be read, or are none of ours.
     """
     keys = dict(zip(trials["run_id"], trials["trial_key"], strict=True))
     return {run: _arrays(run, content, keys[run]) for run, content in _fetch(trials, MASKS_FILE)}
@@ -112,19 +112,6 @@ def load_environment(trials: pd.DataFrame) -> JsonObject:
     return {}
 
 
-def _fetch(trials: pd.DataFrame, name: str) -> list[tuple[str, bytes]]:
-    """Return run id and content of an artifact, for the trials that have it, in their order.
-
-    A list: a generator that its reader gives up would end its threads whenever Python collects it.
-    """
-    uri = trials.attrs["tracking_uri"]
-    places = zip(trials["artifact_uri"], trials["run_id"], trials["record_hash"], strict=True)
-    with ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch") as pool:
-        contents = list(pool.map(lambda place: read_artifact(uri, name, *place), places))
-    found = zip(trials["run_id"], contents, strict=True)
-    return [(run, content) for run, content in found if content is not None]
-
-
 def read_artifact(
     tracking_uri: str, name: str, artifact_uri: str, run_id: str, record_hash: str
 ) -> bytes | None:
@@ -133,11 +120,11 @@ def read_artifact(
     What a server sent is kept in the user's cache.
 
     Args:
-        tracking_uri: Of the store that the run is in.
-        name: Of the file, at the top of the run's artifacts.
+        tracking_uri: The store that the run is in.
+        name: The file's name, at the top of the run's artifacts.
         artifact_uri: Where the run's artifacts lie.
-        run_id: Of the run.
-        record_hash: Of what was published of it; where empty, nothing is kept.
+        run_id: The run's id.
+        record_hash: The hash of what was published of the run; where empty, nothing is kept.
 
     Raises:
         RecordError: The store does not answer, or the file is too large.
@@ -155,6 +142,19 @@ def read_artifact(
     if content is not None and record_hash:
         save_cached(place, content)
     return content
+
+
+def _fetch(trials: pd.DataFrame, name: str) -> list[tuple[str, bytes]]:
+    """Return run id and content of an artifact, for the trials that have it, in their order.
+
+    A list: a generator that its reader gives up would end its threads whenever Python collects it.
+    """
+    uri = trials.attrs["tracking_uri"]
+    places = zip(trials["artifact_uri"], trials["run_id"], trials["record_hash"], strict=True)
+    with ThreadPoolExecutor(FETCHERS, thread_name_prefix="fetch") as pool:
+        contents = list(pool.map(lambda place: read_artifact(uri, name, *place), places))
+    found = zip(trials["run_id"], contents, strict=True)
+    return [(run, content) for run, content in found if content is not None]
 
 
 def _download(tracking_uri: str, uri: str, name: str) -> bytes | None:

@@ -91,8 +91,8 @@ def cached(uri: str, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFram
 
     Args:
         uri: Tracking URI of the record.
-        name: What is read of it.
-        read: Reads it.
+        name: What is read, such as "sweeps"; the frame is kept under it.
+        read: Returns the frame, read from the record.
     """
     # Before reading: what is written meanwhile makes the kept frame stale, not wrong.
     stamp = _stamp(uri)

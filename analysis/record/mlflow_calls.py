@@ -81,17 +81,17 @@ class StoreError(Exception):
 
 
 class Patience:
-    """How long a store is waited for in all its calls together: for ever, until it is told.
+    """How long a store is waited for in all its calls together: for ever, until `end_in`.
 
     Attributes:
-        until: When it ends, by the monotonic clock.
+        until: When waiting ends, in seconds of the monotonic clock.
     """
 
     def __init__(self) -> None:
         self.until = math.inf
 
     def end_in(self, seconds: float) -> None:
-        """Let it end so many seconds from now, also for a call that is under way."""
+        """Stop waiting so many seconds from now, also for a call that is under way."""
         self.until = time.monotonic() + seconds
 
     def left(self) -> float:
@@ -120,8 +120,8 @@ def open_client(tracking_uri: str, patience: Patience | None = None) -> MlflowCl
     """Return a client whose every call has a limit and whose answers are looked at.
 
     Args:
-        tracking_uri: Of a store, which is not asked yet.
-        patience: With all of its calls together.
+        tracking_uri: The store to ask; nothing is asked yet.
+        patience: How long the client's calls are waited for, all together.
 
     Raises:
         StoreError: mlflow cannot be imported, or does not know such a store.
@@ -220,11 +220,11 @@ def _ask(
     except StoreError:
         raise
     except Exception as error:
-        raise _told(error) from error
+        raise _store_error(error) from error
 
 
-def _told(error: Exception) -> StoreError:
-    """Return what mlflow, its database or a library below them raised as an error of the store."""
+def _store_error(error: Exception) -> StoreError:
+    """Return the store's error for what mlflow, its database or a library below them raised."""
     if isinstance(error, ImportError):
         return StoreError(str(error), lasting=True)
     set_up_mlflow()

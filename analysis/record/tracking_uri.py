@@ -37,7 +37,7 @@ def artifacts_folder(tracking_uri: str, artifact_uri: str) -> Path | None:
     """Return the folder of a run's artifacts, None where they are not on this machine.
 
     Args:
-        tracking_uri: Of the record.
+        tracking_uri: The store that holds the record.
         artifact_uri: Where the run's artifacts lie, as the record has it.
     """
     written, database = local_path(artifact_uri), sqlite_file(tracking_uri)

@@ -59,7 +59,7 @@ def load_trials(
     Args:
         tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
         sweep: Name of a sweep, whose newest one is read, or its `sweep_key`, or its run id.
-        cache: As for `list_sweeps`.
+        cache: Whether a frame that was read before serves while the record has not changed.
 
     Returns:
         One row per trial, sorted by `trial_key`: the columns of `COLUMNS` and the config's fields,

@@ -25,13 +25,13 @@ HASH_DIGITS = 12  # enough to tell two apart
 class VersionMix:
     """What the finished trials of one sweep do not share."""
 
-    what: str  # "2 code versions"
-    consequence: str  # what follows
+    what: str  # such as "2 code versions"
+    consequence: str  # what follows for the trials
     counts: dict[str, int]  # trials of each value, in order; a hash by its first digits
 
 
 def mixtures(trials: pd.DataFrame) -> Iterator[VersionMix]:
-    """Yield what finished trials do not share; what is not recorded counts for nothing."""
+    """Yield what the finished trials do not share; a value that is not recorded is passed over."""
     finished = trials[trials["status"] == "FINISHED"]
     for name, (plural, consequence) in SHARED.items():
         values = finished[name].dropna() if name in finished else ()
@@ -48,7 +48,7 @@ def mixtures(trials: pd.DataFrame) -> Iterator[VersionMix]:
 
 
 def describe_mixtures(trials: pd.DataFrame) -> list[str]:
-    """Return the mixtures as sentences without a full stop."""
+    """Return a sentence, without its full stop, for each mixture."""
     return [
         f"the trials come from {mix.what} ({', '.join(mix.counts)}) and {mix.consequence}"
         for mix in mixtures(trials)

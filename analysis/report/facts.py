@@ -1,4 +1,4 @@
-"""What a sweep's section says about it in words: state, failures, cost, conditions, links."""
+"""A sweep's state, failures, cost, conditions and links, as the words of its section."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ NOT_RECORDED = "not recorded"
 
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
-    """Where the record is looked at.
+    """Where the runs of a record are shown in MLflow's pages.
 
-    `command` is empty for a server; for a database it starts the one that the links lead to.
+    Attributes:
+        shown: The tracking URI, without what gives access to it.
+        base: The address that links to runs begin with.
+        command: What starts the server of a database; empty where the URI names a server.
     """
 
     shown: str
@@ -35,7 +38,7 @@ class Tracking:
 
     @classmethod
     def of(cls, uri: str) -> Tracking:
-        """Return the links for a tracking URI, without what gives access to it."""
+        """Return where the runs of a tracking URI are shown."""
         shown = redact_uri(uri)
         if is_server(shown):
             parts = urlsplit(shown)
@@ -75,7 +78,7 @@ def why_partial(sweep: Sweep) -> str:
 
 
 def tally(trials: pd.DataFrame, total: int) -> str:
-    """Count in one sentence what became of the trials asked for."""
+    """Return how many of the trials asked for finished, failed or are missing, in one sentence."""
     counts = Counter(trials["status"])
     parts = [f"{counts[status]} {word}" for status, word in STATUS.items() if counts[status]]
     if (absent := total - len(trials)) > 0:
@@ -113,8 +116,8 @@ def costs(sweep: Sweep) -> list[tuple[str, str]]:
             f"; one run per trial would take about {format_duration(seconds * naive / runs)}, "
             "at the mean time per run"
         )
-    told = f"{runs} for {sweep.trials_total} trials; one run per trial would be {naive}"
-    return [("Training runs", told), ("Training time", time)]
+    counts = f"{runs} for {sweep.trials_total} trials; one run per trial would be {naive}"
+    return [("Training runs", counts), ("Training time", time)]
 
 
 def format_duration(seconds: float) -> str:

@@ -90,7 +90,7 @@ def render_report(
         sections: One per sweep, at least one, in the order of the page.
         tracking_uri: Where the trials were read from. An `http(s)` server is linked to; for a
             database the links lead to a local `mlflow ui`, whose command stands beside them.
-        versions: Of the packages that drew the figures.
+        versions: The versions of the packages that drew the figures, by package.
     """
     here = Path(__file__)
     template = here.with_name(TEMPLATE).read_text(encoding="utf-8")

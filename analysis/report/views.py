@@ -1,4 +1,4 @@
-"""Frames as tables of the page: aligned numbers, keys to sort by, and a limit on the rows."""
+"""Data frames as HTML tables: aligned numbers, keys to sort by, and a limit on the rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LEADING_NUMBER = re.compile(rf"[-+{MINUS}]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?=$|[\s\
 
 @dataclass(frozen=True, kw_only=True)
 class HtmlCell:
-    """What stands in a cell, what it is sorted by, and where it leads."""
+    """A cell of a table: its text, the key it is sorted by, and its link."""
 
     text: str
     sort: str = ""  # the number as JavaScript reads it; empty for text and where there is none
@@ -41,7 +41,7 @@ class HtmlCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column's head, and the order in which it already stands, as `aria-sort` names it."""
+    """A column's head; `order` is that in which the rows stand, in words of `aria-sort`."""
 
     name: str
     numeric: bool
@@ -118,15 +118,15 @@ def linked(view: TableView, addresses: Sequence[str]) -> TableView:
 
 
 def describe_shown(trials: pd.DataFrame) -> str:
-    """Say which of very many trials are shown, or nothing where all are."""
+    """Return which of very many trials are shown, empty where all are."""
     if len(trials) <= ROWS_SHOWN:
         return ""
     shown, status = _telling(trials)["status"], trials["status"]
     failed, all_failed = int((shown == "FAILED").sum()), int((status == "FAILED").sum())
-    told = f"the {len(shown) - failed} best by {_score(trials)}"
+    chosen = f"the {len(shown) - failed} best by {_score(trials)}"
     if failed:
-        told += f" and {failed} of the {all_failed} failed"
-    return f"{len(shown)} of {len(trials)} trials are shown: {told}"
+        chosen += f" and {failed} of the {all_failed} failed"
+    return f"{len(shown)} of {len(trials)} trials are shown: {chosen}"
 
 
 def _telling(trials: pd.DataFrame) -> pd.DataFrame:
