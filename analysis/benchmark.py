@@ -20,20 +20,33 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import make_figures
 from analysis.benchmarking.synthetic_record import make_record
 from analysis.record.trials import list_sweeps, load_trials
+from trainable.cli.parsed_options import read_options
 
 LEAST = 100  # trials of a record that all figures can be drawn of
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """The options of this command.
+
+    Attributes:
+        trials: Of the larger record.
+    """
+
+    trials: int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m analysis.benchmark", description=__doc__)
     parser.add_argument("--trials", type=int, default=10_000, metavar="N")
-    options = parser.parse_args(argv)
+    options = read_options(BenchmarkOptions, parser.parse_args(argv))
     sizes = sorted({max(LEAST, options.trials // 10), max(LEAST, options.trials)})
     sys.stdout.write(json.dumps([_benchmark(size) for size in sizes], indent=2) + "\n")
     return 0

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -20,6 +21,7 @@ import pandas as pd
 from analysis.record.schema import RecordError, finished
 from analysis.record.sweep_data import Paper, SweepData, load_paper
 from analysis.record.trials import list_sweeps, load_trials
+from trainable.cli.parsed_options import read_options
 from trainable.storage.redaction import printable, read_uri, redact
 
 if TYPE_CHECKING:
@@ -29,9 +31,26 @@ if TYPE_CHECKING:
 ACROSS_DATASETS = ("ablation",)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FigureOptions:
+    """The options of this command.
+
+    Attributes:
+        tracking_uri: MLflow store that holds the record.
+        out: Folder of the figures.
+        sweep: Names, keys or parent runs of sweeps, None for the newest of each name.
+        cache: Whether what was read before and has not changed is used.
+    """
+
+    tracking_uri: str
+    out: str
+    sweep: tuple[str, ...] | None
+    cache: bool
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = _parse(argv)
+    options = read_options(FigureOptions, _parser().parse_args(argv))
     try:
         pages = _draw(options.tracking_uri, options.sweep, cache=options.cache)
         files = _all_files(options.tracking_uri, pages)
@@ -59,7 +78,7 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(_refuse(f"{message}; see `{self.prog} --help`"))
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="make_figures.py", description="Draw the paper's figures from the MLflow record."
     )
@@ -84,7 +103,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_false",
         help="read the whole record again, even where it has not changed since the last time",
     )
-    return parser.parse_args(argv)
+    return parser
 
 
 def _draw(uri: str, wanted: Sequence[str] | None, *, cache: bool) -> list[RenderedSweep]:

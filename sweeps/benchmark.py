@@ -21,13 +21,14 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from sweeps.benchmarking.search_replay import add_search
-from sweeps.benchmarking.swa_cost import add_swa
+from sweeps.benchmarking.search_replay import SearchReplayOptions, add_search, search
+from sweeps.benchmarking.swa_cost import SwaCostOptions, add_swa, swa_cost
 from sweeps.execution.display import LiveDisplay
 from sweeps.execution.executor import execute, ray_slots
 from sweeps.execution.resources import Resources
@@ -35,6 +36,7 @@ from sweeps.planning.plan import PlannedRun, make_plan
 from sweeps.record.publisher import Publisher
 from sweeps.search.source import FixedRuns
 from trainable.cli.options import OK, Parser, command, ended_by_signals, whole
+from trainable.cli.parsed_options import read_options
 from trainable.config.loading import load_config
 from trainable.data import datasets
 
@@ -43,16 +45,35 @@ STOCK_TRIALS = 20  # of the stock side, at most: it takes seconds a trial
 RSS_EVERY = 100  # trials between two looks at the driver's memory
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrialsOptions:
+    """The options of `trials`.
+
+    Attributes:
+        benchmark: Its name.
+        trials: How many of ours there are.
+    """
+
+    benchmark: str
+    trials: int
+
+
 @ended_by_signals()
 @command
 def main() -> int:
     """Run the benchmark that the command line names, and return the exit code."""
-    options = _parser().parse_args()
-    sys.stdout.write(f"{json.dumps(options.benchmark(options), indent=1)}\n")
+    parsed = _parser().parse_args()
+    if parsed.benchmark == "trials":
+        numbers = trials(read_options(TrialsOptions, parsed))
+    elif parsed.benchmark == "swa":
+        numbers = swa_cost(read_options(SwaCostOptions, parsed))
+    else:
+        numbers = search(read_options(SearchReplayOptions, parsed))
+    sys.stdout.write(f"{json.dumps(numbers, indent=1)}\n")
     return OK
 
 
-def trials(options: argparse.Namespace) -> dict[str, Any]:
+def trials(options: TrialsOptions) -> dict[str, Any]:
     """Return seconds per empty trial and slot of both sides, their ratio, and our memory."""
     stock_trials = min(options.trials, STOCK_TRIALS)
     with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    subcommands = parser.add_subparsers(required=True, metavar="BENCHMARK")
+    subcommands = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     of_trials = subcommands.add_parser("trials", help="seconds per empty trial, memory of many")
     of_trials.add_argument(
         "--trials",
@@ -159,7 +180,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help=f"of ours (default: 100); the stock side runs {STOCK_TRIALS} at most",
     )
-    of_trials.set_defaults(benchmark=trials)
     add_swa(subcommands)
     add_search(subcommands)
     return parser

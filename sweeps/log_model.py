@@ -11,23 +11,36 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 
-from sweeps.driver.options import add_store_options
+from sweeps.driver.options import StoreOptions, add_store_options
 from sweeps.record.mlflow_store import STORE_ERRORS
 from sweeps.record.model_export import log_model
 from sweeps.record.moved_artifacts import bring_home
 from sweeps.record.reader import read_trial
 from sweeps.storage.mirror import open_storage
 from trainable.cli.options import OK, Parser, command, ended_by_signals, refuse
+from trainable.cli.parsed_options import read_options
 from trainable.config.schema import ConfigError
 from trainable.storage.redaction import first_line, redact_uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogModelOptions(StoreOptions):
+    """The options of this command.
+
+    Attributes:
+        run_id: MLflow's, of a finished trial.
+    """
+
+    run_id: str
 
 
 @ended_by_signals()
 @command
 def main() -> int:
     """Log the model that the command line asks for, and return the exit code."""
-    options = _parser().parse_args()
+    options = read_options(LogModelOptions, _parser().parse_args())
     try:
         read_trial(options.tracking_uri, options.run_id)  # refuses, and changes nothing
         bring_home(options.tracking_uri)

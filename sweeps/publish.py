@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,31 @@ from trainable.cli.options import (
     ended_by_signals,
     refuse,
 )
+from trainable.cli.parsed_options import read_options
 from trainable.config.schema import ConfigError, suggest
 from trainable.storage.redaction import first_line, printable, redact_uri
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishOptions:
+    """The options of this command.
+
+    Attributes:
+        tracking_uri: MLflow store to publish to, None for the one of each sweep.
+        storage: Folder or object store of the run folders.
+        sweep: Names or keys of sweeps, None for all.
+    """
+
+    tracking_uri: str | None
+    storage: str
+    sweep: tuple[str, ...] | None
 
 
 @ended_by_signals()
 @command
 def main() -> int:
     """Publish the sweeps that the command line names, and return the exit code."""
-    options = _parser().parse_args()
+    options = read_options(PublishOptions, _parser().parse_args())
     failed = 0
     try:
         storage, mirror = open_storage(options.storage)
@@ -72,7 +89,7 @@ def main() -> int:
     return SOME_FAILED if failed else OK
 
 
-def _driven(stack: ExitStack, storage: Path, asked: list[str] | None) -> list[dict[str, Any]]:
+def _driven(stack: ExitStack, storage: Path, asked: Sequence[str] | None) -> list[dict[str, Any]]:
     """Become the one driver of the sweeps asked for, and return their manifests.
 
     Raises:
@@ -88,7 +105,7 @@ def _driven(stack: ExitStack, storage: Path, asked: list[str] | None) -> list[di
 
 
 def _chosen(
-    found: list[dict[str, Any]], storage: Path, asked: list[str] | None
+    found: list[dict[str, Any]], storage: Path, asked: Sequence[str] | None
 ) -> list[dict[str, Any]]:
     """Return the manifests of the sweeps asked for, all where none is.
 

@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +32,7 @@ from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
+    ConfigOptions,
     Parser,
     add_set,
     command,
@@ -38,6 +40,7 @@ from trainable.cli.options import (
     execution_of,
     refuse,
 )
+from trainable.cli.parsed_options import read_options
 from trainable.cli.progress import train_to_end
 from trainable.cli.reproduce import Repetition, compare, doubts, numbers
 from trainable.config.schema import ConfigError, TrialConfig
@@ -53,11 +56,24 @@ from trainable.training.trainer import NonFiniteLossError
 CLOCKS = ("images_per_s",)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RepeatOptions(ConfigOptions):
+    """The options of this command.
+
+    Attributes:
+        run_id: MLflow's, of a finished trial.
+        tracking_uri: MLflow store that holds it.
+    """
+
+    run_id: str
+    tracking_uri: str
+
+
 @ended_by_signals()
 @command
 def main() -> int:
     """Repeat the trial that the command line names, and return the exit code."""
-    options = _parser().parse_args()
+    options = read_options(RepeatOptions, _parser().parse_args())
     try:
         trial = read_trial(options.tracking_uri, options.run_id)
         config = _config(trial, options)
@@ -76,7 +92,7 @@ def main() -> int:
     return SOME_FAILED if repeated.differ else OK
 
 
-def _config(trial: RecordedTrial, options: argparse.Namespace) -> TrialConfig:
+def _config(trial: RecordedTrial, options: RepeatOptions) -> TrialConfig:
     """Return the config to train with, once code and data are known to be those of the trial.
 
     Raises:

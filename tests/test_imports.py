@@ -58,6 +58,7 @@ FORBIDDEN = {
 ALLOWED = {"trainable/ray_trainable.py": {"ray"}, "trainable/storage/object_store.py": {"pyarrow"}}
 # What all three packages must do alike; it needs the standard library alone.
 COMMON = (
+    "trainable.cli.parsed_options",
     "trainable.storage.json_files",
     "trainable.storage.lazy_exports",
     "trainable.storage.redaction",

@@ -19,6 +19,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypedDict
 
@@ -30,6 +31,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainable.benchmarking.plain_loop import PlainLoop
 from trainable.cli.options import (
     OK,
+    ConfigOptions,
     Parser,
     add_config_options,
     command,
@@ -37,6 +39,7 @@ from trainable.cli.options import (
     ended_by_signals,
     refuse,
 )
+from trainable.cli.parsed_options import read_options
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.datasets import DataSet, Split
 from trainable.data.sources.labels import VOID
@@ -107,6 +110,41 @@ NUMBERS: tuple[tuple[str, int, int, int | None, str], ...] = (
     ("warmup", 1, 10_000, None, "iterations before (default: 2 on a CPU, 20 on a GPU)"),
     ("threads", 1, 1024, None, "of the CPU (default: torch's)"),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions(ConfigOptions):
+    """The options of this command.
+
+    Attributes:
+        device: Of FIELDS, as the five below: the value of a field as text, None for the config's.
+        generator: The network.
+        crop: Side of a crop, in pixels.
+        batch: Images of a batch.
+        precision: Of the forward pass.
+        compile: `true` or None.
+        classes: Of the random labels.
+        readouts: How many averages are carried along.
+        rounds: How often each is timed.
+        warmup: Iterations before that, None for the device's default.
+        threads: Of the CPU, None for torch's choice.
+        baseline: Whether the plain loop is timed, too.
+        against: Texts `key=value` to be timed, too.
+    """
+
+    device: str | None
+    generator: str | None
+    crop: str | None
+    batch: str | None
+    precision: str | None
+    compile: str | None
+    classes: int
+    readouts: int
+    rounds: int
+    warmup: int | None
+    threads: int | None
+    baseline: bool
+    against: tuple[str, ...]
 
 
 def benchmark(
@@ -286,7 +324,7 @@ def ratio(theirs: Array, ours: Array) -> Ratio:
 @command
 def main() -> int:
     """Time what the command line asks for, print the numbers, and return the exit code."""
-    options = _parser().parse_args()
+    options = read_options(BenchmarkOptions, _parser().parse_args())
     try:
         _check(options)
         config = _endless(options)
@@ -336,19 +374,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check(options: BenchmarkOptions) -> None:
     for name, least, most, _, _ in NUMBERS:
         value = getattr(options, name)
         if value is not None and not least <= value <= most:
             raise ConfigError(f"`{least} <= {name} <= {most}` must hold, but got {name}={value}")
 
 
-def _endless(options: argparse.Namespace, *changes: str) -> TrialConfig:
+def _endless(options: BenchmarkOptions, *changes: str) -> TrialConfig:
     """Return the config of the options and changes, to be averaged from the first iteration on."""
     given = [(field, getattr(options, name)) for name, field in FIELDS.items()]
     short = [f"{field}={value}" for field, value in given if value is not None]
-    overrides = [*options.overrides, *short, *changes, f"iterations={ENDLESS}", "swa_threshold=0"]
-    return config_of(argparse.Namespace(**{**vars(options), "overrides": overrides}))
+    overrides = (*options.overrides, *short, *changes, f"iterations={ENDLESS}", "swa_threshold=0")
+    return config_of(dataclasses.replace(options, overrides=overrides))
 
 
 def _check_process_wide(change: str, config: TrialConfig, other: TrialConfig) -> None:

@@ -16,6 +16,7 @@ import io
 import math
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from trainable.cli.options import (
     ended_by_signals,
     refuse,
 )
+from trainable.cli.parsed_options import read_options
 from trainable.config.schema import ConfigError, Readout, TrialConfig
 from trainable.data.sources.images import read_image
 from trainable.data.sources.labels import lay_over, mask_image
@@ -48,17 +50,44 @@ Target = tuple[Path, list[Path]]  # an image, and the files to write for it
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """The options of this command.
+
+    Attributes:
+        model: Run folder of a training run, or path of a `model.pt` or a checkpoint.
+        out: Folder of the masks.
+        weights: `averaged` or `raw`, None for averaged where there are averages.
+        readout: Key of an average or the beginning of one, None for the only one.
+        scales: Sizes of the image to average over, relative to its own.
+        flip: Whether the mirrored images are averaged, too.
+        overlay: Whether overlays are written.
+        device: `auto`, `cpu` or `cuda`.
+        inputs: Images and folders of them.
+    """
+
+    model: str
+    out: str
+    weights: str | None
+    readout: str | None
+    scales: tuple[float, ...]
+    flip: bool
+    overlay: bool
+    device: str
+    inputs: tuple[str, ...]
+
+
 @ended_by_signals()
 @command
 def main() -> int:
     """Write the masks that the command line asks for, and return the exit code."""
-    options = _parser().parse_args()
+    options = read_options(PredictOptions, _parser().parse_args())
     out = Path(options.out)
     try:
         targets = _targets(_images(options.inputs), out, overlay=options.overlay)
         check_writable("--out", out)
         device = pick_device(options.device)
-        model = load_model(Path(options.run_folder or options.checkpoint))
+        model = load_model(Path(options.model))
         readout_key = choose_weights(model, options.weights, options.readout)
     except ConfigError as error:
         refuse(str(error))
@@ -220,8 +249,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--run-folder", metavar="DIR", help="of a training run")
-    model.add_argument("--checkpoint", metavar="FILE", help="a model.pt or checkpoint-*.pt")
+    model.add_argument("--run-folder", dest="model", metavar="DIR", help="of a training run")
+    model.add_argument(
+        "--checkpoint", dest="model", metavar="FILE", help="a model.pt or checkpoint-*.pt"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the masks")
     parser.add_argument(
         "--weights",

@@ -10,12 +10,12 @@ Exit codes: 0 done, 1 `check` has findings, 2 bad input, 130 interrupted.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainable.cli.options import (
@@ -27,6 +27,7 @@ from trainable.cli.options import (
     ended_by_signals,
     refuse,
 )
+from trainable.cli.parsed_options import read_options
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.check import check
 from trainable.data.decoded_cache import cache_folder, check_cache
@@ -40,13 +41,47 @@ from trainable.data.sources.source import file_sources
 TRAIN_AUG_IMAGES = 10_582
 
 
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """The options of `check`.
+
+    Attributes:
+        command: Its name.
+        folder: Root of a data set.
+        cache_dir: Of decoded data, empty for the user's.
+    """
+
+    command: str
+    folder: str
+    cache_dir: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocAugOptions:
+    """The options of `voc-aug`.
+
+    Attributes:
+        command: Its name.
+        voc: Folder of Pascal VOC 2012.
+        sbd: Folder of SBD.
+        out: The new data root, or `voc`.
+    """
+
+    command: str
+    voc: str
+    sbd: str
+    out: str
+
+
 @ended_by_signals()
 @command
 def main() -> int:
     """Run the command that is named and return its exit code."""
-    options = _parser().parse_args()
+    parsed = _parser().parse_args()
     try:
-        return _check(options) if options.command == "check" else _voc_aug(options)
+        if parsed.command == "check":
+            return _check(read_options(CheckOptions, parsed))
+        return _voc_aug(read_options(VocAugOptions, parsed))
     except ConfigError as error:
         refuse(str(error))
     except KeyboardInterrupt:
@@ -70,7 +105,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _check(options: argparse.Namespace) -> int:
+def _check(options: CheckOptions) -> int:
     about, findings = check(Path(options.folder).expanduser())
     cache = cache_folder(TrialConfig(cache_dir=options.cache_dir))
     entries, damaged = check_cache(cache)
@@ -82,7 +117,7 @@ def _check(options: argparse.Namespace) -> int:
     return SOME_FAILED if findings else OK
 
 
-def _voc_aug(options: argparse.Namespace) -> int:
+def _voc_aug(options: VocAugOptions) -> int:
     own_root = file_tree.folder("--voc", options.voc, voc.FOLDER)
     sbd_root = file_tree.folder("--sbd", options.sbd, "img", "cls", inside=sbd.UNPACKED)
     own = voc.index(TrialConfig(data_root=str(own_root), voc_train="train"))

@@ -18,6 +18,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,10 @@ from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
+    ConfigOptions,
     Parser,
     add_config_options,
     add_no_reuse,
-    attempt_of,
     check_writable,
     command,
     config_of,
@@ -42,6 +43,7 @@ from trainable.cli.options import (
     resume_command,
     whole,
 )
+from trainable.cli.parsed_options import read_options
 from trainable.cli.progress import train_to_end
 from trainable.cli.reproduce import repeat
 from trainable.config.schema import ConfigError, Readout
@@ -59,19 +61,40 @@ from trainable.training.numerics import auto_precision, check_precision, with_pr
 from trainable.training.trainer import NonFiniteLossError
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(ConfigOptions):
+    """The options of this command.
+
+    Attributes:
+        storage: Folder of run folders, None for the default.
+        threads: Of the CPU, None for torch's choice.
+        no_reuse: The attempt to train for, None to take what is there.
+        run_folder: What to repeat, None to train.
+        json: Whether one JSON object goes to standard output.
+    """
+
+    storage: str | None
+    threads: int | None
+    no_reuse: str | None
+    run_folder: str | None
+    json: bool
+
+
 @ended_by_signals()
 @command
 def main() -> int:
     """Do what the command line asks for, and return the exit code."""
-    options = _parser().parse_args()
+    options = read_options(TrainOptions, _parser().parse_args())
     try:
-        return _train(options) if options.run_folder is None else _repeat(options)
+        if options.run_folder is None:
+            return _train(options)
+        return _repeat(Path(options.run_folder), options)
     except (ConfigError, RunFolderLockedError) as error:
         refuse(str(error))
     except KeyboardInterrupt:
         ends = "a repetition keeps nothing"
         if options.run_folder is None:
-            command = resume_command(options, "-m", "trainable.train")
+            command = resume_command(options.no_reuse, "-m", "trainable.train")
             ends = f"resume from the last checkpoint with: {command}"
         print(f"interrupted; {ends}", file=sys.stderr)
         return INTERRUPTED
@@ -79,11 +102,11 @@ def main() -> int:
         fault = machine_fault(error)
         if fault is None or options.run_folder is not None:
             raise
-        command = resume_command(options, "-m", "trainable.train")
+        command = resume_command(options.no_reuse, "-m", "trainable.train")
         return give_up(fault, f"mend that and resume from the last checkpoint with: {command}")
 
 
-def _train(options: argparse.Namespace) -> int:
+def _train(options: TrainOptions) -> int:
     """Train the trial that the options name, unless its result is there."""
     storage = Path(options.storage or "runs/")
     check_writable("--storage", storage)
@@ -97,13 +120,12 @@ def _train(options: argparse.Namespace) -> int:
     return _conclude(options, spec, data, folder, found)
 
 
-def _spec(options: argparse.Namespace) -> tuple[RunSpec, DataFacts]:
+def _spec(options: TrainOptions) -> tuple[RunSpec, DataFacts]:
     """Look at the data and the weights that the options name.
 
     Returns:
         What is to be trained, and what is to be known of its data.
     """
-    options.preset = options.preset or "demo"
     config = pretrained.pin(config_of(options))
     device = pick_device(config.device)
     config = with_precision(config, auto_precision(device)).canonical()
@@ -114,7 +136,7 @@ def _spec(options: argparse.Namespace) -> tuple[RunSpec, DataFacts]:
     pretrained.check_start(config)
     if config.weights:
         _say(options, pretrained.try_out(config, len(data.classes)).describe())
-    spec = RunSpec.of(config, [config.readout], data.fingerprint, attempt_of(options))
+    spec = RunSpec.of(config, [config.readout], data.fingerprint, options.no_reuse or "")
     return spec, data
 
 
@@ -133,7 +155,7 @@ def _train_in_folder(spec: RunSpec, folder: RunFolder, threads: int | None) -> R
 
 
 def _conclude(
-    options: argparse.Namespace,
+    options: TrainOptions,
     spec: RunSpec,
     data: DataFacts,
     folder: RunFolder,
@@ -194,11 +216,11 @@ def _in_words(said: dict[str, Any]) -> Iterator[str]:
             yield f"left out of the mean of {which}/miou: {', '.join(said['left_out'][which])}"
 
 
-def _repeat(options: argparse.Namespace) -> int:
+def _repeat(folder: Path, options: TrainOptions) -> int:
     """Train again what a run folder holds, and say what of its numbers differs."""
     execution = _execution(options)
     try:
-        repeated = repeat(Path(options.run_folder), execution, partial(_say, options))
+        repeated = repeat(folder, execution, partial(_say, options))
     except NonFiniteLossError as error:
         print(f"error: the repetition ended without numbers: {error}", file=sys.stderr)
         return SOME_FAILED
@@ -209,7 +231,7 @@ def _repeat(options: argparse.Namespace) -> int:
     return SOME_FAILED if repeated.differ else OK
 
 
-def _execution(options: argparse.Namespace) -> dict[str, Any]:
+def _execution(options: TrainOptions) -> dict[str, Any]:
     """Return the fields that the options set for a repetition, none of which decides its numbers.
 
     Raises:
@@ -219,11 +241,10 @@ def _execution(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("preset", "config", "storage", "threads", "no_reuse"):
         if getattr(options, name) is not None:
             raise ConfigError(f"{rule}, but got --{name.replace('_', '-')}, too; leave it out")
-    options.preset = "demo"  # of which only what is set is taken
     return execution_of(options, f"{rule} and")
 
 
-def _say(options: argparse.Namespace, text: str) -> None:
+def _say(options: TrainOptions, text: str) -> None:
     print(text, file=sys.stderr if options.json else sys.stdout)
 
 

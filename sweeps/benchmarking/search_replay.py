@@ -7,7 +7,6 @@ treat readouts: `exhaustive` sees a run's best readout, `sampled` the one that i
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from sweeps.search.source import FixedRuns
 from sweeps.search.space import READOUTS, Choice, Space
 from sweeps.search.study import COMPLETE, PRUNED, Method, ReplayableStudy
 from sweeps.search.suggestions import VALUE
-from trainable.cli.options import add_config_options, config_of, whole
+from trainable.cli.options import ConfigOptions, add_config_options, config_of, whole
 from trainable.config.schema import TrialConfig
 from trainable.data import datasets
 from trainable.runs.results import Result, summary
@@ -132,7 +131,22 @@ def read_table(plan: Plan) -> Table:
     return Table(axes=choices, values=values)
 
 
-def search(options: argparse.Namespace) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class SearchReplayOptions(ConfigOptions):
+    """The options of `search`.
+
+    Attributes:
+        benchmark: Its name.
+        storage: Folder of run folders.
+        replays: How many searches there are, each with its seed.
+    """
+
+    benchmark: str
+    storage: str
+    replays: int
+
+
+def search(options: SearchReplayOptions) -> dict[str, Any]:
     """Return the training runs that either way needs, over many searches; train what is missing."""
     base = config_of(options)
     plan = plan_table(base, Path(options.storage).resolve())
@@ -164,7 +178,6 @@ def add_search(subcommands: Any) -> None:
         metavar="N",
         help=f"searches, each with its seed (default: {REPLAYS})",
     )
-    parser.set_defaults(benchmark=search)
 
 
 def _train(plan: Plan) -> None:

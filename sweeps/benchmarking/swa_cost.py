@@ -7,10 +7,10 @@ run is measured and multiplied by the number of trials, since they differ in the
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,29 @@ from trainable.storage.tensors import load_tensors
 SAMPLE = 3  # readouts of the first seed that are trained for themselves and compared
 
 
+@dataclass(frozen=True, kw_only=True)
+class SwaCostOptions:
+    """The options of `swa`.
+
+    Attributes:
+        benchmark: Its name.
+        overrides: Texts `key=value` that change the demo preset.
+        seeds: How many there are.
+    """
+
+    benchmark: str
+    overrides: tuple[str, ...]
+    seeds: int
+
+
 def add_swa(subparsers: Any) -> None:
     """Add the subcommand to those of `sweeps.benchmark`."""
     parser = subparsers.add_parser("swa", help="cost of the SWA grid beside one run per trial")
     add_set(parser, "set a field of the demo preset")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="default: 3")
-    parser.set_defaults(benchmark=swa_cost)
 
 
-def swa_cost(options: argparse.Namespace) -> dict[str, Any]:
+def swa_cost(options: SwaCostOptions) -> dict[str, Any]:
     """Return seconds of both sides, their ratio, and how much of a sample has the same bits."""
     torch.set_num_threads(1)
     base = load_config(overrides=[*swa_grid.SWEEP.settings, *options.overrides])

@@ -5,12 +5,26 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sweeps.execution.resources import HANG_TIMEOUT_S
 from trainable.cli.options import Parser, add_config_options, add_no_reuse, whole
 from trainable.storage.redaction import UNQUOTED, is_unclear, read_uri, redact_uri
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreOptions:
+    """The options of `add_store_options`.
+
+    Attributes:
+        tracking_uri: MLflow store.
+        storage: Folder or object store of the run folders.
+    """
+
+    tracking_uri: str
+    storage: str
 
 
 def sweep_parser(description: str) -> argparse.ArgumentParser:

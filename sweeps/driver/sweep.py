@@ -33,7 +33,7 @@ from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
-    attempt_of,
+    ConfigOptions,
     check_writable,
     config_of,
     ended_by_signals,
@@ -41,6 +41,7 @@ from trainable.cli.options import (
     refuse,
     resume_command,
 )
+from trainable.cli.parsed_options import split_options
 from trainable.config.schema import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
 from trainable.data import datasets
 from trainable.networks import pretrained
@@ -97,12 +98,12 @@ def answer(question: Sweep, options: argparse.Namespace) -> int:
     try:
         return _answer(question, options, console)
     except RayGoneError as error:
-        command = resume_command(options, sys.argv[0])
+        command = resume_command(options.no_reuse, sys.argv[0])
         kept = "what was trained is kept; resume with"
         print(f"error: {error}; {kept}: {command}", file=sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
-        command = resume_command(options, sys.argv[0])
+        command = resume_command(options.no_reuse, sys.argv[0])
         say(console, f"interrupted; what was trained is kept; resume with: {command}")
         return INTERRUPTED
     except Exception as error:
@@ -115,7 +116,7 @@ def answer(question: Sweep, options: argparse.Namespace) -> int:
 
 
 def _give_up(fault: str, options: argparse.Namespace) -> int:
-    command = resume_command(options, sys.argv[0])
+    command = resume_command(options.no_reuse, sys.argv[0])
     return give_up(fault, f"what was trained is kept; mend that and resume with: {command}")
 
 
@@ -154,7 +155,7 @@ def _answer(
 def _plan(question: Sweep, options: argparse.Namespace, precision: str | None = None) -> Plan:
     if options.config is None:
         options.overrides = [*question.settings, *options.overrides]
-    given = pretrained.pin(config_of(options))
+    given = pretrained.pin(config_of(split_options(ConfigOptions, options)[0]))
     device = _device(options, given)
     auto = precision or auto_precision(device)
     base = with_precision(given, auto)
@@ -181,7 +182,7 @@ def _plan(question: Sweep, options: argparse.Namespace, precision: str | None = 
         axes=question.axes,
         data=data,
         storage=storage,
-        attempt=attempt_of(options),
+        attempt=options.no_reuse or "",
     )
     plan.question, plan.with_samples = question.question, question.with_samples
     plan.mirror, plan.auto_precision = mirror, auto

@@ -154,7 +154,7 @@ def test_a_record_and_all_beside_it_lacks_the_secret(
         for one in plan.runs:
             publisher.publish(one)
     diff_path(plan.storage, plan.sweep_key).unlink(missing_ok=True)  # of this very text
-    told = resume_command(Namespace(no_reuse="x"), "sweeps/lambda_grid.py")
+    told = resume_command("x", "sweeps/lambda_grid.py")
     assert leaks(told + summary.record_line(uri) + str(warnings)) == []
     assert [path for path in leaks_below(empty) if not path.endswith("git.diff")] == []
     assert run("analysis.make_figures", ["--tracking-uri", uri], monkeypatch) == 0

@@ -12,6 +12,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,6 +83,23 @@ def _shown(words: Sequence[str]) -> str:
     return f"{shown} (with the secret for {HIDDEN})" if HIDDEN in shown else shown
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConfigOptions:
+    """The options of `add_config_options`, from which `config_of` makes a config.
+
+    Attributes:
+        preset: Name of the preset; None stands for `demo`.
+        config: Path of a YAML file instead of a preset, None for none.
+        data_root: Folder of the real data set, None for the config's own.
+        overrides: Texts `key=value`, later ones winning.
+    """
+
+    preset: str | None
+    config: str | None
+    data_root: str | None
+    overrides: tuple[str, ...]
+
+
 def add_config_options(parser: argparse.ArgumentParser, *, preset: str = "demo") -> None:
     """Add the options that `config_of` reads, with a preset by default."""
     source = parser.add_mutually_exclusive_group()
@@ -103,7 +121,7 @@ def add_set(parser: argparse.ArgumentParser, does: str) -> None:
     )
 
 
-def config_of(options: argparse.Namespace) -> TrialConfig:
+def config_of(options: ConfigOptions) -> TrialConfig:
     """Return the config that the options name.
 
     Raises:
@@ -112,7 +130,8 @@ def config_of(options: argparse.Namespace) -> TrialConfig:
     overrides = list(options.overrides)
     if options.data_root is not None:
         overrides.append(f"data_root={json.dumps(str(Path(options.data_root).resolve()))}")
-    config = load_config(preset=options.preset, file=options.config, overrides=overrides)
+    preset = "demo" if options.preset is None else options.preset
+    config = load_config(preset=preset, file=options.config, overrides=overrides)
     if config.cache_dir:
         # A worker's own folder is another one.
         cache_dir = str(Path(config.cache_dir).expanduser().resolve())
@@ -120,11 +139,11 @@ def config_of(options: argparse.Namespace) -> TrialConfig:
     return config
 
 
-def execution_of(options: argparse.Namespace, repetition: str) -> dict[str, Any]:
+def execution_of(options: ConfigOptions, repetition: str) -> dict[str, Any]:
     """Return the fields that the options set for a repetition, none of which decides its numbers.
 
     Args:
-        options: Those of `add_config_options`.
+        options: What the command line gives.
         repetition: What repeats, the beginning of a message that continues `takes --set for ...`.
 
     Raises:
@@ -144,9 +163,10 @@ def execution_of(options: argparse.Namespace, repetition: str) -> dict[str, Any]
 
 
 def add_no_reuse(parser: argparse.ArgumentParser) -> None:
-    """Add the option that `attempt_of` reads."""
+    """Add the option that names an attempt: a new one where it stands without a name."""
     parser.add_argument(
         "--no-reuse",
+        type=_attempt,
         nargs="?",
         const="",
         metavar="ATTEMPT",
@@ -154,17 +174,19 @@ def add_no_reuse(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def attempt_of(options: argparse.Namespace) -> str:
-    """Return the attempt that the options name: a new one for `--no-reuse` alone, empty without."""
-    if options.no_reuse == "":
-        options.no_reuse = uuid.uuid4().hex
-    return options.no_reuse or ""
+def _attempt(text: str) -> str:
+    return text or uuid.uuid4().hex
 
 
-def resume_command(options: argparse.Namespace, *command: str) -> str:
-    """Return the command line that resumes what `command` began, with secrets hidden."""
-    attempt = [f"--no-reuse={options.no_reuse}"] if options.no_reuse else []
-    return _shown([*command, *sys.argv[1:], *attempt])
+def resume_command(attempt: str | None, *command: str) -> str:
+    """Return the command line that resumes what `command` began, with secrets hidden.
+
+    Args:
+        attempt: What `--no-reuse` names, None where it is not given.
+        command: The words before the options of this process.
+    """
+    given = [f"--no-reuse={attempt}"] if attempt else []
+    return _shown([*command, *sys.argv[1:], *given])
 
 
 def whole(most: int = 1_000_000) -> Callable[[str], int]:

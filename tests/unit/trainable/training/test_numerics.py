@@ -12,6 +12,7 @@ import torch
 from small import SMALL, small_config, spec_of
 
 from trainable import train
+from trainable.cli.parsed_options import read_options
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data import datasets
 from trainable.runs.keys import training_key
@@ -95,12 +96,12 @@ def test_the_command_that_trains_one_trial_settles_it(
     gpu: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["train", *(f"--set={setting}" for setting in SMALL)])
-    options = train._parser().parse_args()
+    options = read_options(train.TrainOptions, train._parser().parse_args())
     spec, _ = train._spec(options)
     assert spec.config.precision == GPUS[gpu][1]
     assert spec.training_key == training_key(spec.config, spec.data_fingerprint)
-    options.overrides += ["device=cpu"]
-    assert train._spec(options)[0].config.precision == "fp32"
+    on_cpu = dataclasses.replace(options, overrides=(*options.overrides, "device=cpu"))
+    assert train._spec(on_cpu)[0].config.precision == "fp32"
 
 
 def test_bf16_is_refused_where_it_would_be_emulated(gpu: str, tmp_path: Path) -> None:
