@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 from trainable.storage.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from sweeps.driver.options import sweep_parser
+    from sweeps.driver.options import SweepOptions, sweep_parser
+    from sweeps.driver.search_options import add_search_options, search_source
     from sweeps.driver.sweep import Sweep, run_sweep
     from sweeps.planning.plan import Plan
-    from sweeps.search.options import add_search_options, search_source
     from sweeps.search.source import RunSource
     from sweeps.search.space import Choice, Range, Space
 else:
@@ -36,9 +36,10 @@ else:
             "RunSource": "sweeps.search.source",
             "Space": "sweeps.search.space",
             "Sweep": "sweeps.driver.sweep",
-            "add_search_options": "sweeps.search.options",
+            "SweepOptions": "sweeps.driver.options",
+            "add_search_options": "sweeps.driver.search_options",
             "run_sweep": "sweeps.driver.sweep",
-            "search_source": "sweeps.search.options",
+            "search_source": "sweeps.driver.search_options",
             "sweep_parser": "sweeps.driver.options",
         },
     )
@@ -50,6 +51,7 @@ __all__ = [
     "RunSource",
     "Space",
     "Sweep",
+    "SweepOptions",
     "add_search_options",
     "run_sweep",
     "search_source",

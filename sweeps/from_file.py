@@ -34,13 +34,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeps.driver.options import sweep_parser
+from sweeps.driver.options import SweepOptions, sweep_parser
+from sweeps.driver.search_options import OPTIONS_OF_A_SEARCH, add_search_options, search_source
 from sweeps.driver.sweep import Sweep, answer
 from sweeps.planning.plan import Plan
-from sweeps.search.options import OPTIONS_OF_A_SEARCH, add_search_options, search_source
 from sweeps.search.source import RunSource
 from sweeps.search.space import Axis, Choice, Range, Space
 from trainable.cli.options import refuse
+from trainable.cli.parsed_options import split_options
 from trainable.config.loading import read_yaml
 from trainable.config.schema import (
     DATA_FIELDS,
@@ -94,9 +95,10 @@ class OwnSweep:
         """The fields that the points or the search name."""
         return tuple(dict.fromkeys(itertools.chain(self.space, *self.points)))
 
-    def source(self, plan: Plan, options: argparse.Namespace) -> RunSource:
+    def source(self, plan: Plan, options: SweepOptions, own: argparse.Namespace) -> RunSource:
         """Return what gives the training runs of a search."""
-        return search_source(plan, options, Space(axes=self.space, readouts=options.readouts))
+        space = Space(axes=self.space, readouts=own.readouts)
+        return search_source(plan, options, own, space)
 
     def trials(
         self, base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace
@@ -281,43 +283,48 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def _settle(options: argparse.Namespace, own: OwnSweep) -> None:
-    """Give a search the options that it was not given; a grid takes none of them.
+def with_file(parsed: argparse.Namespace, asked: OwnSweep) -> argparse.Namespace:
+    """Return the options with what the file says, or the default, where none was given.
 
     Raises:
-        ConfigError: One was given to a grid.
+        ConfigError: A grid was given an option of a search.
     """
-    for name, default in OPTIONS_OF_A_SEARCH.items():
-        if getattr(options, name) is None:
-            setattr(options, name, default)
-        elif not own.space:
-            option = "point" if name == "points" else name.replace("_", "-")
-            raise ConfigError(
-                f"{options.file}: a grid names its points and takes no --{option}; leave it out, "
-                "or give `search` instead"
-            )
+    given = vars(parsed)
+    of_a_search = [name for name in OPTIONS_OF_A_SEARCH if given[name] is not None]
+    if of_a_search and not asked.space:
+        name = of_a_search[0]
+        option = "point" if name == "points" else name.replace("_", "-")
+        raise ConfigError(
+            f"{parsed.file}: a grid names its points and takes no --{option}; leave it out, "
+            "or give `search` instead"
+        )
+    defaults = OPTIONS_OF_A_SEARCH.items()
+    search = {name: value for name, value in defaults if name not in of_a_search}
+    in_base = [f"{field}={json.dumps(value)}" for field, value in asked.base.items()]
+    of_the_file = {
+        "preset": parsed.preset or asked.preset or "demo",
+        "seeds": parsed.seeds or asked.seeds or 3,
+        "overrides": [*in_base, *parsed.overrides],
+    }
+    return argparse.Namespace(**given | search | of_the_file)
 
 
 def main() -> int:
     """Run the sweep that the file asks and return its exit code."""
-    options = parser().parse_args()
+    parsed = parser().parse_args()
     try:
-        own = read_sweep(Path(options.file))
-        _settle(options, own)
+        asked = read_sweep(Path(parsed.file))
+        options, own = split_options(SweepOptions, with_file(parsed, asked))
     except ConfigError as error:
         refuse(str(error))
-    options.preset = options.preset or own.preset or "demo"
-    options.seeds = options.seeds or own.seeds or 3
-    in_base = [f"{field}={json.dumps(value)}" for field, value in own.base.items()]
-    options.overrides = [*in_base, *options.overrides]
     question = Sweep(
-        name=own.name,
-        question=own.question,
-        axes=own.axes,
-        trials=own.trials,
-        source=own.source if own.space else None,
+        name=asked.name,
+        question=asked.question,
+        axes=asked.axes,
+        trials=asked.trials,
+        source=asked.source if asked.space else None,
     )
-    return answer(question, options)
+    return answer(question, options, own)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from sweeps import (
     RunSource,
     Space,
     Sweep,
+    SweepOptions,
     add_search_options,
     run_sweep,
     search_source,
@@ -68,9 +69,10 @@ def trials(
     return []
 
 
-def source(plan: Plan, options: argparse.Namespace) -> RunSource:
+def source(plan: Plan, options: SweepOptions, own: argparse.Namespace) -> RunSource:
     """Return what gives the training runs."""
-    return search_source(plan, options, Space(axes=axes(plan.base), readouts=options.readouts))
+    space = Space(axes=axes(plan.base), readouts=own.readouts)
+    return search_source(plan, options, own, space)
 
 
 SWEEP = Sweep(

@@ -57,8 +57,7 @@ def swa_cost(options: SwaCostOptions) -> dict[str, Any]:
     """Return seconds of both sides, their ratio, and how much of a sample has the same bits."""
     torch.set_num_threads(1)
     base = load_config(overrides=[*swa_grid.SWEEP.settings, *options.overrides])
-    asked = swa_grid.parser().parse_args([])
-    trials = swa_grid.trials(base, range(options.seeds), asked)
+    trials = swa_grid.trials(base, range(options.seeds), swa_grid.parser().parse_args([]))
     with tempfile.TemporaryDirectory() as folder:
         merged = _plan(base, trials, Path(folder) / "merged")
         grid_s = sum(_train(run.spec, merged.storage) for run in merged.runs)

@@ -6,9 +6,10 @@ import argparse
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from sweeps.execution.resources import HANG_TIMEOUT_S
-from trainable.cli.options import Parser, add_config_options, add_no_reuse, whole
+from sweeps.execution.resources import HANG_TIMEOUT_S, Resources
+from trainable.cli.options import ConfigOptions, Parser, add_config_options, add_no_reuse, whole
 from trainable.storage.redaction import UNQUOTED, is_unclear, read_uri, redact_uri
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
@@ -27,10 +28,79 @@ class StoreOptions:
     storage: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(ConfigOptions, StoreOptions):
+    """The options of `sweep_parser`.
+
+    Attributes:
+        seeds: How many each setting has.
+        race: Whether more seeds go to the settings that may be the best, and to no others.
+        race_limit: Most seeds of a setting in a race.
+        plan: Whether the plan is printed, and nothing trained.
+        address: Ray cluster, None for this machine.
+        max_concurrent: Training runs at a time, None for as many as fit.
+        cpus_per_trial: CPU slots, and threads, of a training run.
+        gpus_per_trial: Share of a GPU; `auto` is measured, None is 1 where there is a GPU.
+        time_budget: Seconds after which no step of training begins, None for no end.
+        gpu_hours: Hours of whole GPUs after which none begins, None for no end.
+        hang_timeout: Seconds of silence after which a worker is killed.
+        max_trials: After how many ended trials no run begins, None for no end.
+        no_reuse: The attempt to train for, None to take what is there.
+        no_figures: Whether no figures are drawn at the end.
+        no_model: Whether no model of the best trial is logged at the end.
+        out: Folder of figures.
+        json: Whether one JSON object goes to standard output.
+    """
+
+    seeds: int
+    race: bool
+    race_limit: int
+    plan: bool
+    address: str | None
+    max_concurrent: int | None
+    cpus_per_trial: float
+    gpus_per_trial: float | Literal["auto"] | None
+    time_budget: float | None
+    gpu_hours: float | None
+    hang_timeout: float
+    max_trials: int | None
+    no_reuse: str | None
+    no_figures: bool
+    no_model: bool
+    out: str
+    json: bool
+
+    @property
+    def resources(self) -> Resources:
+        """What a training run may take, and where."""
+        return Resources(
+            address=self.address,
+            cpus_per_trial=self.cpus_per_trial,
+            gpus_per_trial=self.gpus_per_trial,
+            max_concurrent=self.max_concurrent,
+            time_budget_s=self.time_budget,
+            gpu_hours=self.gpu_hours,
+            hang_timeout_s=self.hang_timeout,
+        )
+
+
 def sweep_parser(description: str) -> argparse.ArgumentParser:
     """Return the parser of a sweep script; the script adds the options of its own axes."""
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config_options(parser)
+    _add_seeds(parser)
+    parser.add_argument(
+        "--plan", action="store_true", help="print what would be trained, and train nothing"
+    )
+    add_store_options(parser)
+    _add_resources(parser)
+    _add_limits(parser)
+    add_no_reuse(parser)
+    _add_output(parser)
+    return parser
+
+
+def _add_seeds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds",
         type=whole(most=10_000),
@@ -50,10 +120,9 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
         metavar="N",
         help="most seeds of a setting in a race (default: 10)",
     )
-    parser.add_argument(
-        "--plan", action="store_true", help="print what would be trained, and train nothing"
-    )
-    add_store_options(parser)
+
+
+def _add_resources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
     parser.add_argument(
         "--max-concurrent", type=whole(), metavar="N", help="training runs at a time"
@@ -71,6 +140,9 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
         metavar="X",
         help="share of a GPU (default: 1 where there is one); `auto` measures how many runs fit",
     )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--time-budget",
         type=_number(positive=True),
@@ -96,7 +168,9 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
         metavar="N",
         help="begin no run when so many trials have ended",
     )
-    add_no_reuse(parser)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-figures", action="store_true", help="draw no figures at the end")
     parser.add_argument(
         "--no-model",
@@ -109,7 +183,6 @@ def sweep_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object on standard output, at the end"
     )
-    return parser
 
 
 def add_tracking_uri(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import subprocess  # nosec B404  # words, no shell
 import sys
 from collections.abc import Iterator
@@ -103,15 +102,24 @@ class SweepSummary:
         }
 
 
-def draw(plan: Plan, options: argparse.Namespace) -> tuple[str | None, str]:
-    """Draw the figures in a process of their own; return the path of the last, and what to say."""
+def draw(plan: Plan, tracking_uri: str, out: str) -> tuple[str | None, str]:
+    """Draw the figures in a process of their own.
+
+    Args:
+        plan: The sweep.
+        tracking_uri: MLflow store that holds its record.
+        out: Folder of the figures.
+
+    Returns:
+        The path of the last figure, None where there is none, and what to say.
+    """
     command = [sys.executable, "-m", "analysis.make_figures"]
-    command += ["--tracking-uri", "-", "--out", options.out, "--sweep", plan.sweep_key]
-    uri = options.tracking_uri  # not in the list of processes, where anyone could read it
+    command += ["--tracking-uri", "-", "--out", out, "--sweep", plan.sweep_key]
+    # The URI is not in the list of processes, where anyone could read it.
     drawn = subprocess.run(  # nosec B603  # words, no shell
-        command, input=uri, capture_output=True, text=True, check=False
+        command, input=tracking_uri, capture_output=True, text=True, check=False
     )
-    said = drawn.stdout if drawn.returncode == 0 else redact(drawn.stderr, uri)
+    said = drawn.stdout if drawn.returncode == 0 else redact(drawn.stderr, tracking_uri)
     output = said.strip().splitlines()
     path = output[-1] if output else None
     if drawn.returncode == 0 and path:

@@ -14,9 +14,10 @@ import torch
 from rich.console import Console
 
 from sweeps.driver.console import open_console, say, say_all
+from sweeps.driver.options import SweepOptions
 from sweeps.driver.session import OtherPrecisionError, Session, assumed_precision
 from sweeps.driver.summary import SweepSummary, draw, record_line
-from sweeps.execution.resources import ExecutorError, Resources, check_resources
+from sweeps.execution.resources import ExecutorError, check_resources
 from sweeps.planning.cost import describe
 from sweeps.planning.plan import Plan, make_plan
 from sweeps.planning.speed_probe import probe
@@ -33,7 +34,6 @@ from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
-    ConfigOptions,
     check_writable,
     config_of,
     ended_by_signals,
@@ -54,7 +54,7 @@ from trainable.training.numerics import (
 )
 
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
-Sources = Callable[[Plan, argparse.Namespace], RunSource]
+Sources = Callable[[Plan, SweepOptions, argparse.Namespace], RunSource]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +64,11 @@ class Sweep:
     Attributes:
         name: Of the sweep, also in the record.
         axes: The config fields that it varies, besides the seed.
-        trials: From the base config, the seeds and the script's options to the trials.
-        source: From the plan and the options to what gives the training runs, where those are not
-            known before. It is made for `--plan`, too, and writes nothing before it is entered,
-            if it is a context manager: that happens when Ray runs and the storage is there.
+        trials: From the base config, the seeds and the script's own options to the trials.
+        source: From the plan, the options that every sweep has and the script's own to what gives
+            the training runs, where those are not known before. It is made for `--plan`, too, and
+            writes nothing before it is entered, if it is a context manager: that happens when Ray
+            runs and the storage is there.
         question: The same in one sentence.
         settings: `key=value` that this question changes in a preset, before `--set` has its say.
         with_samples: Whether the record takes the predicted masks, too.
@@ -85,18 +86,29 @@ class Sweep:
 def run_sweep(question: Sweep, parser: argparse.ArgumentParser) -> int:
     """Answer the question as the command line says, and return the exit code.
 
-    A question that says nothing of itself is the first line of the parser's description.
+    A question that says nothing of itself is the first line of the parser's description. What the
+    script has added to `sweep_parser` is given to its `trials` and `source`.
     """
     asked = question.question or (parser.description or "").partition("\n")[0]
-    return answer(dataclasses.replace(question, question=asked), parser.parse_args())
+    options, own = split_options(SweepOptions, parser.parse_args())
+    return answer(dataclasses.replace(question, question=asked), options, own)
 
 
 @ended_by_signals()
-def answer(question: Sweep, options: argparse.Namespace) -> int:
-    """Answer the question as the options of `sweep_parser` say, and return the exit code."""
+def answer(question: Sweep, options: SweepOptions, own: argparse.Namespace) -> int:
+    """Answer the question and return the exit code.
+
+    Args:
+        question: What is asked.
+        options: Those of `sweep_parser`.
+        own: Those that the script added.
+    """
+    if options.config is None:
+        overrides = (*question.settings, *options.overrides)
+        options = dataclasses.replace(options, overrides=overrides)
     console = open_console(stderr=options.json)
     try:
-        return _answer(question, options, console)
+        return _answer(question, options, own, console)
     except RayGoneError as error:
         command = resume_command(options.no_reuse, sys.argv[0])
         kept = "what was trained is kept; resume with"
@@ -115,24 +127,25 @@ def answer(question: Sweep, options: argparse.Namespace) -> int:
         return _give_up(fault, options)
 
 
-def _give_up(fault: str, options: argparse.Namespace) -> int:
+def _give_up(fault: str, options: SweepOptions) -> int:
     command = resume_command(options.no_reuse, sys.argv[0])
     return give_up(fault, f"what was trained is kept; mend that and resume with: {command}")
 
 
 def _answer(
     question: Sweep,
-    options: argparse.Namespace,
+    options: SweepOptions,
+    own: argparse.Namespace,
     console: Console,
     precision: str | None = None,
 ) -> int:
     """Answer a question; a precision is what `auto` was found to mean on a cluster's nodes."""
     try:
-        plan = _plan(question, options, precision)
-        source = _source(question, plan, options)
+        plan = _plan(question, options, own, precision)
+        source = _source(question, plan, options, own)
         check_ended(plan)
         changed = changes(plan, plan.storage)
-        check_resources(_resources(options))
+        check_resources(options.resources)
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     if options.plan:
@@ -149,18 +162,18 @@ def _answer(
         return _train(plan, source, options, console)
     except OtherPrecisionError as other:
         say(console, str(other))
-        return _answer(question, options, console, other.precision)
+        return _answer(question, options, own, console, other.precision)
 
 
-def _plan(question: Sweep, options: argparse.Namespace, precision: str | None = None) -> Plan:
-    if options.config is None:
-        options.overrides = [*question.settings, *options.overrides]
-    given = pretrained.pin(config_of(split_options(ConfigOptions, options)[0]))
+def _plan(
+    question: Sweep, options: SweepOptions, own: argparse.Namespace, precision: str | None = None
+) -> Plan:
+    given = pretrained.pin(config_of(options))
     device = _device(options, given)
     auto = precision or auto_precision(device)
     base = with_precision(given, auto)
     seeds = range(base.seed, base.seed + options.seeds)
-    trials = [with_precision(one, auto) for one in question.trials(base, seeds, options)]
+    trials = [with_precision(one, auto) for one in question.trials(base, seeds, own)]
     _check_trials(question, trials, base)
     if options.address is None:
         for one in {base.precision, *(trial.precision for trial in trials)}:
@@ -191,7 +204,7 @@ def _plan(question: Sweep, options: argparse.Namespace, precision: str | None = 
     return plan
 
 
-def _device(options: argparse.Namespace, base: TrialConfig) -> torch.device:
+def _device(options: SweepOptions, base: TrialConfig) -> torch.device:
     """Return what the workers train on; for those of a cluster this machine's own device stands.
 
     Raises:
@@ -227,7 +240,9 @@ def _check_trials(question: Sweep, trials: Sequence[TrialConfig], base: TrialCon
                 )
 
 
-def _source(question: Sweep, plan: Plan, options: argparse.Namespace) -> RunSource:
+def _source(
+    question: Sweep, plan: Plan, options: SweepOptions, own: argparse.Namespace
+) -> RunSource:
     """Return what gives the training runs: a search's own, a race, or the plan as it is.
 
     Raises:
@@ -239,11 +254,11 @@ def _source(question: Sweep, plan: Plan, options: argparse.Namespace) -> RunSour
             "leave --race out"
         )
     if question.source is not None:
-        return question.source(plan, options)
+        return question.source(plan, options, own)
     return AdaptiveSeeds(plan, options.race_limit) if options.race else FixedRuns(plan.pending())
 
 
-def _train(plan: Plan, source: RunSource, options: argparse.Namespace, console: Console) -> int:
+def _train(plan: Plan, source: RunSource, options: SweepOptions, console: Console) -> int:
     _announce(plan, source, console)
     publisher = Publisher(
         plan, options.tracking_uri, partial(say, console), with_model=not options.no_model
@@ -251,7 +266,7 @@ def _train(plan: Plan, source: RunSource, options: argparse.Namespace, console: 
     session = Session(
         plan=plan,
         source=source,
-        resources=_resources(options),
+        resources=options.resources,
         publisher=publisher,
         console=console,
         most_trials=options.max_trials,
@@ -278,7 +293,7 @@ def _announce(plan: Plan, source: RunSource, console: Console) -> None:
 
 def _conclude(
     conclusion: SweepSummary,
-    options: argparse.Namespace,
+    options: SweepOptions,
     console: Console,
     publisher: Publisher,
 ) -> int:
@@ -287,22 +302,10 @@ def _conclude(
     say(console, record_line(options.tracking_uri))
     figure = None
     if not options.no_figures and publisher.reachable and conclusion.best is not None:
-        figure, words = draw(conclusion.plan, options)
+        figure, words = draw(conclusion.plan, options.tracking_uri, options.out)
         say(console, words)
     if options.json:
         print(json.dumps(conclusion.as_primitives() | {"figure": figure}))
     if conclusion.plan.fault:
         return _give_up(conclusion.plan.fault, options)
     return SOME_FAILED if conclusion.failures or conclusion.refused else OK
-
-
-def _resources(options: argparse.Namespace) -> Resources:
-    return Resources(
-        address=options.address,
-        cpus_per_trial=options.cpus_per_trial,
-        gpus_per_trial=options.gpus_per_trial,
-        max_concurrent=options.max_concurrent,
-        time_budget_s=options.time_budget,
-        gpu_hours=options.gpu_hours,
-        hang_timeout_s=options.hang_timeout,
-    )

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from driver_helpers import read
 from PIL import Image
 from record_helpers import finish, grid, plan_of
 from refusals import SCRIPT, one_line, refused
@@ -216,7 +217,7 @@ def test_generators_from_scratch_want_no_weights(empty: Path) -> None:
     root = empty.with_name("data")
     write_voc_tree(root)
     argv = ["--preset", "voc2012", "--data-root", str(root), "--generators", "deeplabv3_resnet18"]
-    plan = sweep._plan(ablation.SWEEP, ablation.parser().parse_args(argv))
+    plan = sweep._plan(ablation.SWEEP, *read(ablation.parser(), *argv))
     assert {trial.config.trunk_batch_norm for trial in plan.trials} == {"train"}
 
 
@@ -292,7 +293,7 @@ def test_a_plan_settles_what_auto_precision_means(
     )
 
     def plan(*argv: str) -> Plan:
-        return sweep._plan(own, lambda_grid.parser().parse_args(["--seeds", "1", *argv]))
+        return sweep._plan(own, *read(lambda_grid.parser(), "--seeds", "1", *argv))
 
     here = plan()
     assert [trial.config.precision for trial in here.trials] == [means, "fp32"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import subprocess
@@ -12,14 +11,15 @@ from typing import Any
 
 import optuna
 import pytest
+from driver_helpers import Asked, read
 from paths import ROOT
 from record_helpers import BASE
 from search_helpers import AXES, begin, drive, empty_plan, search_of
 from small import SMALL
 
+from sweeps.driver.search_options import search_source
 from sweeps.joint_search import SWEEP, axes, parser, source
 from sweeps.planning.plan import Plan
-from sweeps.search.options import search_source
 from sweeps.search.optuna_source import SearchSource
 from sweeps.search.space import Axis, Choice, Range, Space
 from sweeps.search.warm_start import read_point
@@ -29,13 +29,13 @@ from trainable.config.schema import DEFAULTS, ConfigError
 SCRIPT = ROOT / "sweeps" / "joint_search.py"
 
 
-def options_of(storage: Path, *arguments: str) -> argparse.Namespace:
-    return parser().parse_args(["--storage", str(storage), *arguments])
+def options_of(storage: Path, *arguments: str) -> Asked:
+    return read(parser(), "--storage", str(storage), *arguments)
 
 
 def ready(storage: Path, *arguments: str, **changes: Any) -> tuple[Plan, SearchSource]:
     plan = empty_plan(storage, dataclasses.replace(BASE, **changes), axes=SWEEP.axes)
-    found = source(plan, options_of(storage, *arguments))
+    found = source(plan, *options_of(storage, *arguments))
     assert isinstance(found, SearchSource)
     return plan, found
 
@@ -187,7 +187,7 @@ def test_a_folder_to_warm_start_from_must_be_there(tmp_path: Path) -> None:
 def test_a_plan_counts_what_a_search_will_train_and_writes_nothing(tmp_path: Path) -> None:
     options = options_of(tmp_path, "--plan", "--asks", "5", "--confirm", "2", "--seeds", "3")
     plan = empty_plan(tmp_path, axes=SWEEP.axes)
-    source(plan, options)
+    source(plan, *options)
     assert len(plan.runs) == 5 + 2 * 3
     assert len(plan.trials) == 5 * 36 + 2 * 3
     assert list(tmp_path.iterdir()) == []
@@ -197,7 +197,7 @@ def test_a_plan_of_a_search_that_was_begun_shows_what_is_done(tmp_path: Path) ->
     drive(begin(tmp_path, search_of(sampler="random", asks=3)))
     plan = empty_plan(tmp_path)
     arguments = ["--plan", "--sampler", "random", "--asks", "5", "--confirm", "0"]
-    search_source(plan, options_of(tmp_path, *arguments), Space(axes=AXES))
+    search_source(plan, *options_of(tmp_path, *arguments), Space(axes=AXES))
     assert len(plan.runs) == 5
     done = len(list(tmp_path.glob("*/result.json"))) + len(list(tmp_path.glob("*/failure.json")))
     assert len(plan.runs) - len(plan.pending()) >= done > 0

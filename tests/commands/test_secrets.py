@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +186,7 @@ def test_processes_get_the_store_by_standard_input(
         monkeypatch.setattr(subprocess, "run", noted)
         child = record.children[trial.trial_key]
         publisher_module._log_model(record, trial, child, uri, warnings.append)
-        _, told = summary.draw(plan, Namespace(tracking_uri=uri, out="figures"))
+        _, told = summary.draw(plan, uri, "figures")
         warnings.append(told)
     assert [options["input"] for _, options in asked] == [uri for uri in URIS for _ in "ab"]
     assert leaks("\n".join(warnings)) == []

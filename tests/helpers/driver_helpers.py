@@ -10,8 +10,9 @@ from typing import Any
 
 from small import SMALL
 
-from sweeps.driver.options import sweep_parser
+from sweeps.driver.options import SweepOptions, sweep_parser
 from sweeps.driver.sweep import Sweep
+from trainable.cli.parsed_options import split_options
 from trainable.config.schema import TrialConfig
 
 SETS = [part for setting in SMALL for part in ("--set", setting)]
@@ -26,6 +27,14 @@ def question(changes: list[dict[str, Any]], axes: tuple[str, ...] = ("lambda_adv
     return Sweep(name="mine", axes=axes, trials=trials)
 
 
-def options(folder: Path, *argv: str) -> argparse.Namespace:
+Asked = tuple[SweepOptions, argparse.Namespace]
+
+
+def options(folder: Path, *argv: str) -> Asked:
     paths = ["--storage", str(folder / "runs"), "--tracking-uri", f"sqlite:///{folder}/m.db"]
-    return sweep_parser("What?").parse_args([*SETS, *paths, *argv])
+    return read(sweep_parser("What?"), *SETS, *paths, *argv)
+
+
+def read(parser: argparse.ArgumentParser, *argv: str) -> Asked:
+    """The options that every sweep has, and the script's own."""
+    return split_options(SweepOptions, parser.parse_args(argv))

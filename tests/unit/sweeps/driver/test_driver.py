@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from driver_helpers import options, question
+from driver_helpers import SETS, options, question
 from record_helpers import plan_of
 from sealing import sealed
 from small import small_config
 
 from sweeps.driver import session, sweep
-from sweeps.driver.sweep import Sweep, answer
+from sweeps.driver.options import sweep_parser
+from sweeps.driver.sweep import Sweep, answer, run_sweep
 from sweeps.execution.nodes import NodeFacts, facts_here
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import Slots
 from sweeps.search.source import FixedRuns
-from trainable.config.schema import ConfigError
+from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data import datasets
 
 
@@ -36,10 +39,30 @@ def test_a_script_that_cannot_be_answered_is_refused_and_nothing_is_written(
     asked: Sweep, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        answer(asked, options(tmp_path))
+        answer(asked, *options(tmp_path))
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_script_is_given_the_options_that_it_added_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parser = sweep_parser("What?")
+    parser.add_argument("--widths", nargs="+", type=int)
+    given = []
+
+    def trials(
+        base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace
+    ) -> list[TrialConfig]:
+        given.append(options)
+        return [base]
+
+    paths = ["--storage", str(tmp_path / "runs"), "--tracking-uri", f"sqlite:///{tmp_path}/m.db"]
+    argv = ["mine.py", "--widths", "8", "12", "--plan", *SETS, *paths]
+    monkeypatch.setattr("sys.argv", argv)
+    assert run_sweep(Sweep(name="mine", axes=(), trials=trials), parser) == 0
+    assert given == [argparse.Namespace(widths=[8, 12])]
 
 
 @pytest.mark.parametrize("name", ["result.json", "failure.json"])
@@ -52,7 +75,7 @@ def test_a_damaged_run_folder_is_refused_by_its_name(
     path.parent.mkdir(parents=True)
     path.write_bytes(sealed(json.dumps({"val": {}, "training_key": path.parent.name})))
     with pytest.raises(SystemExit) as ended:
-        answer(question([{}]), options(tmp_path))
+        answer(question([{}]), *options(tmp_path))
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {path} must be what a training run wrote, but there is no '")
@@ -80,9 +103,9 @@ def test_a_source_that_refuses_to_begin_leaves_no_record(
 ) -> None:
     slots = Slots(count=1, cpus=1.0, gpus=0.0, time_budget_s=None)
     monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
-    asked = dataclasses.replace(question([{}]), source=lambda plan, _: Refusing(plan.pending()))
+    asked = dataclasses.replace(question([{}]), source=lambda plan, *_: Refusing(plan.pending()))
     with pytest.raises(SystemExit) as ended:
-        answer(asked, options(tmp_path))
+        answer(asked, *options(tmp_path))
     assert ended.value.code == 2
     assert capsys.readouterr().err == "error: a search must have one driver\n"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -100,7 +123,7 @@ def test_an_interruption_at_any_step_names_the_command_that_goes_on(
 
     monkeypatch.setattr(sweep, step, interrupt)
     monkeypatch.setattr("sys.argv", ["mine.py", "--seeds", "2"])
-    assert answer(question([{}]), options(tmp_path)) == 130
+    assert answer(question([{}]), *options(tmp_path)) == 130
     assert capsys.readouterr().out.rstrip().endswith("mine.py --seeds 2")
 
 
@@ -120,9 +143,7 @@ def answered_by(
         return ExecutionStats()
 
     monkeypatch.setattr(session, "execute", execute)
-    asked = options(folder)
-    asked.address, asked.no_figures = "head:6379", True
-    answer(question([{}]), asked)
+    answer(question([{}]), *options(folder, "--address", "head:6379", "--no-figures"))
     return plans
 
 

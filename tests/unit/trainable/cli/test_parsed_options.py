@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import ast
+from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, dataclass
+from pathlib import Path
 
 import pytest
 
 from trainable.cli.parsed_options import read_options, split_options
+
+ROOT = Path(__file__).parents[4]
+PACKAGES = ("trainable", "sweeps", "analysis")
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +44,53 @@ def test_an_option_without_a_field_and_a_field_without_an_option_are_named() -> 
         read_options(OwnOptions, parsed())
     with pytest.raises(TypeError, match="no parser reads, of OwnOptions: most"):
         read_options(OwnOptions, argparse.Namespace(names=[]))
+
+
+# The border, where what argparse has read is turned into options. The `trials` and `source` of a
+# sweep are given what its script alone has added.
+BORDER = {
+    "trainable/cli/parsed_options.py": {"read_options", "split_options"},
+    "sweeps/driver/sweep.py": {"", "answer", "_answer", "_plan", "_source"},
+    "sweeps/driver/search_options.py": {"search_source"},
+    "sweeps/lambda_grid.py": {"trials"},
+    "sweeps/swa_grid.py": {"trials"},
+    "sweeps/ablation.py": {"trials"},
+    "sweeps/joint_search.py": {"trials", "source"},
+    "sweeps/from_file.py": {"trials", "source", "with_file"},
+}
+
+
+def users_of(name: str, node: ast.AST, function: str = "") -> Iterator[str]:
+    """The functions that name it, the innermost each time; empty stands for the module."""
+    if isinstance(node, ast.FunctionDef):
+        function = node.name
+    if name in (getattr(node, "attr", None), getattr(node, "id", None)):
+        yield function
+    for child in ast.iter_child_nodes(node):
+        yield from users_of(name, child, function)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_argparse_reads_stays_at_the_border(path: Path) -> None:
+    tree = ast.parse(path.read_bytes())
+    border = BORDER.get(path.relative_to(ROOT).as_posix(), set())
+    assert set(users_of("Namespace", tree)) == border
+    assert set(users_of("parse_args", tree)) <= {"main", "run_sweep", "swa_cost"}
+    kept = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Assign)]
+    raw = [text for text in kept if text.endswith("parse_args()") and "_options(" not in text]
+    assert all(text.startswith("parsed = ") for text in raw)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_options_are_frozen_and_never_written_to(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Options"):
+            made = [ast.unparse(one) for one in node.decorator_list]
+            assert made == ["dataclass(frozen=True, kw_only=True)"], node.name
+            # The parser has the defaults.
+            values = [one.value for one in node.body if isinstance(one, ast.AnnAssign)]
+            assert not any(values), node.name
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            assert ast.unparse(node.value) not in ("options", "parsed", "own"), node.lineno
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("setattr", "delattr"):
+            assert ast.unparse(node.args[0]) not in ("options", "parsed", "own"), node.lineno

@@ -354,7 +354,7 @@ def test_a_manifest_that_cannot_be_written_ends_the_driver_in_one_line(
     monkeypatch.setattr(session, "execute", execute)
     monkeypatch.setattr(manifest, "begin", full)
     monkeypatch.setattr("sys.argv", ["mine.py", "--seeds", "2"])
-    assert answer(question([{}]), options(tmp_path)) == 1
+    assert answer(question([{}]), *options(tmp_path)) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: /runs/sweeps/key.json has no room: the quota of this user")
     assert re.search(r"resume with: python\S* mine.py --seeds 2$", line)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from driver_helpers import read
 from record_helpers import fail, finish, grid, plan_of
 from sealing import sealed
 from small import SMALL, small_config
@@ -228,9 +229,9 @@ def test_a_sweep_that_is_started_again_refuses_it_before_anything_else(
     sets = [part for setting in SMALL for part in ("--set", setting)]
     given = [*sets, "--storage", str(plan.storage), "--no-figures", *option]
     given += ["--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"]
-    options = sweep_parser("What?").parse_args(given)
+    options, own = read(sweep_parser("What?"), *given)
     with pytest.raises(SystemExit) as ended:
-        answer(Sweep(name="lambda_grid", axes=(), trials=lambda *_: [base]), options)
+        answer(Sweep(name="lambda_grid", axes=(), trials=lambda *_: [base]), options, own)
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {path} must be what a training run wrote, but it was changed")

@@ -164,14 +164,14 @@ def test_a_second_driver_of_a_sweep_is_refused_and_writes_nothing(
 
     monkeypatch.setattr("sweeps.driver.session.check_no_driver", noted)
     with pytest.raises(SystemExit):
-        answer(question([{}]), options(tmp_path))  # no driver: on to Ray
+        answer(question([{}]), *options(tmp_path))  # no driver: on to Ray
     assert "not to start" in capsys.readouterr().err
     storage = tmp_path / "runs"
     storage.mkdir()
     with only_driver(storage, "mine", keys[0]):
         before = everything(tmp_path)
         with pytest.raises(SystemExit) as ended:
-            answer(question([{}]), options(tmp_path))
+            answer(question([{}]), *options(tmp_path))
         assert everything(tmp_path) == before
     assert ended.value.code == 2
     assert capsys.readouterr().err == (

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from sweeps.driver.options import SweepOptions
 from sweeps.planning.plan import Plan
 from sweeps.search.optuna_source import SearchSource
 from sweeps.search.samplers import SAMPLERS, SCHEDULERS
@@ -13,6 +16,7 @@ from sweeps.search.study import Method
 from sweeps.search.suggestions import Search
 from sweeps.search.warm_start import read_point
 from trainable.cli.options import whole
+from trainable.cli.parsed_options import split_options
 from trainable.config.schema import ConfigError
 
 # On two cores the demo takes 20 s for a run with 36 readouts and 10 s for one of the 3 x 3 that
@@ -28,6 +32,30 @@ OPTIONS_OF_A_SEARCH = {
     "points": [],
     "warm_start": None,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """The options of `add_search_options`.
+
+    Attributes:
+        sampler: What suggests settings, of SAMPLERS.
+        scheduler: What stops training runs that lag behind, of SCHEDULERS.
+        readouts: How readouts are treated, of READOUTS.
+        asks: Settings to ask for.
+        confirm: How many of the best settings are trained again with other seeds.
+        points: Texts `key=value,...`, settings to ask for first.
+        warm_start: Storages whose finished runs the sampler is told of: none of them is the
+            sweep's own, None is not to tell any.
+    """
+
+    sampler: str
+    scheduler: str
+    readouts: str
+    asks: int
+    confirm: int
+    points: tuple[str, ...]
+    warm_start: tuple[str, ...] | None
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
@@ -71,24 +99,33 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(**OPTIONS_OF_A_SEARCH)
 
 
-def search_source(plan: Plan, options: argparse.Namespace, space: Space) -> SearchSource:
+def search_source(
+    plan: Plan, options: SweepOptions, own: argparse.Namespace, space: Space
+) -> SearchSource:
     """Return the source of a search; with `--plan` it has filled the plan instead.
+
+    Args:
+        plan: The sweep, without trials as yet.
+        options: Those that every sweep has.
+        own: The script's own, those of `add_search_options` among them.
+        space: What is searched.
 
     Raises:
         ConfigError: The space, a point, the sampler or the scheduler is not usable.
     """
+    asked, _ = split_options(SearchOptions, own)
     space.check(plan.base)
-    _refuse_fixed(space, options)
-    storages, points = options.warm_start, list(dict.fromkeys(options.points))
-    if len(points) > options.asks:
+    _refuse_fixed(space, options.overrides)
+    storages, points = asked.warm_start, list(dict.fromkeys(asked.points))
+    if len(points) > asked.asks:
         raise ConfigError(
-            f"`points <= --asks` must hold, but got {len(points)} points and --asks {options.asks}"
+            f"`points <= --asks` must hold, but got {len(points)} points and --asks {asked.asks}"
         )
     search = Search(
         space=space,
-        method=Method(sampler=options.sampler, scheduler=options.scheduler, seed=plan.base.seed),
-        asks=options.asks,
-        confirm=options.confirm,
+        method=Method(sampler=asked.sampler, scheduler=asked.scheduler, seed=plan.base.seed),
+        asks=asked.asks,
+        confirm=asked.confirm,
         seeds=options.seeds,
         points=tuple(read_point(text, space, plan.base) for text in points),
         warm_start=() if storages is None else _folders(storages or [str(plan.storage)]),
@@ -99,9 +136,9 @@ def search_source(plan: Plan, options: argparse.Namespace, space: Space) -> Sear
     return source
 
 
-def _refuse_fixed(space: Space, options: argparse.Namespace) -> None:
+def _refuse_fixed(space: Space, overrides: Sequence[str]) -> None:
     """Refuse an axis that the command line also gives one value."""
-    for text in options.overrides:
+    for text in overrides:
         name = text.partition("=")[0].strip()
         if name in space.axes:
             raise ConfigError(
@@ -110,7 +147,7 @@ def _refuse_fixed(space: Space, options: argparse.Namespace) -> None:
             )
 
 
-def _folders(storages: list[str]) -> tuple[str, ...]:
+def _folders(storages: Sequence[str]) -> tuple[str, ...]:
     for storage in storages:
         if not Path(storage).is_dir():
             raise ConfigError(f"--warm-start must name folders of run folders, but got {storage!r}")
