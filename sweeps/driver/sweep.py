@@ -276,7 +276,7 @@ def _train(plan: Plan, source: RunSource, options: SweepOptions, console: Consol
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     if isinstance(source, AdaptiveSeeds):
-        plan.notes.append(source.in_words())
+        plan.notes.append(source.describe())
     return _conclude(SweepSummary.of(plan, execution), options, console, publisher)
 
 

@@ -13,10 +13,10 @@ from sweeps.planning.ranking import (
     REPORTED,
     BestPoint,
     Setting,
-    Value,
     best_by_axis,
     interval_numbers,
 )
+from trainable.config.schema import Value
 
 SHOWN = 5
 

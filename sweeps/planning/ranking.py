@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from analysis.stats.intervals import Interval, student_t
 from analysis.stats.ranking import Ranking, best_of, in_order, rank
 from sweeps.planning.plan import Plan, Trial
-from trainable.config.schema import EXECUTION_FIELDS, TrialConfig
+from trainable.config.schema import EXECUTION_FIELDS, TrialConfig, Value
 from trainable.runs.keys import key_of
 from trainable.runs.results import Result, summary
 
 RANKED = "swa/miou"
 REPORTED = (RANKED, "val/miou")
-
-Value = str | int | float | bool  # of a field of the config
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,8 +1,8 @@
-"""The record: one MLflow parent run per sweep, one flat child per trial, written by the driver.
+"""Write the record: one MLflow parent run per sweep, and one flat child run per trial.
 
-The record is a projection of the run folders: publishing finds a run by its `trial_key` tag and
-brings it up to date, so that publishing twice changes nothing, and what a server that was away
-missed is made up for the next time.
+The record follows from the run folders alone. Publishing finds a run by its `trial_key` tag and
+brings it up to date, so that publishing twice changes nothing, and a server that was away gets what
+it missed the next time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from analysis.record.mlflow_calls import Patience, StoreError
 from sweeps.planning.plan import Plan, PlannedRun, Trial, in_words
@@ -22,12 +22,13 @@ from sweeps.record.ended_run import EndedRun, detail_of, final_points, params, p
 from sweeps.record.manifest import diff_path
 from sweeps.record.mlflow_store import EXPERIMENT, open_store, search
 from sweeps.record.moved_artifacts import artifact_location, bring_home
+from trainable.config.schema import Value
 from trainable.runs.keys import key_of
 from trainable.runs.sample_masks import SAMPLES_FILE
 from trainable.storage import json_files
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 SCHEMA = "1"
 UNDER_WAY = {"state": "partial", "why_partial": "under way"}
@@ -40,7 +41,17 @@ BATCH = 900  # MLflow's limit is 1000 of metrics, params and tags in one call
 
 @dataclass(kw_only=True)
 class MlflowRun:
-    """What the record holds of a run, as far as it is asked for again."""
+    """A run of MLflow as the record holds it, kept here so that the store is not asked again.
+
+    Attributes:
+        run_id: MLflow's id of the run.
+        status: MLflow's status of the run, such as FINISHED.
+        start_time: When the run began, in milliseconds since the epoch.
+        end_time: When the run ended, in milliseconds since the epoch; None while it has not.
+        tags: The tags of the run.
+        params: The params of the run, as text.
+        metrics: The last value of each metric.
+    """
 
     run_id: str
     status: str
@@ -52,7 +63,7 @@ class MlflowRun:
 
     @classmethod
     def of(cls, run: Run) -> Self:
-        """Return what a run of MLflow holds."""
+        """Return the run that MLflow's own object describes."""
         return cls(
             run_id=run.info.run_id,
             status=run.info.status,
@@ -65,7 +76,7 @@ class MlflowRun:
 
     @property
     def train_s(self) -> float:
-        """Seconds that the training run of a finished trial took."""
+        """How many seconds the training run of a finished trial took, 0 of another trial."""
         if "images_per_s" not in self.metrics:
             return 0.0
         images = int(self.params["iterations"]) * int(self.params["batch_size"])
@@ -73,19 +84,22 @@ class MlflowRun:
 
 
 class MlflowWriter:
-    """The MLflow record of one sweep.
+    """Writes the MLflow record of one sweep.
 
     Args:
-        plan: The sweep.
-        tracking_uri: Of the store; a SQLite file is created when there is none.
-        manifest: What the sweep runs on and with: see `_manifest`.
-        patience: With all that the store is asked.
+        plan: The plan of the sweep.
+        tracking_uri: The URI of the MLflow store; a SQLite file is made where there is none.
+        manifest: What the sweep runs on and with; see `sweeps.record.manifest`.
+        patience: How long all calls of the store together may take; None has no limit.
 
     Attributes:
-        moved_from: Folder of a SQLite file before it was moved or copied here, empty if it was not.
+        moved_from: The folder that a SQLite file was in before it was moved or copied here, empty
+            if it was not.
+        parent: The run of the sweep.
+        children: The runs of the sweep's trials, by their trial key.
 
     Raises:
-        StoreError: The store cannot be reached, or holds what no driver of ours wrote.
+        StoreError: The store cannot be reached, or holds runs that no driver of ours wrote.
     """
 
     def __init__(
@@ -111,7 +125,7 @@ class MlflowWriter:
         """Bring the trials of a training run up to date with its folder.
 
         Args:
-            run: One of the plan's.
+            run: The training run, which is one of the plan's.
             cause: Why its worker failed, where the folder holds no outcome.
         """
         ended = EndedRun.read(self.plan, run, cause)
@@ -144,7 +158,7 @@ class MlflowWriter:
         self._tag(child, {"record_hash": record_hash})
 
     def hashes(self) -> dict[str, str]:
-        """Return the hash of what is recorded of each trial, by its key."""
+        """Return the hash of what the record holds of each trial, by its trial key."""
         return {key: child.tags.get("record_hash", "") for key, child in self.children.items()}
 
     def _log_json(self, run: MlflowRun, content: Mapping[str, object], name: str) -> None:
@@ -167,36 +181,46 @@ class MlflowWriter:
             best: The best setting, None where there is none.
             why_partial: Why trials lack an outcome, None if all have one.
         """
+        if not self.children.keys() <= self._keys():
+            best = None
         ends = [child.end_time for child in self.children.values() if child.end_time]
-        when = max(ends, default=None)
-        numbers, words = self._cost(), {"state": "partial" if why_partial else "complete"}
-        if best is not None and self.children.keys() <= self._keys():
+        last_end = max(ends, default=None)
+        if last_end is not None:
+            self._log_summary(best, last_end)
+        self._tag_summary(best, why_partial)
+        status = "KILLED" if why_partial else "FINISHED"
+        end = None if last_end is None else max(last_end, self.parent.start_time)
+        self.client.set_terminated(self.parent.run_id, status, end)
+
+    def _log_summary(self, best: BestPoint | None, milliseconds: int) -> None:
+        """Log what the sweep cost, and the numbers of its best point, as of the last end."""
+        numbers = self._cost()
+        if best is not None:
             numbers |= best.numbers()
-            for axis, value in best.point.items():
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    numbers[f"best/{axis}"] = value
-                else:
-                    words[f"best/{axis}"] = str(value)
-        if when is not None:
-            step = len(self.children)
-            points = [point(*item, when, step) for item in numbers.items() if item[1] is not None]
-            self.client.log_batch(self.parent.run_id, metrics=points)
+            numbers |= {f"best/{axis}": x for axis, x in best.point.items() if _is_number(x)}
+        step = len(self.children)
+        points = [point(k, x, milliseconds, step) for k, x in numbers.items() if x is not None]
+        self.client.log_batch(self.parent.run_id, metrics=points)
+
+    def _tag_summary(self, best: BestPoint | None, why_partial: str | None) -> None:
+        """Tag whether the sweep is complete, the names at its best point, and mixed versions."""
+        tags = {"state": "partial" if why_partial else "complete"}
+        if best is not None:
+            names = {axis: x for axis, x in best.point.items() if not _is_number(x)}
+            tags |= {f"best/{axis}": str(name) for axis, name in names.items()}
         finished = [child.tags for child in self.children.values() if child.status == "FINISHED"]
         for name, text in (
             ("why_partial", why_partial),
             ("mixed", "; ".join(mixtures(finished))),
         ):
             if text:
-                words[name] = text
+                tags[name] = text
             else:
                 self._untag(self.parent, name)
-        self._tag(self.parent, words)
-        status = "KILLED" if why_partial else "FINISHED"
-        end = None if when is None else max(when, self.parent.start_time)
-        self.client.set_terminated(self.parent.run_id, status, end)
+        self._tag(self.parent, tags)
 
     def best_trial(self, best: BestPoint) -> tuple[Trial, MlflowRun] | None:
-        """Return the trial of the best point whose average has the highest mIoU, and its run."""
+        """Return the trial of the best point with the highest mIoU of its average, and its run."""
         found = []
         for trial in self.plan.trials:
             child = self.children.get(trial.trial_key)
@@ -206,16 +230,17 @@ class MlflowWriter:
         return max(found, key=lambda one: one[1].metrics["swa/miou"], default=None)
 
     def holds_model(self, child: MlflowRun) -> bool:
-        """Return whether the model of a child's present numbers is logged and named the best."""
+        """Return whether a child is named the best and the model of its numbers is logged."""
         is_best = self.parent.tags.get("best_run") == child.run_id
         return is_best and child.tags.get("model_of") == child.tags["record_hash"]
 
     def name_best(self, child: MlflowRun, model_uri: str) -> None:
-        """Tag the parent with its best trial's run and model."""
+        """Tag the parent with the run and the model of its best trial."""
         self._tag(self.parent, {"best_run": child.run_id, "best_model": model_uri})
         self._tag(child, {"model_of": child.tags["record_hash"]})
 
-    def _cost(self) -> dict[str, Any]:
+    def _cost(self) -> dict[str, float | None]:
+        """Return what the sweep cost, by the names of the record's metrics."""
         runs = {child.tags["training_key"]: child.train_s for child in self.children.values()}
         return {
             "cost/training_runs": len(runs),
@@ -268,7 +293,7 @@ class MlflowWriter:
         return parent
 
     def _children(self) -> dict[str, MlflowRun]:
-        """Return the runs of the sweep's trials by trial key, each once and under this parent."""
+        """Return the runs of the sweep's trials by trial key; surplus ones are deleted."""
         found: dict[str, list[MlflowRun]] = {}
         for run in self._trials("tags.kind = 'trial'"):
             found.setdefault(run.tags["trial_key"], []).append(run)
@@ -278,16 +303,16 @@ class MlflowWriter:
         return children
 
     def _only(self, runs: list[MlflowRun]) -> MlflowRun:
-        """Return the first of runs that are the same, and delete the others.
+        """Return the first of several runs of one trial or sweep, and delete the others.
 
-        A server that was slow may have done what its client had given up waiting for.
+        A slow server may have made a run after its client had given up waiting for it.
         """
         for surplus in runs[1:]:
             self.client.delete_run(surplus.run_id)
         return runs[0]
 
     def _log_capture(self) -> None:
-        """Log what the sweep runs on and with, unless that is what the record holds."""
+        """Log what the sweep runs on and with, unless the record holds that already."""
         environment, path = self.manifest["environment"], None
         if self.manifest["diff"]:
             path = diff_path(self.plan.storage, self.plan.sweep_key)
@@ -301,10 +326,10 @@ class MlflowWriter:
         self._tag(self.parent, {"capture_hash": capture_hash})
 
     def _create_trial(self, trial: Trial, start_time: int | None) -> MlflowRun:
-        """Return a new run for a trial, or that of a driver that shares the record alone.
+        """Return a new run for a trial, or the run that another driver has just made for it.
 
-        It is looked for again once the new one is there: where two are created at once, at least
-        one driver sees both and keeps the first.
+        The run is looked for again once the new one is there: where two drivers make one at once,
+        at least one of them sees both and keeps the first.
         """
         child = self._find_trial(trial)
         if child is None:
@@ -342,9 +367,13 @@ class MlflowWriter:
         }
 
     def _log(
-        self, run: MlflowRun, points: list[Any], fields: Mapping[str, str], tags: Mapping[str, str]
+        self,
+        run: MlflowRun,
+        points: list[Metric],
+        fields: Mapping[str, str],
+        tags: Mapping[str, str],
     ) -> None:
-        """Log points, tags, and the params that a run lacks: those of an unfinished one, too."""
+        """Log points of metrics, changed tags, and the params that a run lacks."""
         from mlflow.entities import Param, RunTag
 
         missing = [Param(*item) for item in fields.items() if item[0] not in run.params]
@@ -374,16 +403,20 @@ class MlflowWriter:
         return [MlflowRun.of(run) for run in found]
 
     def _search(self, condition: str) -> list[Run]:
-        """Return the runs of the sweep that fulfil a condition, too, the oldest first."""
+        """Return the runs of the sweep that match a condition, the oldest first."""
         of_sweep = f"tags.sweep_key = '{self.plan.sweep_key}'"
         return search(self.client, self.experiment_id, f"{of_sweep} and {condition}")
 
 
+def _is_number(value: Value) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _check_trial(run: Run) -> None:
-    """Refuse a trial that lacks what all that follows from it is made of.
+    """Refuse a run of a trial without the tags, params and metrics that are read later.
 
     Raises:
-        StoreError: It does.
+        StoreError: The run lacks one of them.
     """
     tags, metrics, whole = run.data.tags, run.data.metrics, run.data.params
     missing = [name for name in ("trial_key", "training_key") if not tags.get(name)]

@@ -1,6 +1,6 @@
 """Seeds where they matter: more of them only for settings that noise does not tell from the best.
 
-A race goes in rounds. When every run of a round has ended, the best setting and those whose 95 %
+A race has rounds. When every run of a round has ended, the best setting and those whose 95 %
 intervals reach up to its own get one seed more, until the best stands apart or a limit is reached.
 What is decided follows from the run folders alone, so a restart decides the same again.
 """
@@ -24,8 +24,8 @@ class AdaptiveSeeds:
     Settings that differ only in their readout share their training runs: a seed serves them all.
 
     Args:
-        plan: The sweep, with the first seeds of every setting.
-        limit: Most seeds of a setting.
+        plan: The plan of the sweep, with the first seeds of every setting.
+        limit: How many seeds a setting may get.
 
     Raises:
         ConfigError: There are fewer than two first seeds, or more than the limit.
@@ -64,7 +64,7 @@ class AdaptiveSeeds:
         return self._over or self._cut_off
 
     def suggest(self) -> PlannedRun | None:
-        """Return the next run of the round; None while the round ends."""
+        """Return the next run of the round, or None while its last runs are under way."""
         if self._cut_off or not self._left:
             return None
         run = self._left.popleft()
@@ -72,11 +72,11 @@ class AdaptiveSeeds:
         return run
 
     def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
-        """Stop none: a seed that is cut short is no seed."""
+        """Return False: no run is stopped early, since a setting needs the numbers of each seed."""
         return False
 
     def on_complete(self, run: PlannedRun, cause: str | None) -> None:
-        """Begin the next round when this was the last run of one.
+        """Begin the next round if this was the last run of the present one.
 
         A run that a budget cut off has no outcome: nothing is decided without it.
         """
@@ -84,7 +84,7 @@ class AdaptiveSeeds:
         self._cut_off = self._cut_off or (cause is None and self._plan.outcome(run) is None)
         self._begin_rounds()
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Return how many seeds the settings got, and what that saved."""
         counts = [len(seeds) for seeds in self._seeds.values()]
         most, trained = max(counts), sum(counts)

@@ -60,7 +60,7 @@ def test_only_settings_that_overlap_the_best_get_more_seeds(tmp_path: Path) -> N
     rounds = drive(plan, race)
     assert points(rounds[0]) == [(v, s) for v in (0.0, 0.01, 1.0) for s in range(3)]
     assert [points(runs) for runs in rounds[1:]] == [[(0.01, s), (1.0, s)] for s in (3, 4)]
-    assert race.in_words() == (
+    assert race.describe() == (
         "race: 3 to 5 seeds a setting, 13 training runs: 2 fewer than 5 seeds for every setting"
     )
 
@@ -145,7 +145,7 @@ def test_a_seed_serves_all_readouts_of_a_training_run(tmp_path: Path) -> None:
             race.on_complete(run, None)
             given += 1
     assert given == 4
-    assert "0 fewer" in race.in_words()
+    assert "0 fewer" in race.describe()
 
 
 def test_a_setting_that_always_diverges_gets_no_more_seeds(tmp_path: Path) -> None:
