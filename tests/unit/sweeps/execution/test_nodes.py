@@ -406,7 +406,7 @@ def package_in(folder: Path) -> Path:
 
 def spoil(folder: Path) -> None:
     """Change one line of the code that trains, by which all numbers become others."""
-    path = folder / "trainable" / "losses.py"
+    path = folder / "trainable" / "training" / "losses.py"
     text = path.read_text()
     spoilt = text.replace("return -(log_probability", "return -(1.5 * log_probability")
     assert spoilt != text
@@ -470,7 +470,7 @@ def test_a_worker_that_starts_after_an_edit_refuses_and_nothing_wrong_is_recorde
     for one in (straight, folder):
         one.mkdir()
     package = package_in(tmp_path / "package")
-    good = (package / "trainable" / "losses.py").read_text()
+    good = (package / "trainable" / "training" / "losses.py").read_text()
     monkeypatch.setenv("PYTHONPATH", str(package))
     assert sweep(straight, "--no-figures", settings=LONG).returncode == 0
     driver = subprocess.Popen(
@@ -497,7 +497,7 @@ def test_a_worker_that_starts_after_an_edit_refuses_and_nothing_wrong_is_recorde
     assert not list(folder.glob(f"runs/*/{CRASH_LOG}"))
     kept = results(folder)
     assert kept == {key: results(straight)[key] for key in kept}
-    (package / "trainable" / "losses.py").write_text(good)
+    (package / "trainable" / "training" / "losses.py").write_text(good)
     assert sweep(folder, "--no-figures", settings=LONG).returncode == 0
     assert results(folder) == results(straight)
     assert finished_trials(folder).keys() == finished_trials(straight).keys()
