@@ -11,10 +11,11 @@ import torchvision
 from kernel_sweep import Shape, faults
 from torch import nn
 
-from trainable.config.choices import DISCRIMINATORS, GENERATORS
+from trainable.config.choices import DISCRIMINATORS, GENERATORS, imported
 from trainable.config.schema import TrialConfig
 from trainable.networks.build import build_discriminator, build_generator
 from trainable.networks.convolutions import StridedPointwise, without_strided_1x1
+from trainable.networks.deeplab import DeepLab
 
 pytestmark = pytest.mark.trains
 
@@ -32,10 +33,14 @@ def plain_strided_1x1(network: nn.Module) -> list[str]:
 @pytest.mark.parametrize("layout", ["caffe", "torchvision"])
 @pytest.mark.parametrize("name", GENERATORS)
 def test_no_generator_has_a_strided_1x1_convolution(name: str, layout: str) -> None:
+    config = TrialConfig(generator=name, trunk_layout=layout)
     with torch.device("meta"):
-        network = build_generator(TrialConfig(generator=name, trunk_layout=layout), 7)
+        strided = plain_strided_1x1(imported(GENERATORS[name].builder)(config, 7))
+        network = build_generator(config, 7)
+    layers = dict(network.named_modules())
     assert plain_strided_1x1(network) == []
-    assert any(isinstance(layer, StridedPointwise) for layer in network.modules())
+    assert [name for name in layers if isinstance(layers[name], StridedPointwise)] == strided
+    assert strided or not isinstance(network, DeepLab)
 
 
 @pytest.mark.parametrize(

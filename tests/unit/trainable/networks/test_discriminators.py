@@ -25,6 +25,8 @@ from trainable.training.losses import counted, label_maps, loss_bce, probability
 pytestmark = pytest.mark.trains
 
 KINDS = [*DISCRIMINATORS, "image"]
+# What judges with the base code's encoder; of others its sizes need not hold.
+WITH_ENCODER = ("encoder_decoder", "fully_convolutional", "encoder_decoder_skips", "image")
 
 
 def build(kind: str, classes: int = 3, **values: Any) -> nn.Module:
@@ -76,7 +78,7 @@ def test_the_least_crop_is_the_least_that_works(kind: str) -> None:
 
 
 @pytest.mark.parametrize("width", [4, 6])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WITH_ENCODER)
 def test_the_encoder_is_the_base_codes_with_the_width_of_the_config(kind: str, width: int) -> None:
     encoder = build(kind, 5, discriminator_width=width).get_submodule("encoder")
     channels = 5
@@ -155,7 +157,7 @@ def test_a_gradient_reaches_every_weight_and_the_map(kind: str) -> None:
         assert weight.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("kind", DISCRIMINATORS)
+@pytest.mark.parametrize("kind", WITH_ENCODER[:-1])
 def test_a_pixels_logit_follows_what_is_near(kind: str) -> None:
     torch.manual_seed(0)
     network = build(kind, discriminator_width=4)
@@ -228,7 +230,7 @@ def test_void_tells_a_discriminator_nothing(kind: str) -> None:
 
 
 @pytest.mark.parametrize("loss_is_masked", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WITH_ENCODER)
 def test_void_that_is_not_masked_gives_a_fake_away(kind: str, loss_is_masked: bool) -> None:
     # The counter-proof: ground truth is zero at void by nature, a bare softmax is not. To mask the
     # loss alone does not help, since a pixel's logit sees the void around it.

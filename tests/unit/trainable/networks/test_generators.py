@@ -134,7 +134,7 @@ def test_a_generator_gives_logits_at_the_size_of_its_input(name: str, layout: st
     # except after a pooling over the whole image.
     least, images = GENERATORS[name].least_px, 2 if GENERATORS[name].pools_images else 1
     with META:
-        network = build(name, 7, trunk_layout=layout)
+        network = build_generator(TrialConfig(generator=name, trunk_layout=layout), 7)
         for height, width in ((least, least), (least, least + 9), (2 * least + 3, least + 5)):
             logits = network(torch.empty(images, 3, height, width))
             assert logits.shape == (images, 7, height, width)
