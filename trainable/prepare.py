@@ -96,9 +96,9 @@ def _parser() -> Parser:
     aug.add_argument("--voc", required=True, metavar="DIR", help=f"holds {voc.FOLDER}")
     aug.add_argument("--sbd", required=True, metavar="DIR", help="holds img, cls and two lists")
     aug.add_argument("--out", required=True, metavar="DIR", help="new data root, or --voc's")
-    titles = " or ".join(source.title for source in file_sources().values())
+    titles = ", ".join(source.title for source in file_sources().values())
     look = commands.add_parser("check", help="say what a folder holds and all that is wrong")
-    look.add_argument("folder", metavar="DIR", help=f"root of {titles}")
+    look.add_argument("folder", metavar="DIR", help=f"root of one of {titles}")
     look.add_argument(
         "--cache-dir", default="", metavar="DIR", help="of decoded data (default: the user's)"
     )
