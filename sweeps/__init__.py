@@ -7,10 +7,12 @@ What a sweep script of one's own needs is named here; each name is imported when
     question = Sweep(name="widths", axes=("generator_width",), trials=trials)
     raise SystemExit(run_sweep(question, sweep_parser(__doc__)))
 
-- `Sweep` is a question: its axes, and a function from a base config, the seeds and the options to
-  the trials. `sweep_parser` gives the options that every sweep has, `run_sweep` the exit code.
-- For a search, `search_source` makes a `Sweep`'s source, a `RunSource`, from a `Plan` and a `Space`
-  of `Range` and `Choice`; `add_search_options` gives the options of sampler and scheduler.
+- `Sweep` is a question: its axes, and a function from a base config, the seeds and the script's own
+  options to the trials. `sweep_parser` gives the options that every sweep has, to which the script
+  adds its own, and `run_sweep` the exit code.
+- For a search, `search_source` makes a `Sweep`'s source, a `RunSource`, from a `Plan`, the
+  `SweepOptions` and the script's own, and a `Space` of `Range` and `Choice`; `add_search_options`
+  gives the options of sampler and scheduler.
 """
 
 from __future__ import annotations
