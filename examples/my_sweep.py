@@ -7,11 +7,12 @@ from sweeps import Sweep, run_sweep, sweep_parser
 
 
 def trials(base, seeds, options):
-    """Return two lambdas and three thresholds with each seed."""
+    """Return the trials: two lambdas and three thresholds, each with every seed."""
     grid = product(seeds, (0.0, 0.05), (0.0, 0.5, 0.9))
     return [replace(base, seed=s, lambda_adv=x, swa_threshold=t) for s, x, t in grid]
 
 
+SWEEP = Sweep(name="my-sweep", axes=("lambda_adv", "swa_threshold"), trials=trials)
+
 if __name__ == "__main__":
-    question = Sweep(name="my-sweep", axes=("lambda_adv", "swa_threshold"), trials=trials)
-    raise SystemExit(run_sweep(question, sweep_parser(__doc__)))
+    raise SystemExit(run_sweep(SWEEP, sweep_parser(__doc__)))

@@ -4,8 +4,8 @@ What a sweep script of one's own needs is named here; each name is imported when
 
     from sweeps import Sweep, run_sweep, sweep_parser
 
-    question = Sweep(name="widths", axes=("generator_width",), trials=trials)
-    raise SystemExit(run_sweep(question, sweep_parser(__doc__)))
+    SWEEP = Sweep(name="widths", axes=("generator_width",), trials=trials)
+    raise SystemExit(run_sweep(SWEEP, sweep_parser(__doc__)))
 
 - `Sweep` is a question: its axes, and a function from a base config, the seeds and the script's own
   options to the trials. `sweep_parser` gives the options that every sweep has, to which the script

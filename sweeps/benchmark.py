@@ -1,4 +1,4 @@
-"""What the platform itself costs, beside its stock parts: each subcommand prints one JSON object.
+"""Measure what the platform itself costs, beside its stock parts; each prints one JSON object.
 
     python -m sweeps.benchmark trials [--trials 1000]
     python -m sweeps.benchmark swa
@@ -8,7 +8,8 @@
 MLflow on SQLite: ours through planner, source, searcher and warm actors, and the stock way, Tune's
 function API with OptunaSearch and MLflowLoggerCallback. The start of Ray is left out on both.
 `swa` sets the SWA grid beside one training run per trial, of which it trains a sample. `search`
-counts the training runs that a search needs with readouts for nothing, and with readouts sampled.
+counts the training runs that a search needs if each run carries all readouts, and if the sampler
+chooses one readout per run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A question of your own, as a YAML file: a grid, a list of points or a search round a preset.
+"""Run a sweep of your own from a YAML file: a grid, a list of points or a search round a preset.
 
 Command:   python sweeps/from_file.py FILE.yaml [--plan]
 Cost:      one training run per point and seed, less what differs only in its readout
@@ -16,8 +16,8 @@ Cost:      one training run per point and seed, less what differs only in its re
       lr_generator: {low: 0.005, high: 0.08, log: true}
       swa_n: [2, 5, 10]
 
-lets a sampler choose; how is said by the options that sweeps/joint_search.py has, too. What the
-command line sets stands above the file.
+lets a sampler choose; the options of sweeps/joint_search.py say how. What the command line sets
+overrides the file.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ Expected:  the paper tuned lambda alone, to 0.01 at its learning rates. The demo
            larger than what lambda gains.
 
 The search has one seed, the base's; the best of many on one seed owes part of its mIoU to that
-seed. So the best is told from the other seeds alone.
+seed. So the best setting is judged by the other seeds alone.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def axes(base: TrialConfig) -> dict[str, Range | Choice]:
-    """Return what is searched, round the settings of a preset; a run carries all of swa_grid's."""
+    """Return the axes of the search, round a preset; a run carries all readouts of swa_grid."""
     return {
         "lambda_adv": LAMBDA_ADV,
         "lr_generator": _round(base.lr_generator),
@@ -65,12 +65,12 @@ def _round(value: float) -> Range:
 def trials(
     base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace
 ) -> list[TrialConfig]:
-    """Return none: the search adds its trials as it goes."""
+    """Return no trials: the search adds them while it runs."""
     return []
 
 
 def source(plan: Plan, options: SweepOptions, own: argparse.Namespace) -> RunSource:
-    """Return what gives the training runs."""
+    """Return the source of the training runs."""
     space = Space(axes=axes(plan.base), readouts=own.readouts)
     return search_source(plan, options, own, space)
 

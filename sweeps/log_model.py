@@ -1,10 +1,10 @@
-"""Log the averaged generator of a recorded trial as an MLflow model, whose URI is printed.
+"""Log the averaged generator of a recorded trial as an MLflow model, and print the model's URI.
 
     python -m sweeps.log_model RUN_ID
 
-A sweep does this for its best trial. The model takes RGB images, uint8 [N, 3, H, W] from 0 to 255,
-and returns logits, float32 [N, C, H, W]; `mlflow.pytorch.load_model(URI)` loads it without this
-package, and no code in it is unpickled.
+RUN_ID is MLflow's id of a finished trial; a sweep logs the model of its best trial itself. The
+model takes RGB images, uint8 [N, 3, H, W] from 0 to 255, and returns logits, float32 [N, C, H, W];
+`mlflow.pytorch.load_model(URI)` loads it without this package, and no code in it is unpickled.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Bring the record up to date by hand, from manifests and run folders; nothing is trained.
+"""Bring the record up to date from manifests and run folders, without training anything.
 
     python -m sweeps.publish [--storage DIR] [--tracking-uri URI] [--sweep NAME|KEY ...]
 
-For sweeps whose MLflow server was away when they ended. Publishing what is recorded changes
-nothing. A sweep whose driver is at work is refused, with all that are named beside it: the driver
-publishes it itself.
+It is for sweeps whose MLflow server was away when they ended. Publishing what is recorded already
+changes nothing. If the driver of a named sweep is running, all of them are refused: the driver
+publishes the sweep itself.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Train a recorded trial again, from the beginning and aside, and compare every number.
+"""Train a recorded trial again from the beginning, in a temporary folder, and compare the numbers.
 
     python -m sweeps.repeat RUN_ID [--tracking-uri URI] [--data-root DIR] [--set device=cuda]
 
-RUN_ID is MLflow's, of a finished trial. Numbers, curves and IoU per class must come out with the
-same digits; times and speed are left out. Exit codes: 0 they do, 1 some differ, 2 the run is no
-such trial, or code or data are not those that it was trained with. Digits that differ on another
-kind of CPU, device or torch prove no other training: the exit code is 1, and the reason is said.
+RUN_ID is MLflow's id of a finished trial. Numbers, curves and IoU per class must come out with the
+same digits; times and speed are not compared. Exit codes: 0 all are the same, 1 some differ, 2 the
+run is no finished trial, or code or data are not those that it was trained with. On another kind of
+CPU, device or torch, digits may differ though the training is the same: the exit code is 1, and the
+reason is printed.
 """
 
 from __future__ import annotations
