@@ -88,7 +88,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; a repetition keeps nothing", file=sys.stderr)
         return INTERRUPTED
-    for line in [*repeated.differ, repeated.in_words()]:
+    for line in [*repeated.differ, repeated.describe()]:
         print(line)
     return SOME_FAILED if repeated.differ else OK
 

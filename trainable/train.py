@@ -176,7 +176,7 @@ def _conclude(
             print(f"error: {failure}", file=sys.stderr)
         case Result():
             said |= _numbers(found, spec.config.readout)
-            for line in _in_words(said):
+            for line in _result_lines(said):
                 _say(options, line)
     _say(options, f"run folder: {folder.path}")
     if options.json:
@@ -205,7 +205,7 @@ def _numbers(result: Result, readout: Readout) -> dict[str, Any]:
     }
 
 
-def _in_words(said: dict[str, Any]) -> Iterator[str]:
+def _result_lines(said: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{said['iterations']} iterations in {said['train_s']:.1f} s, "
         f"{said['images_per_s']:.1f} images/s"
@@ -224,7 +224,7 @@ def _repeat(folder: Path, options: TrainOptions) -> int:
     except NonFiniteLossError as error:
         print(f"error: the repetition ended without numbers: {error}", file=sys.stderr)
         return SOME_FAILED
-    for line in [*repeated.differ, repeated.in_words()]:
+    for line in [*repeated.differ, repeated.describe()]:
         _say(options, line)
     if options.json:
         print(json.dumps(dataclasses.asdict(repeated)))

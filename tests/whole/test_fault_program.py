@@ -27,4 +27,4 @@ def test_a_fault_loses_doubles_and_changes_nothing(scenario: str, bench: Bench) 
         verdict = SCENARIOS[scenario](bench)
     except NotHereError as error:
         pytest.skip(str(error))
-    assert verdict.holds, verdict.in_words()
+    assert verdict.holds, verdict.describe()

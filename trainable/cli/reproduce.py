@@ -59,7 +59,7 @@ class Repetition:
     differ: list[str]
     doubts: dict[str, str]
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """Return the verdict. Digits that differ on another kind of CPU prove no other training."""
         if not self.differ:
             return f"the same digits: {self.numbers} numbers"

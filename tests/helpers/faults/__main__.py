@@ -58,9 +58,9 @@ def main() -> int:
         except NotHereError as error:
             print(f"{name:<18} left out: {error}", flush=True)
             continue
-        print(verdict.in_words(), flush=True)
+        print(verdict.describe(), flush=True)
         total += verdict
-    print(total.in_words())
+    print(total.describe())
     if total.holds:
         shutil.rmtree(folder, ignore_errors=True)
     else:

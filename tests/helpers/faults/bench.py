@@ -56,7 +56,7 @@ class Bench:
     def judge(self, name: str, sweep: Sweep, begun: float, *wrong: str) -> Verdict:
         """Return what became of a sweep that ended, and say it to whoever waits."""
         verdict = self._judge.judge(name, sweep, begun, wrong)
-        print(f"  {sweep.folder.name}: {verdict.in_words()}", file=sys.stderr, flush=True)
+        print(f"  {sweep.folder.name}: {verdict.describe()}", file=sys.stderr, flush=True)
         return verdict
 
     def end(self, name: str, sweep: Sweep, begun: float, *wrong: str) -> Verdict:

@@ -81,7 +81,7 @@ class Verdict:
             seconds=self.seconds + other.seconds,
         )
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         share = self.redone / self.iterations if self.iterations else 0.0
         bits = "differ" if self.differing else "equal"
         words = (
