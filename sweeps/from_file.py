@@ -39,7 +39,7 @@ from sweeps.driver.search_options import OPTIONS_OF_A_SEARCH, add_search_options
 from sweeps.driver.sweep import Sweep, answer
 from sweeps.planning.plan import Plan
 from sweeps.search.source import RunSource
-from sweeps.search.space import Axis, Choice, Range, Space
+from sweeps.search.space import Axis, Choice, Range, Space, with_values
 from trainable.cli.options import refuse
 from trainable.cli.parsed_options import split_options
 from trainable.config.loading import read_yaml
@@ -65,48 +65,48 @@ MAX_TRIALS = 100_000  # points times seeds
 
 KINDS = {field.name: str(field.type) for field in dataclasses.fields(TrialConfig)}
 
-Point = Mapping[str, Any]
+Fields = Mapping[str, object]  # of a config, with values as YAML reads them
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnSweep:
-    """What a file asks.
+    """The sweep that a file describes.
 
     Attributes:
-        name: Of the sweep.
-        question: In one sentence.
-        preset: That the points change, empty if the file names none.
-        base: What they have in common, besides.
-        points: The values of each, on some or all axes; none of a search.
-        space: What a search varies; empty where the points are named.
-        seeds: Per point, None if the file does not say.
+        name: The name of the sweep.
+        question: The question that the sweep answers, in one sentence.
+        preset: The preset that the sweep starts from, empty if the file names none.
+        base: The fields of the preset that are changed for all trials.
+        points: The fields of each point, on some or all axes; empty for a search.
+        space: The axes of a search, by field; empty where the points are named.
+        seeds: How many seeds each point has, None if the file does not say.
     """
 
     name: str
     question: str
     preset: str
-    base: Point
-    points: tuple[Point, ...]
+    base: Fields
+    points: tuple[Fields, ...]
     space: Mapping[str, Axis]
     seeds: int | None
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The fields that the points or the search name."""
+        """The fields that the points or the search vary."""
         return tuple(dict.fromkeys(itertools.chain(self.space, *self.points)))
 
     def source(self, plan: Plan, options: SweepOptions, own: argparse.Namespace) -> RunSource:
-        """Return what gives the training runs of a search."""
+        """Return the source of the training runs of a search."""
         space = Space(axes=self.space, readouts=own.readouts)
         return search_source(plan, options, own, space)
 
     def trials(
         self, base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace
     ) -> list[TrialConfig]:
-        """Return every point with each seed.
+        """Return the trials: every point with each seed.
 
         Raises:
-            ConfigError: There are too many, or one is no config.
+            ConfigError: There are too many trials, or a point breaks a rule of the config.
         """
         every = list(seeds)
         if len(every) * len(self.points) > MAX_TRIALS:
@@ -115,7 +115,7 @@ class OwnSweep:
                 f"with {len(every)} seeds are more; name fewer"
             )
         return [
-            dataclasses.replace(base, **point, seed=seed) for seed in every for point in self.points
+            with_values(base, {**point, "seed": seed}) for seed in every for point in self.points
         ]
 
 
@@ -123,7 +123,7 @@ def read_sweep(path: Path) -> OwnSweep:
     """Read a sweep from a YAML file.
 
     Raises:
-        ConfigError: It cannot be read, or what it asks cannot be answered.
+        ConfigError: The file cannot be read, or breaks a rule, which the message names.
     """
     values = read_yaml(path)
     try:
@@ -132,7 +132,7 @@ def read_sweep(path: Path) -> OwnSweep:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _sweep(values: Mapping[str, Any]) -> OwnSweep:
+def _sweep(values: Fields) -> OwnSweep:
     for key in values:
         if key in OF_A_SEARCH and ("grid" in values or "points" in values):
             raise ConfigError(
@@ -162,7 +162,7 @@ def _sweep(values: Mapping[str, Any]) -> OwnSweep:
     )
 
 
-def _name(value: Any) -> str:
+def _name(value: object) -> str:
     name = _text("name", value)
     if not NAME.fullmatch(name):
         raise ConfigError(f"name must match {NAME.pattern}, but got {name!r}")
@@ -171,13 +171,13 @@ def _name(value: Any) -> str:
     return name
 
 
-def _text(key: str, value: Any) -> str:
+def _text(key: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{key} must be text, but got {value!r} ({kind_of(value)})")
     return " ".join(value.split())
 
 
-def _points(values: Mapping[str, Any]) -> tuple[Point, ...]:
+def _points(values: Fields) -> tuple[Fields, ...]:
     found = [way for way in WAYS if way in values]
     if len(found) != 1:
         got = " and ".join(found) or "none"
@@ -192,8 +192,8 @@ def _points(values: Mapping[str, Any]) -> tuple[Point, ...]:
     return points
 
 
-def _space(value: Any) -> dict[str, Axis]:
-    """Return the axes of a search; whether they fit the config is checked with it."""
+def _space(value: object) -> dict[str, Axis]:
+    """Return the axes of a search; `Space.check` tells later whether they fit the config."""
     space = _mapping("search", value)
     if not space:
         raise ConfigError("search must have at least one axis, but has none")
@@ -201,11 +201,11 @@ def _space(value: Any) -> dict[str, Axis]:
     return {field: _axis(field, axis) for field, axis in space.items()}
 
 
-def _axis(field: str, value: Any) -> Axis:
+def _axis(field: str, value: object) -> Axis:
     if isinstance(value, list):
         # As a config holds them: 1e-3 is text in YAML 1.1, and no value of a float field.
         return Choice(tuple(coerce(field, KINDS[field], one) for one in value))
-    axis = _mapping(field, value)
+    axis: Mapping[str, Any] = _mapping(field, value)
     for key in axis:
         if key not in RANGE_KEYS:
             raise ConfigError(f"unknown key {key!r} of {field}; {suggest(str(key), RANGE_KEYS)}")
@@ -221,14 +221,15 @@ def _axis(field: str, value: Any) -> Axis:
     return Range(low, high, log=axis.get("log", False), whole=whole)
 
 
-def _grid(value: Any) -> tuple[Point, ...]:
-    grid = _mapping("grid", value)
-    for field, choices in grid.items():
+def _grid(value: object) -> tuple[Fields, ...]:
+    grid: dict[str, list[object]] = {}
+    for field, choices in _mapping("grid", value).items():
         if not isinstance(choices, list) or not choices:
             raise ConfigError(
                 f"`{field}: [value, ...]` must hold at least one value in a grid, but got "
                 f"{choices!r} ({kind_of(choices)})"
             )
+        grid[field] = choices
     size = math.prod(len(choices) for choices in grid.values())
     if not grid or size > MAX_POINTS:
         raise ConfigError(
@@ -237,7 +238,7 @@ def _grid(value: Any) -> tuple[Point, ...]:
     return tuple(dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values()))
 
 
-def _listed(value: Any) -> tuple[Point, ...]:
+def _listed(value: object) -> tuple[Fields, ...]:
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_POINTS:
         raise ConfigError(
             f"points must be a list of 1 to {MAX_POINTS} points, but got {kind_of(value)}"
@@ -249,13 +250,13 @@ def _listed(value: Any) -> tuple[Point, ...]:
     return points
 
 
-def _mapping(what: str, value: Any) -> Point:
+def _mapping(what: str, value: object) -> Fields:
     if not isinstance(value, dict):
         raise ConfigError(f"{what} must hold `field: value`, but got {value!r} ({kind_of(value)})")
     return value
 
 
-def _check_fields(what: str, values: Point) -> None:
+def _check_fields(what: str, values: Fields) -> None:
     for field in values:
         if field not in DEFAULTS:
             raise ConfigError(f"unknown field {field!r}; {suggest(str(field), DEFAULTS)}")
@@ -275,7 +276,7 @@ def _check_axis(field: str) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the options of this sweep; what the file may say has no default here."""
+    """Return the options of this sweep; those that the file may set have no default here."""
     options = sweep_parser(str(__doc__))
     add_search_options(options)
     options.add_argument("file", metavar="FILE.yaml", help="the question; see above")
@@ -284,10 +285,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def with_file(parsed: argparse.Namespace, asked: OwnSweep) -> argparse.Namespace:
-    """Return the options with what the file says, or the default, where none was given.
+    """Return the options, where those not given are as the file says, or have their default.
 
     Raises:
-        ConfigError: A grid was given an option of a search.
+        ConfigError: An option of a search was given with a file that has none.
     """
     given = vars(parsed)
     of_a_search = [name for name in OPTIONS_OF_A_SEARCH if given[name] is not None]
@@ -310,21 +311,21 @@ def with_file(parsed: argparse.Namespace, asked: OwnSweep) -> argparse.Namespace
 
 
 def main() -> int:
-    """Run the sweep that the file asks and return its exit code."""
+    """Run the sweep that the file describes and return its exit code."""
     parsed = parser().parse_args()
     try:
         asked = read_sweep(Path(parsed.file))
         options, own = split_options(SweepOptions, with_file(parsed, asked))
     except ConfigError as error:
         refuse(str(error))
-    question = Sweep(
+    sweep = Sweep(
         name=asked.name,
         question=asked.question,
         axes=asked.axes,
         trials=asked.trials,
         source=asked.source if asked.space else None,
     )
-    return answer(question, options, own)
+    return answer(sweep, options, own)
 
 
 if __name__ == "__main__":

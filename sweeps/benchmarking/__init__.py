@@ -1,1 +1,1 @@
-"""What `sweeps.benchmark` measures."""
+"""The measurements of `python -m sweeps.benchmark`."""

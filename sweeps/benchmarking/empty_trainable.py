@@ -1,4 +1,4 @@
-"""Trainables that train nothing: what is left is the cost of the platform; see `benchmark`."""
+"""Trainables that train nothing, so that only the cost of the platform is left to measure."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class EmptyTrainable(tune.Trainable):
     """Ends at once, with an outcome in its run folder and a metric, as a training run does."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Remember whose outcome to write."""
+        """Remember the run whose outcome is to be written."""
         self._spec = RunSpec.from_primitives(json.loads(config["spec"]))
         self._run_storage = Path(config["storage"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next."""
+        """Take the next run."""
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Report the end."""
+        """Write a failure to the run folder, and report that the run has ended."""
         with RunFolder(self._run_storage, self._spec.training_key) as folder:
             failure = Failure(
                 cause="an empty trial",
@@ -55,5 +55,5 @@ class EmptyTrainable(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save nothing."""
 
-    def load_checkpoint(self, checkpoint: Any) -> None:
+    def load_checkpoint(self, checkpoint: object) -> None:
         """Load nothing."""

@@ -1,8 +1,9 @@
-"""What exhaustive readouts save a search, on a table of training runs that were really done.
+"""Measure how many training runs exhaustive readouts save a search, on a table of real runs.
 
-The table holds a grid of settings of the demo, each trained once with all readouts. A replay
-draws its asks from it, so that the same search is done with many seeds at no cost, in both ways to
-treat readouts: `exhaustive` sees a run's best readout, `sampled` the one that it suggested.
+The table holds a grid of settings of the demo, each trained once with all readouts. A replay takes
+the value of each suggestion from the table, so that a search is repeated with many seeds at no
+cost, in both ways to treat readouts: `exhaustive` sees the best readout of a run, `sampled` the one
+that it suggested.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from sweeps.search.space import READOUTS, Choice, Space
 from sweeps.search.study import COMPLETE, PRUNED, Method, ReplayableStudy
 from sweeps.search.suggestions import VALUE
 from trainable.cli.options import ConfigOptions, add_config_options, config_of, whole
-from trainable.config.schema import TrialConfig
+from trainable.config.schema import TrialConfig, Value
 from trainable.data import datasets
 from trainable.runs.results import Result, summary
 
@@ -40,16 +41,17 @@ CONFIDENCE = 0.95
 LAMBDAS = (0.0005, 0.006, 0.08, 1.0)
 FACTORS = (0.25, 1.0, 4.0)  # of the preset's learning rates
 
-Cell = tuple[Any, ...]
+Cell = tuple[Value, ...]  # a setting, or a readout, by the values of its axes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Training runs by their setting.
+    """The training runs of a grid, by their setting.
 
     Attributes:
-        axes: All of the space's, as lists of values; a readout's come last.
-        values: The averages' mIoU by readout, by setting; nothing where training diverged.
+        axes: The axes of the grid, by field; those of the readout come last.
+        values: For each setting, the mIoU of each readout, from 0 to 1; empty where training
+            diverged.
     """
 
     axes: Mapping[str, Choice]
@@ -57,7 +59,7 @@ class Table:
 
     @property
     def best(self) -> float:
-        """The largest mIoU in it."""
+        """The largest mIoU of the table."""
         return max(value for by_readout in self.values.values() for value in by_readout.values())
 
 
@@ -65,13 +67,13 @@ def replay(table: Table, readouts: str, seed: int, config: TrialConfig) -> int:
     """Return how many training runs a TPE search needs to come within 0.2 points of the best.
 
     A setting that is suggested again costs no run. A search that does not get there within
-    MAX_ASKS asks counts as one that trained the whole table.
+    MAX_ASKS suggestions counts as one that trained the whole table.
 
     Args:
-        table: What there is to find.
-        readouts: One of READOUTS.
-        seed: Of the search.
-        config: Base of the table.
+        table: The table with the values of all settings.
+        readouts: How readouts are treated, one of READOUTS.
+        seed: The seed of the search.
+        config: The base config of the table.
     """
     space = Space(axes=table.axes, readouts=readouts)
     method = Method(sampler="tpe", scheduler="none", seed=seed)
@@ -94,7 +96,7 @@ def replay(table: Table, readouts: str, seed: int, config: TrialConfig) -> int:
 
 
 def table_space(base: TrialConfig) -> Space:
-    """Return the settings of a table: joint_search's readouts, and a grid over its training."""
+    """Return the space of a table: the readouts of joint_search, and a grid over its training."""
     grid = {
         "lambda_adv": Choice(LAMBDAS),
         "lr_generator": Choice(tuple(base.lr_generator * factor for factor in FACTORS)),
@@ -105,7 +107,7 @@ def table_space(base: TrialConfig) -> Space:
 
 
 def plan_table(base: TrialConfig, storage: Path) -> Plan:
-    """Return the runs of a table."""
+    """Return the plan of the training runs of a table."""
     space = table_space(base)
     configs = [
         config for values in space.training_grid() for config in space.siblings(base, values)
@@ -116,7 +118,7 @@ def plan_table(base: TrialConfig, storage: Path) -> Plan:
 
 
 def read_table(plan: Plan) -> Table:
-    """Return what the folders of a table's runs hold."""
+    """Return the table that the run folders of a plan hold."""
     space = table_space(plan.base)
     values: dict[Cell, dict[Cell, float]] = {}
     for run in plan.runs:

@@ -1,4 +1,4 @@
-"""What the SWA grid costs beside one training per trial: `python -m sweeps.benchmark swa`.
+"""Measure what the SWA grid costs beside one training per trial: `python -m sweeps.benchmark swa`.
 
 Both sides train in one process and in turn, with one thread, and without Ray: whole runs with
 their checkpoints, validations and results, of the demo preset as `swa_grid` asks for it. One naive

@@ -1,4 +1,4 @@
-"""The options that every search has, and the source that they describe."""
+"""The options that every search has, and the source of runs that they describe."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class SearchOptions:
     """The options of `add_search_options`.
 
     Attributes:
-        sampler: What suggests settings, of SAMPLERS.
-        scheduler: What stops training runs that lag behind, of SCHEDULERS.
-        readouts: How readouts are treated, of READOUTS.
-        asks: Settings to ask for.
+        sampler: The sampler that suggests settings, one of SAMPLERS.
+        scheduler: The scheduler that stops training runs that lag behind, one of SCHEDULERS.
+        readouts: How readouts are treated, one of READOUTS.
+        asks: How many settings are suggested.
         confirm: How many of the best settings are trained again with other seeds.
-        points: Texts `key=value,...`, settings to ask for first.
-        warm_start: Storages whose finished runs the sampler is told of: none of them is the
-            sweep's own, None is not to tell any.
+        points: The settings that come first, each as text `key=value,...`.
+        warm_start: The storages whose finished runs the sampler learns from; empty is the storage
+            of the sweep, None is none.
     """
 
     sampler: str
@@ -102,16 +102,16 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 def search_source(
     plan: Plan, options: SweepOptions, own: argparse.Namespace, space: Space
 ) -> SearchSource:
-    """Return the source of a search; with `--plan` it has filled the plan instead.
+    """Return the source of a search; with `--plan`, the plan has the runs still to come.
 
     Args:
-        plan: The sweep, without trials as yet.
-        options: Those that every sweep has.
-        own: The script's own, those of `add_search_options` among them.
-        space: What is searched.
+        plan: The plan of the sweep, which has no trials yet.
+        options: The options that every sweep has.
+        own: The options of the script, with those of `add_search_options` among them.
+        space: The space of the search.
 
     Raises:
-        ConfigError: The space, a point, the sampler or the scheduler is not usable.
+        ConfigError: The space, a point, the sampler or the scheduler cannot be used.
     """
     asked, _ = split_options(SearchOptions, own)
     space.check(plan.base)
@@ -137,7 +137,7 @@ def search_source(
 
 
 def _refuse_fixed(space: Space, overrides: Sequence[str]) -> None:
-    """Refuse an axis that the command line also gives one value."""
+    """Refuse an axis to which `--set` gives one value."""
     for text in overrides:
         name = text.partition("=")[0].strip()
         if name in space.axes:

@@ -1,1 +1,1 @@
-"""Ray: a cluster, its slots, and Tune as an executor of training runs."""
+"""Run Ray: a cluster, its slots, and Tune as the executor of training runs."""

@@ -1,1 +1,1 @@
-"""What is trained next: a list, a race of seeds or a search with Optuna."""
+"""Choose which training runs come next: a list, adaptive seeds or a search with Optuna."""

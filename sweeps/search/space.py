@@ -287,8 +287,8 @@ class Space:
         }
 
 
-def with_values(config: TrialConfig, values: Mapping[str, Value]) -> TrialConfig:
-    """Return a config in which some fields have other values.
+def with_values(config: TrialConfig, values: Mapping[str, object]) -> TrialConfig:
+    """Return a config in which some fields have other values, which the config itself checks.
 
     Raises:
         ConfigError: A value breaks a rule of the config.

@@ -1,1 +1,1 @@
-"""Where run folders lie: on this machine or mirrored from an object store, with one driver each."""
+"""Keep run folders: on this machine or mirrored from an object store, with one driver each."""

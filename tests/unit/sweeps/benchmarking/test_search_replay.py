@@ -14,6 +14,7 @@ from search_helpers import miou
 
 from sweeps.benchmarking import search_replay
 from sweeps.benchmarking.search_replay import (
+    Cell,
     Table,
     _in_numbers,
     plan_table,
@@ -35,7 +36,7 @@ AXES = {
 
 
 def table() -> Table:
-    values = {}
+    values: dict[Cell, dict[Cell, float]] = {}
     for cell in itertools.product(LAMBDAS, RATES):
         config = dataclasses.replace(BASE, lambda_adv=cell[0], lr_generator=cell[1])
         readouts = itertools.product(INTERVALS, THRESHOLDS)
@@ -69,7 +70,10 @@ def test_a_search_that_does_not_get_there_counts_as_the_whole_table(
 
 
 def test_a_setting_that_is_suggested_again_costs_no_run() -> None:
-    narrow = {(0.001, 0.005): {(1, 0.0): 0.1}, (0.5, 0.005): {(1, 0.0): 0.5}}
+    narrow: dict[Cell, dict[Cell, float]] = {
+        (0.001, 0.005): {(1, 0.0): 0.1},
+        (0.5, 0.005): {(1, 0.0): 0.5},
+    }
     one = AXES | {
         "lambda_adv": Choice((0.001, 0.5)),
         "lr_generator": Choice((0.005,)),
