@@ -113,13 +113,7 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
         signature=_signature(len(model.classes)),
         pip_requirements=[f"torch=={torch.__version__.partition('+')[0]}", "mlflow"],
         metadata=_metadata(model),
-        # In place of what MLflow would note of whatever repository lies round this package, such
-        # as the address of its origin, which may hold a token.
-        tags={
-            "mlflow.source.git.commit": git_commit(),
-            "mlflow.source.git.branch": "",
-            "mlflow.source.git.repoURL": "",
-        },
+        tags=_source_tags(),
     )
     return str(logged.model_uri)
 
@@ -149,6 +143,19 @@ def _signature(classes: int) -> ModelSignature:
     images = TensorSpec(np.dtype("uint8"), (-1, 3, -1, -1))
     logits = TensorSpec(np.dtype("float32"), (-1, classes, -1, -1))
     return ModelSignature(inputs=Schema([images]), outputs=Schema([logits]))
+
+
+def _source_tags() -> dict[str, str]:
+    """Return the tags that name the code, and nothing of another repository.
+
+    MLflow would note the repository that surrounds this package, whichever that is, with the
+    address of its origin, which may hold a token.
+    """
+    return {
+        "mlflow.source.git.commit": git_commit(),
+        "mlflow.source.git.branch": "",
+        "mlflow.source.git.repoURL": "",
+    }
 
 
 def _metadata(model: SavedModel) -> dict[str, object]:

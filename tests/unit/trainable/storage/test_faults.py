@@ -276,25 +276,25 @@ class EndedRun:
         return self.key
 
 
-def report_of(
+def callback_of(
     plan: Plan, execution: ExecutionStats, ends: list[Any]
 ) -> tuple[TuneCallback, RunsInFlight]:
     in_flight = RunsInFlight(source=FixedRuns(plan.runs))
     screen = LiveDisplay(console=Console(quiet=True), title="", total=1, done=0)
-    report = TuneCallback(
+    callback = TuneCallback(
         plan, in_flight, screen, execution, lambda run, cause: ends.append((run, cause)),
         gpus=0, hang_timeout_s=60,
     )  # fmt: skip
-    return report, in_flight
+    return callback, in_flight
 
 
 def test_a_workers_fault_ends_the_sweep_and_its_run_stays_to_be_trained(tmp_path: Path) -> None:
     plan, execution, ends = plan_of(tmp_path, grid([0.01])), ExecutionStats(), list[Any]()
-    report, in_flight = report_of(plan, execution, ends)
+    callback, in_flight = callback_of(plan, execution, ends)
     in_flight.suggest()
     trial: Any = EndedRun(plan, {"fault": "the disk is full (host)"})
-    report.on_trial_start(0, [], trial)
-    report.on_trial_complete(0, [], trial)
+    callback.on_trial_start(0, [], trial)
+    callback.on_trial_complete(0, [], trial)
     assert (plan.fault, execution.spent) == ("the disk is full (host)", FAULT)
     assert ends == [(plan.runs[0], None)]
     assert plan.pending() == plan.runs
@@ -323,11 +323,11 @@ def test_what_ends_a_thread_is_seen_at_once_and_raised_where_it_is_waited_for() 
 
 def test_the_end_of_a_thread_ends_the_execution(tmp_path: Path) -> None:
     plan, execution = plan_of(tmp_path, grid([0.01])), ExecutionStats()
-    report, _ = report_of(plan, execution, [])
-    report.on_step_end(0, [])
+    callback, _ = callback_of(plan, execution, [])
+    callback.on_step_end(0, [])
     assert execution.spent is None
     plan.threads.error = OSError("full")
-    report.on_step_end(0, [])
+    callback.on_step_end(0, [])
     assert execution.spent == FAULT
 
 

@@ -321,7 +321,7 @@ def test_a_wait_is_told_after_a_while_and_then_each_minute(
     assert run is not None
     console = Console(record=True, width=200, file=io.StringIO())
     screen = LiveDisplay(console=console, title="", total=1, done=0)
-    report = TuneCallback(
+    callback = TuneCallback(
         plan,
         in_flight,
         screen,
@@ -333,15 +333,15 @@ def test_a_wait_is_told_after_a_while_and_then_each_minute(
     now = [0.0]
     monkeypatch.setattr("sweeps.execution.tune_hooks.time.monotonic", lambda: now[0])
     trial: Any = Named(run)
-    report.on_trial_start(0, [], trial)
+    callback.on_trial_start(0, [], trial)
     waiting = {"busy_s": 0, "rss_gb": 0, "run_iteration": 0, "val/miou": None, "waits": "for P"}
     for second in range(130):
         now[0] = float(second)
-        report.on_trial_result(0, [], trial, waiting)
+        callback.on_trial_result(0, [], trial, waiting)
     said = console.export_text().splitlines()
     assert said == ["lambda_adv=0.01 seed=0 waits: for P"] * 3  # after 5, 65 and 125 seconds
-    report.on_trial_result(0, [], trial, {k: v for k, v in waiting.items() if k != "waits"})
-    report.on_trial_result(0, [], trial, waiting)
+    callback.on_trial_result(0, [], trial, {k: v for k, v in waiting.items() if k != "waits"})
+    callback.on_trial_result(0, [], trial, waiting)
     assert console.export_text() == ""
 
 
