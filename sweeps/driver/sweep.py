@@ -26,7 +26,7 @@ from sweeps.record.manifest import changes
 from sweeps.record.mlflow_store import check_store
 from sweeps.record.publisher import Publisher
 from sweeps.record.store_check import check_usable
-from sweeps.search.race import AdaptiveSeeds
+from sweeps.search.adaptive_seeds import AdaptiveSeeds
 from sweeps.search.source import FixedRuns, RunSource
 from sweeps.storage.mirror import open_storage
 from sweeps.storage.threads import RayGoneError, ThreadEndedError

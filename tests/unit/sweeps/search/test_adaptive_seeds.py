@@ -17,7 +17,7 @@ from whole_sweeps import state_of
 
 from sweeps import lambda_grid
 from sweeps.planning.plan import Plan, PlannedRun
-from sweeps.search.race import AdaptiveSeeds
+from sweeps.search.adaptive_seeds import AdaptiveSeeds
 from sweeps.search.source import FixedRuns, RunSource, TrialLimit
 from trainable.config.schema import ConfigError, Readout, TrialConfig
 
