@@ -35,7 +35,7 @@ from analysis.stats.swa import best_of, raw_level, swa_table
 
 RAW = LineStyle(color="0.35", marker="", linestyle=(0, (4, 2)))
 DARK_SHARE = 0.55  # of the colours, those that want white letters
-MOST_WORDS = 100  # cells of a heat map, above which none is annotated
+MOST_ANNOTATED = 100  # cells of a heat map, above which none is annotated
 MOST_TICKS = (8, 20)  # across and up, on one that is not
 TOP_AXIS_PT = 30  # height of the axis of the start's share
 # Section 4.3 studies SWA on the data set of Fig. 4.
@@ -131,8 +131,8 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
     """Draw the mIoU of a rule over n and threshold as annotated cells.
 
     Each cell names the mean in percent and its difference in points to the raw weights of the same
-    training runs; under Eq. 7 also the weight of the start that is left. Of more than `MOST_WORDS`
-    cells none can be read, and the colours alone are drawn.
+    training runs; under Eq. 7 also the weight of the start that is left. More than `MOST_ANNOTATED`
+    cells could not be read, and the colours alone are drawn.
 
     Args:
         trials: A frame of an SWA study, with its `attrs`.
@@ -153,21 +153,21 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
     }
     mean = 100 * grid["mean"]
     title = f"SWA, {RULES.get(rule, rule)}: mIoU [%] on {on_data(trials.attrs['dataset'])}"
-    in_words = mean.size <= MOST_WORDS
+    annotated = mean.size <= MOST_ANNOTATED
     size = (max(4.4, 1.6 + 0.82 * mean.shape[1]), 1.9 + 0.52 * mean.shape[0])
-    size = size if in_words else (DOUBLE_IN, DOUBLE_IN)
+    size = size if annotated else (DOUBLE_IN, DOUBLE_IN)
     with drawing(trials, title, size=size) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
         middle = mean.min(axis=None) + DARK_SHARE * np.ptp(mean.stack())
         image = axes.imshow(mean, aspect="auto", origin="lower", cmap="cividis")
-        for row, column in np.ndindex(*mean.shape) if in_words else ():
+        for row, column in np.ndindex(*mean.shape) if annotated else ():
             text = _cell(*(grid[n].iat[row, column] for n in grid), with_start=rule != "uniform")
             is_dark = mean.iat[row, column] < middle
             colour = "white" if is_dark else "black"
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
         across, up = (
-            range(0, many, 1 if in_words else -(-many // most))
+            range(0, many, 1 if annotated else -(-many // most))
             for many, most in zip(mean.shape[::-1], MOST_TICKS, strict=True)
         )
         axes.set_xticks(across, [format_number(mean.columns[i]) for i in across])
@@ -175,8 +175,8 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
         axes.set(xlabel=LABELS["swa_threshold"], ylabel=LABELS["swa_n"])
         figure.colorbar(image, ax=axes, label="mIoU [%]")
         cells = "per cell: mean mIoU over seeds"
-        cells += ", difference to the raw weights in points" if in_words else ""
-        start = "weight of the start left" if rule != "uniform" and in_words else ""
+        cells += ", difference to the raw weights in points" if annotated else ""
+        start = "weight of the start left" if rule != "uniform" and annotated else ""
         # A heat map has no bars: the table beside it has the intervals.
         seeds = f"{format_number(table['n_seeds'].max())} seeds at most; intervals are in the table"
         dropped = caption_missing(whole.attrs["n_missing"])

@@ -27,6 +27,7 @@ def test_a_record_of_all_sweeps_gives_all_figures_and_tables_twice_the_same(
     one, two = ({p.name: p.read_bytes() for p in folder.iterdir()} for folder in folders)
     assert one == two
     manifest = json.loads(one["manifest.json"])
+    assert FIGURES.keys() & TABLES.keys() == set()  # each names files of its own
     asked = FIGURES.keys() | TABLES.keys()
     assert manifest["figures"].keys() | manifest["left_out"].keys() == asked
     assert set(manifest["left_out"]) == set()

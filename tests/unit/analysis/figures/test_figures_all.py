@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import itertools
 import math
 from collections.abc import Callable
@@ -104,6 +105,16 @@ def inside(label: Text, axes: Any) -> bool:
     low, high = sorted(axes.get_xlim() if label in axes.get_xticklabels() else axes.get_ylim())
     place = x if label in axes.get_xticklabels() else y
     return bool(low <= place <= high)
+
+
+def test_every_figure_has_its_case() -> None:
+    of_trials = {
+        name
+        for name, function in inspect.getmembers(figures, inspect.isfunction)
+        if {"return": "Figure", "trials": "pd.DataFrame"}.items()
+        <= inspect.get_annotations(function).items()
+    }
+    assert of_trials == set(CASES)
 
 
 @pytest.mark.parametrize("name", CASES)
