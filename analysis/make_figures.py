@@ -1,9 +1,10 @@
 """Draw the paper's figures and tables from the MLflow record.
 
-By default of the newest sweep of each name in the record. Each figure comes as PDF, PNG and CSV
-beside a `manifest.json` that names the runs it was drawn from; the same record gives the same
-bytes. The path of each figure's PNG is printed, that of the first sweep's main figure last. Exit
-codes: 0, or 2 for bad input, with one line on standard error and nothing written.
+By default it draws the newest sweep of each name in the record. Each figure comes as PDF, PNG and
+SVG, most with a CSV of their numbers, beside a report and a `manifest.json` that names the runs it
+was drawn from; the same record gives the same bytes. The path of each figure's PNG is printed, that
+of the first sweep's main figure last. Exit codes: 0, or 2 for bad input, with one line on standard
+error and nothing written.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = read_options(FigureOptions, _parser().parse_args(argv))
     try:
-        pages = _draw(options.tracking_uri, options.sweep, cache=options.cache)
-        files = _all_files(options.tracking_uri, pages)
+        rendered = _draw(options.tracking_uri, options.sweep, cache=options.cache)
+        files = _all_files(options.tracking_uri, rendered)
     except RecordError as error:
         return _refuse(str(error))
     from analysis.report.files import write_files
@@ -62,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_files(Path(options.out), files)
     except OSError as error:
         return _refuse(f"cannot write to {options.out!r}: {error.strerror}")
-    for page in pages:
-        for name, reason in page.left_out.items():
+    for sweep in rendered:
+        for name, reason in sweep.left_out.items():
             print(printable(f"not drawn: {name}: {reason}"), file=sys.stderr)
-    figures = [drawn.name for page in pages for drawn in page.drawn if drawn.table is None]
+    figures = [item.name for sweep in rendered for item in sweep.items if item.table is None]
     for name in ["report.html", *(f"{figure}.png" for figure in reversed(figures))]:
         print(os.path.join(options.out, name))
     return 0
@@ -122,12 +123,12 @@ def _draw(uri: str, wanted: Sequence[str] | None, *, cache: bool) -> list[Render
     from analysis.report.draw import draw
 
     paper = load_paper()
-    pages = []
+    rendered = []
     for trials in loaded:
         others = _on_other_datasets(trials, paper, cache=cache)
         data = SweepData(trials=trials, paper=paper, others=others)
-        pages.append(draw(data))
-    return pages
+        rendered.append(draw(data))
+    return rendered
 
 
 def _newest(uri: str, *, cache: bool) -> list[pd.DataFrame]:
@@ -169,7 +170,7 @@ def _on_other_datasets(trials: pd.DataFrame, paper: Paper, *, cache: bool) -> di
     return {dataset: data for dataset, data in found.items() if not finished(data.trials).empty}
 
 
-def _all_files(uri: str, pages: Sequence[RenderedSweep]) -> dict[str, bytes]:
+def _all_files(uri: str, rendered: Sequence[RenderedSweep]) -> dict[str, bytes]:
     """Return all files by name, the manifest last."""
     from analysis.report.draw import section_of, shown_trials
     from analysis.report.files import describe_sweep, digests, render_csv, render_manifest, versions
@@ -178,21 +179,22 @@ def _all_files(uri: str, pages: Sequence[RenderedSweep]) -> dict[str, bytes]:
     figures: dict[str, object] = {}
     sweeps: dict[str, object] = {}
     files: dict[str, bytes] = {}
-    for page in pages:
-        sources = [page.data.trials, *(other.trials for other in page.data.others.values())]
+    for sweep in rendered:
+        sources = [sweep.data.trials, *(other.trials for other in sweep.data.others.values())]
         sweeps |= {trials.attrs["sweep_key"]: describe_sweep(trials) for trials in sources}
         keys = [trials.attrs["sweep_key"] for trials in sources]
-        for drawn in page.drawn:
-            figures[drawn.name] = {"sweep_keys": keys, "files": digests(drawn.files)}
-            files |= drawn.files
-        trials = page.data.trials
+        for item in sweep.items:
+            figures[item.name] = {"sweep_keys": keys, "files": digests(item.files)}
+            files |= item.files
+        trials = sweep.data.trials
         files[f"{trials.attrs['sweep']}_trials.csv"] = render_csv(shown_trials(trials))
-    report = render_report([section_of(p) for p in pages], tracking_uri=uri, versions=versions())
+    sections = [section_of(sweep) for sweep in rendered]
+    report = render_report(sections, tracking_uri=uri, versions=versions())
     files["report.html"] = report.encode()
     manifest = {
         "figures": figures,
         "sweeps": sweeps,
-        "left_out": {name: why for page in pages for name, why in page.left_out.items()},
+        "left_out": {name: why for sweep in rendered for name, why in sweep.left_out.items()},
         "files": digests(files),
         "packages": versions(),
     }

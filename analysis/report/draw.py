@@ -51,12 +51,12 @@ class RenderedSweep:
 
     Attributes:
         data: What it was drawn from.
-        drawn: Its figures and tables, the main one first.
+        items: Its figures and tables, the main one first.
         left_out: By name, why a figure or a table cannot be drawn of this sweep.
     """
 
     data: SweepData
-    drawn: Sequence[RenderedItem]
+    items: Sequence[RenderedItem]
     left_out: dict[str, str]
 
 
@@ -66,19 +66,19 @@ def draw(data: SweepData) -> RenderedSweep:
     Raises:
         RecordError: Nothing can be drawn; the reason is that of the main figure.
     """
-    drawn: list[RenderedItem] = []
+    items: list[RenderedItem] = []
     left_out: dict[str, str] = {}
     for name, spec in specs_of(data.trials).items():
         try:
             if isinstance(spec, FigureSpec):
-                drawn.append(_draw_figure(name, spec, data))
+                items.append(_draw_figure(name, spec, data))
             else:
-                drawn.append(_draw_table(name, spec, data))
+                items.append(_draw_table(name, spec, data))
         except RecordError as error:
             left_out[name] = str(error)
-    if not drawn:
+    if not items:
         raise RecordError(next(iter(left_out.values()), "the sweep varies nothing"))
-    return RenderedSweep(data=data, drawn=drawn, left_out=left_out)
+    return RenderedSweep(data=data, items=items, left_out=left_out)
 
 
 def _draw_figure(name: str, spec: FigureSpec, data: SweepData) -> RenderedItem:
@@ -118,21 +118,21 @@ def _draw_table(name: str, spec: TableSpec, data: SweepData) -> RenderedItem:
     )
 
 
-def section_of(page: RenderedSweep) -> Section:
+def section_of(rendered: RenderedSweep) -> Section:
     """Return the section of one sweep."""
-    trials = page.data.trials
+    trials = rendered.data.trials
     sweep = Sweep.of(trials)
-    found = dict.fromkeys(f"{drawn.sentence}." for drawn in page.drawn if drawn.sentence)
-    left_out = [f"Not drawn: {name}, since {why}." for name, why in page.left_out.items()]
+    found = dict.fromkeys(f"{item.sentence}." for item in rendered.items if item.sentence)
+    left_out = [f"Not drawn: {name}, since {why}." for name, why in rendered.left_out.items()]
     return Section(
         sweep=sweep,
         title=f"{sweep.sweep} on {sweep.dataset}",
         dataset=on_data(sweep.dataset),
         sentences=[*found, *left_out],  # tables on the same comparison say the same of it
-        figures=[_figure(drawn) for drawn in page.drawn if drawn.table is None],
-        tables=[_table(drawn, drawn.table) for drawn in page.drawn if drawn.table is not None],
+        figures=[_figure(item) for item in rendered.items if item.table is None],
+        tables=[_table(item, item.table) for item in rendered.items if item.table is not None],
         trials=shown_trials(trials),
-        environment=page.data.environment,
+        environment=rendered.data.environment,
         trials_files=[f"{sweep.sweep}_trials.csv"],
     )
 
@@ -143,27 +143,23 @@ def shown_trials(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[[name for name in names if name in trials]]
 
 
-def _figure(drawn: RenderedItem) -> FigureItem:
-    svg = drawn.files[f"{drawn.name}.svg"]
+def _figure(item: RenderedItem) -> FigureItem:
+    svg = item.files[f"{item.name}.svg"]
     return FigureItem(
-        name=drawn.name,
-        title=drawn.title,
-        caption=drawn.caption,
-        png=drawn.files[f"{drawn.name}.png"],
+        name=item.name,
+        title=item.title,
+        caption=item.caption,
+        png=item.files[f"{item.name}.png"],
         svg=svg.decode() if len(svg) <= MOST_SVG_BYTES else None,
-        files=_names(drawn),
+        files=[*item.files],
     )
 
 
-def _table(drawn: RenderedItem, table: pd.DataFrame) -> TableItem:
+def _table(item: RenderedItem, table: pd.DataFrame) -> TableItem:
     return TableItem(
-        name=drawn.name,
-        title=drawn.title,
-        caption=drawn.caption,
+        name=item.name,
+        title=item.title,
+        caption=item.caption,
         frame=table.map(text),
-        files=_names(drawn),
+        files=[*item.files],
     )
-
-
-def _names(drawn: RenderedItem) -> Sequence[str]:
-    return [*drawn.files]
