@@ -22,13 +22,13 @@ from typing import Any
 
 import torch
 
+from analysis.record.schema import DETAIL_FILE
 from analysis.record.tracking_uri import artifacts_folder
 from sweeps.driver.options import add_tracking_uri
 from sweeps.planning.plan import Trial
 from sweeps.record.ended_run import EndedRun, detail_of, final_points
 from sweeps.record.mlflow_store import STORE_ERRORS
 from sweeps.record.reader import RecordedTrial, read_trial
-from sweeps.record.writer import DETAIL_FILE
 from trainable.cli.options import (
     INTERRUPTED,
     OK,

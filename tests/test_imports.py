@@ -40,14 +40,15 @@ ROOMS = {
     "analysis.result_tables",
     "analysis.benchmarking": "trainable.storage analysis.record",
     "sweeps.storage": "trainable",
-    "sweeps.planning": "trainable analysis.stats sweeps.storage",
-    "sweeps.search": "trainable analysis.stats sweeps.storage sweeps.planning",
+    "sweeps.planning": "trainable analysis.record analysis.stats sweeps.storage",
+    "sweeps.search": "trainable analysis.record analysis.stats sweeps.storage sweeps.planning",
     "sweeps.record": "trainable analysis.record sweeps.storage sweeps.planning",
     "sweeps.execution": "trainable sweeps.storage sweeps.planning sweeps.search sweeps.record",
     "sweeps.driver": "trainable analysis.record analysis.stats sweeps.storage sweeps.planning "
     "sweeps.search sweeps.record sweeps.execution",
     # It measures two of the sweeps, which are commands.
-    "sweeps.benchmarking": "trainable sweeps sweeps.planning sweeps.search sweeps.execution",
+    "sweeps.benchmarking": "trainable analysis.record sweeps sweeps.planning sweeps.search "
+    "sweeps.execution",
 }
 
 FORBIDDEN = {
@@ -68,7 +69,9 @@ COMMON = (
 SHARED = (
     "analysis.record.mlflow_calls",
     "analysis.record.mlflow_database",
+    "analysis.record.schema",
     "analysis.record.tracking_uri",
+    "analysis.record.version_mix",
     "analysis.stats.intervals",
     "analysis.stats.ranking",
 )

@@ -39,6 +39,7 @@ LIMITS = {
 LOOK_S = 1.0  # between two looks at whether patience has ended meanwhile
 MOST_BYTES = 256 * 2**20  # of one answer; real ones, masks among them, take a few MB
 MOST_RUNS = 1_000_000  # of one search
+PAGE_SIZE = 1000  # runs of one answer
 ID = re.compile(r"[\w-]{1,256}")
 STATES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 # Read by mlflow when it is imported or asked: a server that is gone must not hold up anyone. A
@@ -160,7 +161,7 @@ class _Asking:
 
 
 def pages(
-    client: MlflowClient, experiment_id: str, condition: str, *, order: str, size: int
+    client: MlflowClient, experiment_id: str, condition: str, *, order: str
 ) -> Iterator[list[Run]]:
     """Yield the runs that fulfil a condition, page by page.
 
@@ -170,7 +171,7 @@ def pages(
     token, before, count = None, set(), 0
     while True:
         page = client.search_runs(
-            [experiment_id], condition, max_results=size, order_by=[order], page_token=token
+            [experiment_id], condition, max_results=PAGE_SIZE, order_by=[order], page_token=token
         )
         yield list(page)
         token, count = page.token, count + len(page)

@@ -18,8 +18,6 @@ from trainable.storage.redaction import UNQUOTED, is_unclear, redact, redact_uri
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
-PAGE_SIZE = 1000
-
 
 class Store:
     """The experiment of our sweeps in an MLflow store that exists already.
@@ -51,7 +49,7 @@ class Store:
     def search(self, condition: str) -> Iterator[Run]:
         """Yield the runs that meet a condition, the newest first."""
         order = "attributes.start_time DESC"
-        found = pages(self.client, self.experiment_id, condition, order=order, size=PAGE_SIZE)
+        found = pages(self.client, self.experiment_id, condition, order=order)
         while True:
             with one_line_errors(self.tracking_uri), _no_collector():
                 page = next(found, None)

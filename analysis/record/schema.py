@@ -21,6 +21,7 @@ METRICS = (
     *("swa/miou", "swa/acc", "swa/macc", "swa/fwiou"),
     *("train/loss_mce", "train/loss_adv", "train/loss_disc", "images_per_s"),
 )
+OBJECTIVE = "swa/miou"  # on validation: what settings are ranked by and a search makes large
 # Those with a value per iteration; `result.json` holds them and the discriminator's outputs.
 CURVES = ("val/miou", "train/loss_mce", "train/loss_adv", "train/loss_disc")
 TRIAL_TAGS = ("trial_key", "training_key", "code_version", "data_fingerprint")

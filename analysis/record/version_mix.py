@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from analysis.record.schema import finished
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Columns, what several of their values are called, and what follows for the trials.
 NOT_COMPARABLE = "may not compare"
@@ -25,17 +29,31 @@ HASH_DIGITS = 12  # enough to tell two apart
 class VersionMix:
     """What the finished trials of one sweep do not share."""
 
-    what: str  # such as "2 code versions"
-    consequence: str  # what follows for the trials
-    counts: dict[str, int]  # trials of each value, in order; a hash by its first digits
+    what: str  # "2 code versions"
+    consequence: str  # what follows
+    counts: Mapping[str, int]  # trials of each value, in order; a hash by its first digits
+
+    @property
+    def counted(self) -> str:
+        """What is not shared, with the number of trials of each value."""
+        counts = ", ".join(f"{name}: {count}" for name, count in self.counts.items())
+        return f"{self.what} ({counts})"
+
+    @property
+    def sentence(self) -> str:
+        """What is not shared and what follows, without a full stop."""
+        return f"the trials come from {self.what} ({', '.join(self.counts)}) and {self.consequence}"
 
 
-def mixtures(trials: pd.DataFrame) -> Iterator[VersionMix]:
-    """Yield what the finished trials do not share; a value that is not recorded is passed over."""
-    finished = trials[trials["status"] == "FINISHED"]
+def mixtures(values: Mapping[str, Iterable[object]]) -> Iterator[VersionMix]:
+    """Yield what finished trials do not share.
+
+    Args:
+        values: By name of what `SHARED` lists, the value of each trial; an empty one, or None,
+            counts for nothing.
+    """
     for name, (plural, consequence) in SHARED.items():
-        values = finished[name].dropna() if name in finished else ()
-        counts = Counter(str(value) for value in values if value)
+        counts = Counter(str(value) for value in values.get(name, ()) if value)
         if len(counts) > 1:
             yield VersionMix(
                 what=f"{len(counts)} {plural}",
@@ -47,9 +65,12 @@ def mixtures(trials: pd.DataFrame) -> Iterator[VersionMix]:
             )
 
 
+def mixtures_of(trials: pd.DataFrame) -> list[VersionMix]:
+    """Return what the finished ones of these trials do not share."""
+    ended = finished(trials)
+    return [*mixtures({name: ended[name].dropna() for name in SHARED if name in ended})]
+
+
 def describe_mixtures(trials: pd.DataFrame) -> list[str]:
-    """Return a sentence, without its full stop, for each mixture."""
-    return [
-        f"the trials come from {mix.what} ({', '.join(mix.counts)}) and {mix.consequence}"
-        for mix in mixtures(trials)
-    ]
+    """Return what finished trials do not share as sentences without a full stop."""
+    return [mix.sentence for mix in mixtures_of(trials)]

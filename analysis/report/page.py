@@ -21,7 +21,7 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from analysis.record.schema import Sweep
-from analysis.record.version_mix import mixtures
+from analysis.record.version_mix import mixtures_of
 from analysis.report.facts import (
     CAUSES_SHOWN,
     Tracking,
@@ -155,7 +155,7 @@ def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, obj
         "section": section,
         "stamp": stamp(sweep, trials),
         "why": why_partial(sweep),
-        "warnings": list(mixtures(trials)),
+        "warnings": mixtures_of(trials),
         "data_warnings": sweep.data_warnings.splitlines(),
         "figures": [_figure(figure, anchor) for figure in section.figures],
         "tables": [

@@ -6,10 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.record.schema import RecordError
+from analysis.record.schema import OBJECTIVE, RecordError
 from analysis.stats.aggregation import over_seeds, varying
 
-VALUE = "swa/miou"
 SEARCH, CONFIRM = "search", "confirm"
 COMPLETE = "COMPLETE"
 
@@ -23,7 +22,7 @@ def search_trials(trials: pd.DataFrame) -> pd.DataFrame:
     if "ask" not in trials or trials["ask"].isna().all():
         raise RecordError(f"sweep {trials.attrs['sweep']!r} is no search: no trial has an ask")
     kept = trials[(trials["phase"] == SEARCH) & trials["ask"].notna()]
-    if not (_is_complete(kept) & kept[VALUE].notna()).any():
+    if not (_is_complete(kept) & kept[OBJECTIVE].notna()).any():
         asks = kept["ask"].nunique()
         raise RecordError(f"none of the search's {asks} suggestions has ended with an mIoU")
     return kept
@@ -58,7 +57,7 @@ def search_table(trials: pd.DataFrame) -> pd.DataFrame:
     """
     kept = search_trials(trials)
     counted = kept["ask"].map(kept["ask"].value_counts())
-    kept = kept.assign(value=kept[VALUE].where(_is_complete(kept)), readouts=counted)
+    kept = kept.assign(value=kept[OBJECTIVE].where(_is_complete(kept)), readouts=counted)
     kept = kept.sort_values(["ask", "value", "trial_key"], ascending=[True, False, True])
     table = kept.drop_duplicates("ask").rename(columns={"search_state": "state"})
     table = table[["ask", "state", "readouts", *parameters(trials), "value"]]
@@ -76,7 +75,7 @@ def completed(trials: pd.DataFrame, parameter: str | None = None) -> pd.DataFram
     """
     if parameter in of_readout(trials):
         kept = search_trials(trials)
-        whole = kept.assign(value=kept[VALUE].where(_is_complete(kept)))
+        whole = kept.assign(value=kept[OBJECTIVE].where(_is_complete(kept)))
     else:
         whole = search_table(trials)
     return whole[whole["value"].notna()]
@@ -91,9 +90,9 @@ def confirmed(trials: pd.DataFrame) -> pd.DataFrame:
     """
     again: Any = trials[(trials["phase"] == CONFIRM) & (trials["status"] == "FINISHED")]
     names = parameters(trials)
-    if again[VALUE].isna().all():
+    if again[OBJECTIVE].isna().all():
         return pd.DataFrame(columns=[*names, "n_seeds", "mean", "ci_low", "ci_high"])
-    table = over_seeds(again, names, {"swa": VALUE}).drop(columns="weights")
+    table = over_seeds(again, names, {"swa": OBJECTIVE}).drop(columns="weights")
     return table.sort_values("mean", ascending=False, ignore_index=True)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from scipy import stats
 
+from analysis.record.schema import OBJECTIVE
 from sweeps.execution.display import LiveDisplay
 from sweeps.execution.executor import execute, ray_slots
 from sweeps.execution.resources import Resources
@@ -26,7 +27,6 @@ from sweeps.planning.plan import Plan, make_plan
 from sweeps.search.source import FixedRuns
 from sweeps.search.space import READOUTS, Choice, Space
 from sweeps.search.study import COMPLETE, PRUNED, Method, ReplayableStudy
-from sweeps.search.suggestions import VALUE
 from trainable.cli.options import ConfigOptions, add_config_options, config_of, whole
 from trainable.config.schema import TrialConfig, Value
 from trainable.data import datasets
@@ -128,7 +128,7 @@ def read_table(plan: Plan) -> Table:
             continue  # it diverged
         for trial in run.trials:
             readout = _cell(trial.config, [k for k in space.axes if k not in space.training])
-            by_readout[readout] = summary(found, trial.config.readout)[VALUE]
+            by_readout[readout] = summary(found, trial.config.readout)[OBJECTIVE]
     choices = {name: axis for name, axis in space.axes.items() if isinstance(axis, Choice)}
     return Table(axes=choices, values=values)
 

@@ -11,12 +11,13 @@ from typing import Any
 from rich.console import RenderableType
 
 from analysis.record.tracking_uri import is_server, ui_command
+from analysis.record.version_mix import VersionMix
 from analysis.stats.ranking import Ranking
 from sweeps.driver.tables import axis_table, best_table, format_best, rows, rows_by_axis
 from sweeps.execution.progress import ExecutionStats
 from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import BestPoint, Setting, best_of_ranking, rank_settings
-from sweeps.planning.version_mix import mixtures, settings_made_on
+from sweeps.planning.version_mix import mixtures_among, settings_made_on
 from trainable.runs.folder import CRASH_LOG
 from trainable.runs.results import Failure, Result
 from trainable.storage.redaction import redact, redact_uri
@@ -42,7 +43,7 @@ class SweepSummary:
     ranking: Ranking[Setting] | None = None
     best: BestPoint | None = None
     refused: str = ""
-    mixtures: list[str] = field(default_factory=list)
+    mixtures: list[VersionMix] = field(default_factory=list)
 
     @classmethod
     def of(cls, plan: Plan, execution: ExecutionStats) -> SweepSummary:
@@ -55,7 +56,7 @@ class SweepSummary:
             ranking=ranking,
             best=best_of_ranking(ranking, plan.axes),
             refused=execution.refused,
-            mixtures=mixtures(settings_made_on(plan)),
+            mixtures=mixtures_among(settings_made_on(plan)),
         )
 
     def lines(self) -> Iterator[str | RenderableType]:
@@ -71,7 +72,7 @@ class SweepSummary:
         elif self.left:
             yield left
         for mixture in self.mixtures:
-            yield f"the trials come from {mixture}: their digits may differ for that alone"
+            yield mixture.sentence
         if self.ranking is not None and self.best is not None:
             yield best_table(self.ranking, self.plan.axes)
             by_axis = axis_table(self.ranking, self.plan.axes)
@@ -92,7 +93,7 @@ class SweepSummary:
             "training_runs_done": len(plan.runs) - len(plan.pending()),
             "why_partial": plan.why_partial or None,
             "notes": plan.notes,
-            "mixed": self.mixtures,
+            "mixed": [mixture.counted for mixture in self.mixtures],
             "data_warnings": list(plan.data.warnings),
             "refused": self.refused or None,
             "failed": failed,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from analysis.record.schema import OBJECTIVE
 from analysis.stats.intervals import Interval
 from analysis.stats.ranking import Ranking
 from sweeps.planning.ranking import (
-    RANKED,
     REPORTED,
     BestPoint,
     Setting,
@@ -80,7 +80,7 @@ def rows_by_axis(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> dict[
 def format_best(best: BestPoint) -> str:
     """Return in a line which setting is the best, by what, and what it stands apart from."""
     point = ", ".join(f"{axis}={value}" for axis, value in best.point.items())
-    found = best.metrics[RANKED]
+    found = best.metrics[OBJECTIVE]
     interval = f"95 % interval {_ends(found)}" if found.n > 1 else "no interval from one seed"
     line = f"best point: {point} with swa/miou {found.mean:.4f} ({interval}, {best.seeds} seeds)"
     if best.others:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.record.schema import OBJECTIVE
 from analysis.stats.intervals import Interval, student_t
 from analysis.stats.ranking import Ranking, best_of, in_order, rank
 from sweeps.planning.plan import Plan, Trial
@@ -14,8 +15,7 @@ from trainable.config.schema import EXECUTION_FIELDS, TrialConfig, Value
 from trainable.runs.keys import key_of
 from trainable.runs.results import Result, summary
 
-RANKED = "swa/miou"
-REPORTED = (RANKED, "val/miou")
+REPORTED = (OBJECTIVE, "val/miou")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,11 +30,11 @@ class Setting:
     config: TrialConfig
     metrics: Mapping[int, Mapping[str, float]]
 
-    def by_seed(self, name: str = RANKED) -> dict[int, float]:
+    def by_seed(self, name: str = OBJECTIVE) -> dict[int, float]:
         """Return the values of a metric by seed."""
         return {seed: metrics[name] for seed, metrics in self.metrics.items()}
 
-    def interval(self, name: str = RANKED) -> Interval:
+    def interval(self, name: str = OBJECTIVE) -> Interval:
         """Return the mean of a metric over all seeds of the setting, with its interval."""
         return student_t(self.by_seed(name).values())
 

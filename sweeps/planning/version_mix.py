@@ -1,32 +1,26 @@
-"""Whether all trials of a sweep were made on one kind of machine: digits follow from it."""
+"""What the trials of a sweep were made with and on; `analysis.record.version_mix` compares it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from analysis.record.version_mix import HASHES, VersionMix, mixtures
 from sweeps.planning.plan import Plan
 from trainable.runs.machine import processor
 from trainable.runs.results import Result
 
 
-def mixtures(settings: Iterable[Mapping[str, object]]) -> list[str]:
-    """Return what trials do not share, with how many have which, one of a kind each.
+def mixtures_among(settings: Iterable[Mapping[str, object]]) -> list[VersionMix]:
+    """Return what trials do not share.
 
     Args:
-        settings: What each finished trial was made on: see `trainable.runs.machine.setting`. One
-            that says nothing counts for nothing.
+        settings: What each finished trial was made on: see `trainable.runs.machine.setting`, and
+            with, where that is known: `code_version`, `data_fingerprint`. One that does not say
+            on what counts for nothing.
     """
     known = [one for one in settings if "torch" in one and "device" in one and "cpu" in one]
-    kinds = {
-        "versions of torch": Counter(str(one["torch"]) for one in known),
-        "kinds of processor": Counter(processor(one) for one in known),
-    }
-    return [
-        f"{len(counts)} {kind} ({', '.join(f'{name}: {counts[name]}' for name in sorted(counts))})"
-        for kind, counts in kinds.items()
-        if len(counts) > 1
-    ]
+    values = {name: [one.get(name) for one in known] for name in (*HASHES, "torch")}
+    return [*mixtures({**values, "processor": [processor(one) for one in known]})]
 
 
 def settings_made_on(plan: Plan) -> list[Mapping[str, object]]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from analysis.record.schema import CURVES
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from trainable.config.schema import EXECUTION_FIELDS, TrialConfig
 from trainable.runs.folder import RunFolder
@@ -20,7 +21,6 @@ from trainable.runs.sample_masks import SAMPLES_FILE, of_readout, read_samples
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-CURVES = ("train/loss_mce", "train/loss_adv", "train/loss_disc", "val/miou")
 # What a run was made by and on, which decides its last digits, besides the config.
 ORIGIN = ("code_version", *SETTING)
 Kind = Literal["result", "failure", "stopped"]

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 # What is raised where the store does not answer, or a file cannot be read.
 STORE_ERRORS = (StoreError, OSError)
-EXPERIMENT = "pixelwise-adversarial"
-PAGE = 500
 
 
 def check_store(tracking_uri: str) -> None:
@@ -121,7 +119,7 @@ def open_store(
 def search(client: MlflowClient, experiment_id: str, condition: str) -> list[Run]:
     """Return all runs of an experiment that match MLflow's filter string, the oldest first."""
     order = "attributes.start_time ASC"
-    found = pages(client, experiment_id, condition, order=order, size=PAGE)
+    found = pages(client, experiment_id, condition, order=order)
     return [run for page in found for run in page]
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from analysis.record.mlflow_calls import SMALL_S, StoreError, ask
 from analysis.record.mlflow_database import LOCK_S
+from analysis.record.schema import EXPERIMENT
 from analysis.record.tracking_uri import local_path, sqlite_file
-from sweeps.record.mlflow_store import EXPERIMENT
 
 HOME = "pixelwise.folder"  # tag of the experiment
 ARTIFACTS = "mlruns"  # folder beside the database

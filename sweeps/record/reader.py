@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.record.mlflow_calls import StoreError
+from analysis.record.schema import SCHEMA
 from sweeps.record.mlflow_store import STORE_ERRORS, open_store
 from sweeps.record.store_check import lasting_fault
-from sweeps.record.writer import SCHEMA
 from trainable.config.loading import config_from
 from trainable.config.schema import DEFAULTS, ConfigError, TrialConfig, Value
 from trainable.storage.redaction import first_line, redact_uri
@@ -99,7 +99,7 @@ def _check(run: Run) -> None:
         ConfigError: The run is refused.
     """
     tags, run_id = run.data.tags, run.info.run_id
-    if tags.get("schema") != SCHEMA:
+    if tags.get("schema") != str(SCHEMA):
         raise ConfigError(
             f"RUN_ID must name a run of schema {SCHEMA}, but {run_id} has "
             f"{tags.get('schema', 'none')}; name a trial of one of our sweeps"

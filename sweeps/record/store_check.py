@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from analysis.record.mlflow_calls import SMALL_S, StoreError, ask, set_up_mlflow
 from analysis.record.mlflow_database import database_fault, deleted
+from analysis.record.schema import EXPERIMENT
 from analysis.record.tracking_uri import is_server
-from sweeps.record.mlflow_store import EXPERIMENT, open_store
+from sweeps.record.mlflow_store import open_store
 from trainable.config.schema import ConfigError
 from trainable.storage.redaction import first_line, redact_uri
 

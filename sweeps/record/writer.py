@@ -15,24 +15,28 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from analysis.record.mlflow_calls import Patience, StoreError
+from analysis.record.schema import (
+    DETAIL_FILE,
+    ENVIRONMENT_FILE,
+    EXPERIMENT,
+    MASKS_FILE,
+    SCHEMA,
+)
 from sweeps.planning.plan import Plan, PlannedRun, Trial, in_words
 from sweeps.planning.ranking import BestPoint
-from sweeps.planning.version_mix import mixtures
+from sweeps.planning.version_mix import mixtures_among
 from sweeps.record.ended_run import EndedRun, detail_of, final_points, params, point
 from sweeps.record.manifest import diff_path
-from sweeps.record.mlflow_store import EXPERIMENT, open_store, search
+from sweeps.record.mlflow_store import open_store, search
 from sweeps.record.moved_artifacts import artifact_location, bring_home
 from trainable.config.schema import Value
 from trainable.runs.keys import key_of
-from trainable.runs.sample_masks import SAMPLES_FILE
 from trainable.storage import json_files
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
-SCHEMA = "1"
 UNDER_WAY = {"state": "partial", "why_partial": "under way"}
-DETAIL_FILE = "result.json"
 MOST_OF_A_TAG = 5000  # characters, of what MLflow takes
 COUNTS = ("iterations", "batch_size")  # params of every trial
 NUMBERS = ("images_per_s",)  # metrics of a finished one, above 0
@@ -168,7 +172,7 @@ class MlflowWriter:
         if content is None:
             return
         with TemporaryDirectory() as folder:
-            path = Path(folder) / SAMPLES_FILE
+            path = Path(folder) / MASKS_FILE
             path.write_bytes(content)
             self.client.log_artifact(child.run_id, str(path))
 
@@ -211,7 +215,7 @@ class MlflowWriter:
         finished = [child.tags for child in self.children.values() if child.status == "FINISHED"]
         for name, text in (
             ("why_partial", why_partial),
-            ("mixed", "; ".join(mixtures(finished))),
+            ("mixed", "; ".join(mix.counted for mix in mixtures_among(finished))),
         ):
             if text:
                 tags[name] = text
@@ -320,7 +324,7 @@ class MlflowWriter:
         capture_hash = key_of({"environment": environment, "diff": diff})
         if self.parent.tags.get("capture_hash") == capture_hash:
             return
-        self._log_json(self.parent, environment, "environment.json")
+        self._log_json(self.parent, environment, ENVIRONMENT_FILE)
         if diff:
             self.client.log_text(self.parent.run_id, diff, "git.diff")
         self._tag(self.parent, {"capture_hash": capture_hash})
@@ -357,7 +361,7 @@ class MlflowWriter:
 
     def _common_tags(self) -> dict[str, str]:
         return {
-            "schema": SCHEMA,
+            "schema": str(SCHEMA),
             "sweep": self.plan.name,
             "sweep_key": self.plan.sweep_key,
             "dataset": self.plan.base.dataset,

@@ -16,10 +16,11 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.record.schema import OBJECTIVE
 from sweeps.planning.plan import Plan
 from sweeps.search.space import Space
 from sweeps.search.study import COMPLETE
-from sweeps.search.suggestions import VALUE, Suggestion
+from sweeps.search.suggestions import Suggestion
 from sweeps.storage.threads import wait
 from trainable.runs.results import Result, summary
 from trainable.storage.faults import machine_fault
@@ -86,7 +87,7 @@ class OptunaDatabase:
                 continue
             value = last if ask.state == "PRUNED" else None
             if isinstance(found, Result):
-                value = summary(found, trial.config.readout)[VALUE]
+                value = summary(found, trial.config.readout)[OBJECTIVE]
             yield optuna.trial.create_trial(
                 state=TrialState[str(ask.state)],
                 value=value,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from analysis.record.schema import OBJECTIVE
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from sweeps.search.event_log import read_events
 from sweeps.search.space import Space, with_values
@@ -15,8 +16,6 @@ from sweeps.search.study import COMPLETE, Method
 from trainable.config.schema import ConfigError, TrialConfig, Value
 from trainable.runs.keys import code_version, key_of, readout_key
 from trainable.runs.results import Result, summary
-
-VALUE = "swa/miou"  # on validation: what a search makes large
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +118,7 @@ def plan_ask(plan: Plan, space: Space, number: int, values: Mapping[str, Value])
 
 def best_trial(ask: Suggestion, result: Result) -> tuple[float, Trial]:
     """Return the largest value among the trials of a suggestion, and the trial that has it."""
-    values = [(summary(result, trial.config.readout)[VALUE], trial) for trial in ask.trials]
+    values = [(summary(result, trial.config.readout)[OBJECTIVE], trial) for trial in ask.trials]
     return max(values, key=lambda pair: pair[0])
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.record.schema import OBJECTIVE
 from sweeps.planning.plan import Plan
 from sweeps.search.space import Space, with_values
-from sweeps.search.suggestions import VALUE
 from trainable.config.schema import READOUT_FIELDS, ConfigError, TrialConfig, Value, suggest
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import readout_key, training_key
@@ -121,7 +121,7 @@ def _as_earlier(
     if not read:
         return None
     value, best = max(
-        ((summary(result, c.readout)[VALUE], c) for c in read), key=lambda pair: pair[0]
+        ((summary(result, c.readout)[OBJECTIVE], c) for c in read), key=lambda pair: pair[0]
     )
     readout = {k: getattr(best, k) for k in space.suggested if k in READOUT_FIELDS}
     return WarmStartTrial(training_key=key, values=values | readout, value=value)

@@ -23,7 +23,7 @@ from written_records import POINTS, RAW, SWA_GAIN, write_sweep
 from analysis import load_paper, make_figures
 from analysis.figures.axes import LambdaAxis
 from analysis.figures.fig4 import fig4, fig4_table
-from analysis.record import mlflow_store, schema, trials
+from analysis.record import mlflow_calls, schema, trials
 from analysis.record.schema import RecordError, Sweep
 from analysis.record.trials import load_trials
 from analysis.stats.intervals import student_t
@@ -187,7 +187,7 @@ def test_frame_is_the_same_however_small_the_pages(
     record: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = load_trials(record, cache=False)
-    monkeypatch.setattr(mlflow_store, "PAGE_SIZE", 2)
+    monkeypatch.setattr(mlflow_calls, "PAGE_SIZE", 2)
     pd.testing.assert_frame_equal(load_trials(record, cache=False), whole)
 
 

@@ -13,11 +13,11 @@ import optuna
 from mlflow import MlflowClient
 from training_helpers import CLOCKS
 
+from analysis.record.schema import EXPERIMENT
 from faults.sweep import Sweep
 from trainable.storage import json_files
 from trainable.storage.tensors import load_tensors
 
-EXPERIMENT = "pixelwise-adversarial"
 # Tags that name a run of MLflow or a moment, and metrics of the sweep that sum up clocks.
 OF_THE_MOMENT = (
     *("best_run", "best_model", "model_of", "record_hash", "mlflow.parentRunId"),

@@ -7,19 +7,14 @@ import pytest
 from record_helpers import fail, finish, grid, miou_of, plan_of
 
 from analysis.record.artifacts import load_curves, load_details, load_environment
-from analysis.record.schema import EXPERIMENT, SCHEMA, Sweep
+from analysis.record.schema import Sweep
 from analysis.record.trials import load_trials
 from sweeps.planning.plan import Plan
-from sweeps.record import mlflow_store, writer
 from sweeps.record.publisher import Publisher
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 SWEEP = "Which lambda, which n?"
-
-
-def test_experiment_and_schema_are_spelled_alike() -> None:
-    assert (EXPERIMENT, str(SCHEMA)) == (mlflow_store.EXPERIMENT, writer.SCHEMA)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from report_helpers import (
     trials_of,
 )
 
-from analysis.record.version_mix import mixtures
+from analysis.record.version_mix import mixtures_of
 from analysis.report.facts import costs, failure_groups, format_duration, hardware, stamp, tally
 from analysis.report.views import ROWS_SHOWN, view_of
 
@@ -241,7 +241,7 @@ def test_finished_trials_without_an_miou_are_counted() -> None:
 def test_code_and_data_that_differ_are_named_and_shown_by_trial() -> None:
     versions = ["c0ffee" * 3, "c0ffee" * 3, "deadbeef" * 2, None]
     trials = trials_of(["FINISHED"] * 3 + ["FAILED"], code_version=versions)
-    (mixture,) = mixtures(trials)
+    (mixture,) = mixtures_of(trials)
     assert mixture.what == "2 code versions"
     assert mixture.counts == {"c0ffeec0ffee": 2, "deadbeefdead": 1}
     read = Page(page(section(trials=trials)))
@@ -254,7 +254,7 @@ def test_code_and_data_that_differ_are_named_and_shown_by_trial() -> None:
 def test_kinds_of_machines_are_named_and_told_from_code_that_differs() -> None:
     kinds = ["x86_64 AVX512", "x86_64 AVX2", "x86_64 AVX512", ""]
     trials = trials_of(["FINISHED"] * 4, processor=kinds, torch=["2.15.0"] * 3 + [""])
-    (mixture,) = mixtures(trials)
+    (mixture,) = mixtures_of(trials)
     assert mixture.counts == {"x86_64 AVX2": 1, "x86_64 AVX512": 2}
     read = Page(page(section(trials=trials)))
     assert (

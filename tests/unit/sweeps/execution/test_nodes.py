@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from store_helpers import children_of, parent_of, publish
 from training_helpers import run_to_end, train, tune_config
 from whole_sweeps import DEADLINE_S, LONG, command, finished_trials, results, sweep
 
+from analysis.record.trials import load_trials
+from analysis.record.version_mix import describe_mixtures
 from sweeps.driver.summary import SweepSummary
 from sweeps.execution import nodes as nodes_module
 from sweeps.execution import tune_hooks
@@ -32,7 +34,7 @@ from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.nodes import NodeFacts, ask_what_they_train_with, differences, facts_here
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.tune_hooks import REFUSAL, TuneCallback
-from sweeps.planning.version_mix import mixtures
+from sweeps.planning.version_mix import mixtures_among
 from sweeps.search.source import FixedRuns
 from trainable.ray_trainable import SegmentationTrainable
 from trainable.runs import keys, machine
@@ -239,15 +241,19 @@ def made_on(**changes: str) -> dict[str, Any]:
     return SETTING | changes
 
 
+def counted(*settings: Mapping[str, object]) -> list[str]:
+    return [mix.counted for mix in mixtures_among(settings)]
+
+
 def test_what_trials_do_not_share_is_counted_by_what_trained() -> None:
     avx2, gpu = made_on(cpu="x86_64 AVX2"), made_on(device="NVIDIA H100", cpu="x86_64 AVX2")
-    assert mixtures([SETTING, SETTING]) == []
-    assert mixtures([SETTING, {}]) == []
-    assert mixtures([gpu, made_on(device="NVIDIA H100")]) == []
-    assert mixtures([SETTING, avx2, SETTING]) == [
+    assert counted(SETTING, SETTING) == []
+    assert counted(SETTING, {}) == []
+    assert counted(gpu, made_on(device="NVIDIA H100")) == []
+    assert counted(SETTING, avx2, SETTING) == [
         "2 kinds of processor (x86_64 AVX2: 1, x86_64 AVX512: 2)"
     ]
-    assert mixtures([made_on(torch="2.11.0"), gpu]) == [
+    assert counted(made_on(torch="2.11.0"), gpu) == [
         "2 versions of torch (2.11.0: 1, 2.15.0: 1)",
         "2 kinds of processor (NVIDIA H100: 1, x86_64 AVX512: 1)",
     ]
@@ -266,12 +272,16 @@ def test_a_sweep_on_two_kinds_of_cpu_says_so_on_the_screen_and_in_the_record(
     folder.write("config", (folder.read("config") or {}) | {"cpu": "x86_64 DEFAULT"})
     folder.write("result", result | {"setting": made_on(cpu="x86_64 AVX2")})
     told = "2 kinds of processor (x86_64 AVX2: 1, x86_64 AVX512: 1)"
-    lines = [
-        line for line in SweepSummary.of(plan, ExecutionStats()).lines() if isinstance(line, str)
-    ]
-    assert [line for line in lines if told in line and "digits may differ" in line]
+    summary = SweepSummary.of(plan, ExecutionStats())
+    assert summary.as_primitives()["mixed"] == [told]
+    sentence = (
+        "the trials come from 2 kinds of processor (x86_64 AVX2, x86_64 AVX512) and may differ in "
+        "digits for that alone"
+    )
+    assert sentence in [line for line in summary.lines() if isinstance(line, str)]
     publish(plan, uri)
     assert parent_of(uri).data.tags["mixed"] == told
+    assert describe_mixtures(load_trials(uri, cache=False)) == [sentence]
     kinds = {child.data.tags["cpu"] for child in children_of(uri)}
     assert kinds == {"x86_64 AVX2", "x86_64 AVX512"}
     folder.write("result", result)
