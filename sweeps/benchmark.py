@@ -51,8 +51,8 @@ class TrialsOptions:
     """The options of `trials`.
 
     Attributes:
-        benchmark: Its name.
-        trials: How many of ours there are.
+        benchmark: The name of the benchmark.
+        trials: How many empty trials the platform runs.
     """
 
     benchmark: str

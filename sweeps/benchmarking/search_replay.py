@@ -138,7 +138,7 @@ class SearchReplayOptions(ConfigOptions):
     """The options of `search`.
 
     Attributes:
-        benchmark: Its name.
+        benchmark: The name of the benchmark.
         storage: Folder of run folders.
         replays: How many searches there are, each with its seed.
     """

@@ -36,7 +36,7 @@ class SwaCostOptions:
     """The options of `swa`.
 
     Attributes:
-        benchmark: Its name.
+        benchmark: The name of the benchmark.
         overrides: Texts `key=value` that change the demo preset.
         seeds: How many there are.
     """

@@ -29,11 +29,11 @@ def share(
     """Return the share of a GPU that a training run needs, 1/k for k runs on each.
 
     Args:
-        reserved: Most bytes that torch reserved for one run.
-        total: Bytes of the GPU.
-        cpus: Of the node.
-        gpus: Of the node.
-        cpus_per_trial: Of a training run.
+        reserved: The most bytes of GPU memory that torch reserved for one run.
+        total: The bytes of memory that the GPU has.
+        cpus: How many CPUs the node has.
+        gpus: How many GPUs the node has.
+        cpus_per_trial: How many CPUs a training run takes.
     """
     by_memory = int(total / (HEADROOM * reserved + CONTEXT_BYTES))
     by_cpus = int(cpus / gpus / cpus_per_trial)
@@ -53,7 +53,7 @@ def measure(values: dict[str, Any]) -> tuple[float, float]:
     """Train a few iterations and validate a batch, in a process of its own.
 
     Args:
-        values: A RunSpec in primitives.
+        values: A RunSpec as primitives.
 
     Returns:
         The most bytes that torch reserved, and the bytes of the GPU.

@@ -1,4 +1,4 @@
-"""A few iterations, timed: what a plan says of a training run where no earlier one tells it."""
+"""Time a few iterations of a training run, for a plan where no earlier run tells its speed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LARGE_CROP_PX = 128  # on a CPU: larger ones are measured two at a time, a whole
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a few iterations took.
+    """The speed and the memory of a few iterations.
 
     Attributes:
-        images_per_s: Trained, validation left out.
-        host_gb: Largest resident memory of the process, the data set's pages included.
-        device_gb: Largest memory that torch held on the GPU, None on a CPU.
+        images_per_s: How many images are trained per second, without validation.
+        host_gb: The largest resident memory of the process in GB, with the data set's pages.
+        device_gb: The most memory that torch allocated on the GPU, in GB; None on a CPU.
     """
 
     images_per_s: float
@@ -38,11 +38,11 @@ def probe(spec: RunSpec, threads: int) -> Probe:
     """Train a few iterations on the real data, with one average, and write nothing.
 
     Args:
-        spec: What would be trained.
-        threads: Of a training run on a CPU.
+        spec: The training run, of which the first readout is carried.
+        threads: How many threads torch uses on a CPU.
 
     Raises:
-        ConfigError: The data is not usable, or the device is not there.
+        ConfigError: The data cannot be used, or the device does not exist.
     """
     device = pick_device(spec.config.device)
     config = spec.config
