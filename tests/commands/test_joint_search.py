@@ -109,6 +109,11 @@ def test_numbers_are_suggested_by_their_place_so_that_near_ones_are_alike() -> N
     assert names.value(names.param("eq7")) == "eq7"
 
 
+def test_a_range_holds_numbers_between_its_ends_and_no_text() -> None:
+    found = [Range(0.1, 1.0).contains(value) for value in (0.1, 0.5, 1.0, 0.05, 1.5, "0.5", "eq7")]
+    assert found == [True, True, True, False, False, False, False]
+
+
 # Samplers and schedulers
 
 
