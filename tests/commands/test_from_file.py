@@ -217,3 +217,9 @@ def test_each_example_answers_its_question(example: str, tmp_path: Path) -> None
     assert (said["trials"], said["training_runs"]) == {"yaml": (6, 6), "script": (6, 2)}[example]
     assert said["training_runs_done"] == said["training_runs"]
     assert said["best"]["best/others"] == 5
+
+
+def test_no_file_may_take_the_name_of_a_sweep_that_ships() -> None:
+    scripts = (ROOT / "sweeps").glob("*.py")
+    ships = {path.stem for path in scripts if "\nSWEEP = Sweep(" in path.read_text()}
+    assert ships == set(from_file.TAKEN)
