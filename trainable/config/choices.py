@@ -19,11 +19,11 @@ class GeneratorSpec:
     """A segmentation network.
 
     Attributes:
-        builder: Of the network, from a `TrialConfig` and the number of classes C. It takes images
-            float32 [N, 3, H, W] to logits [N, C, H, W], and has the parts `trunk` and `head`,
-            which train at rates of their own.
+        builder: Names the function that builds the network from a `TrialConfig` and the number of
+            classes C. The network takes images float32 [N, 3, H, W] to logits [N, C, H, W], and
+            has the parts `trunk` and `head`, which train at rates of their own.
         least_px: The smallest side of a crop, in pixels; it leaves 4 x 4 cells.
-        trunk_layout: What `trunk_layout=auto` means, `caffe` or `torchvision`.
+        trunk_layout: What `trunk_layout=auto` means for this network, `caffe` or `torchvision`.
         resnet: The ResNet of torchvision that the trunk is, empty where it is none.
         pools_images: Whether batch norm follows a pooling of the whole image: it then has one value
             per image and channel, and needs two images in a batch.
@@ -41,8 +41,9 @@ class DiscriminatorSpec:
     """A network that judges label maps.
 
     Attributes:
-        builder: Of the network, from the number of classes C and the keyword `width`. It takes maps
-            float32 [N, C, H, W] to logits, [N, 1, H, W] per pixel or [N, 1, 1, 1] per image.
+        builder: Names what builds the network from the number of classes C and the keyword
+            `width`. The network takes maps float32 [N, C, H, W] to logits, [N, 1, H, W] per pixel
+            or [N, 1, 1, 1] per image.
         least_px: The smallest side of a crop, in pixels; it leaves one cell.
     """
 
@@ -55,9 +56,10 @@ class AdversarialSpec:
     """A kind of adversarial loss.
 
     Attributes:
-        loss: From the discriminator's logits, the target (1 for real, 0 for fake) and the mask of
-            counted pixels, float32 [N, 1, H, W], to a scalar.
-        discriminator: What judges; None is the one that the config's `discriminator` names.
+        loss: Names the function that takes the discriminator's logits, the target (1 for real, 0
+            for fake) and the mask of counted pixels, float32 [N, 1, H, W], to a scalar.
+        discriminator: The network that judges; None stands for the one that the config's
+            `discriminator` names.
     """
 
     loss: str
@@ -69,9 +71,9 @@ class DatasetSpec:
     """A data set.
 
     Attributes:
-        source: A `FileSource` or a `GeneratedSource` of `trainable.data.sources.source`.
+        source: Names a `FileSource` or a `GeneratedSource` (see `trainable.data.sources.source`).
         fields: The fields of a config that only this data set reads.
-        least: The smallest value of such a field.
+        least: The smallest value that each of these fields may have, where there is one.
     """
 
     source: str
@@ -84,8 +86,8 @@ class SwaRuleSpec:
     """A rule by which weights enter an average.
 
     Attributes:
-        share: From a `Readout` and the number of weights averaged so far to the share of the next
-            weights in the average.
+        share: Names the function that takes a `Readout` and the number of weights averaged so far
+            to the share of the next weights in the average.
         reads_decay: Whether the share follows from `swa_decay`.
     """
 
@@ -98,9 +100,9 @@ class BatchNormSpec:
     """How the batch norms of averaged weights get their running statistics.
 
     Attributes:
-        averages: The average of the trajectory's statistics, by the rule of the weights.
-        recomputes: Statistics estimated afresh on training batches. With neither, those of the
-            last weights stay.
+        averages: Whether the statistics along the trajectory are averaged by the weights' rule.
+        recomputes: Whether they are estimated afresh on training batches. With neither, those of
+            the last weights stay.
     """
 
     averages: bool = False

@@ -358,8 +358,8 @@ def coerce(name: str, kind: str, value: object) -> Value:
 
     Args:
         name: The field, for a message.
-        kind: Its type: `bool`, `int`, `float` or `str`.
-        value: What was given for it.
+        kind: The type of the field: `bool`, `int`, `float` or `str`.
+        value: The value that was given for the field.
 
     Raises:
         ConfigError: The value is not of that type, or is a number that is not finite or does not

@@ -66,7 +66,7 @@ def resample(
         labels: uint8 [N, H, W], VOID where an image does not reach.
         crops: The views, on the device of the images.
         crop_px: S.
-        caffe: As for `normalise`.
+        caffe: The layout of the pixels, as `normalise` takes it.
 
     Returns:
         Normalised images float32 [N, 3, S, S] and labels int64 [N, S, S].

@@ -28,7 +28,7 @@ class Batches:
     Args:
         split: The training images, on the CPU or on the training device.
         config: Batch size, crop and augmentation, and the seed.
-        device: Where the batches are wanted.
+        device: The device that the batches are wanted on.
     """
 
     def __init__(self, split: Split, config: TrialConfig, device: torch.device) -> None:
@@ -53,7 +53,7 @@ class Batches:
         )
 
     def _indices(self, iteration: int) -> Tensor:
-        """Return which images the batch holds; past an epoch's end it goes on in the next."""
+        """Return the batch's images, int64 [N]; after an epoch's last comes the next one's first."""
         size, count = self.config.batch_size, len(self.split)
         places = range(iteration * size, (iteration + 1) * size)
         return torch.stack([self._order(place // count)[place % count] for place in places])

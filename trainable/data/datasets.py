@@ -115,10 +115,10 @@ class DataFacts:
     """What a plan needs to know of a data set.
 
     Attributes:
-        fingerprint: The name of its content, 16 hex digits.
-        classes: Their names, the background first.
+        fingerprint: The name of the data set's content, 16 hex digits.
+        classes: The names of its classes, the background first.
         skipped: Images left out, since they cannot be decoded (`skip_bad_images`).
-        warnings: What is suspect about its labels, one line each: see `label_check`.
+        warnings: What is suspect about the labels, one line each (see `label_check`).
     """
 
     fingerprint: str

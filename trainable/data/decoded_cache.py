@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import PIL
 import torch
@@ -48,16 +48,25 @@ from trainable.storage.locks import FileLock, say_on_stderr
 Sizes = dict[str, list[list[int]]]  # for each split, height and width of each image
 
 
+class EntryRecord(TypedDict):
+    """What the cache notes of a tree: the name of its entry and what else `Entry` has."""
+
+    entry: str
+    fingerprint: str
+    skipped: list[str]
+    warnings: list[str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """A decoded data set on disk.
 
     Attributes:
-        folder: Where its arrays lie.
-        fingerprint: What identifies its content, 16 hex digits.
+        folder: The folder that holds the arrays.
+        fingerprint: The hash of the data set's content, 16 hex digits.
         skipped: Images of the tree that were left out, since they cannot be decoded.
-        warnings: What is suspect about its labels, one line each.
-        sizes: Height and width of each image.
+        warnings: What is suspect about the labels, one line each.
+        sizes: The height and width of each image, by split.
     """
 
     folder: Path
@@ -132,9 +141,9 @@ def _look_up(folder: Path, signature: str, sampled: int | None) -> tuple[Entry |
     """Return the entry of a tree that was decoded before, and what is wrong where one should be.
 
     Args:
-        folder: The cache.
-        signature: Of the tree.
-        sampled: How many blocks of the arrays to check, None for all.
+        folder: The cache folder.
+        signature: The signature of the tree.
+        sampled: The number of blocks of the arrays to check, None for all.
     """
     record = _record(folder, signature)
     try:
@@ -217,8 +226,8 @@ def _add(folder: Path, signature: str, tree: FileTree, config: TrialConfig) -> E
     return entry
 
 
-def _write(folder: Path, tree: FileTree, *, skip: bool) -> dict[str, Any]:
-    """Decode a tree into a folder, and return its name as an entry and what else `Entry` has."""
+def _write(folder: Path, tree: FileTree, *, skip: bool) -> EntryRecord:
+    """Decode a tree into a folder, and return what the cache notes of it."""
     digest = hashlib.sha256(json.dumps(tree.classes).encode())
     sizes: Sizes = {}
     skipped: list[str] = []

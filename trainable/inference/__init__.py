@@ -1,1 +1,1 @@
-"""What a trained network says of an image."""
+"""Reading a saved model and predicting the classes of an image with it."""

@@ -30,7 +30,7 @@ def predict_multi_scale(
     Args:
         network: A generator in evaluation mode.
         image: RGB, uint8 [3, H, W], on the network's device.
-        config: What the network was trained as.
+        config: The config that the network was trained with.
         scales: Factors by which the image is resized; each prediction is resized back.
         flip: Predict the mirrored image, too, and mirror the prediction back.
 

@@ -26,6 +26,7 @@ from trainable.storage import json_files
 from trainable.storage.tensors import BROKEN, DamagedFileError, check_tensors, read_tensors
 
 DESCRIPTION = "config.json"  # which every run folder has
+Form = tuple[tuple[int, ...], torch.dtype, torch.layout]  # of a tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +34,13 @@ class SavedModel:
     """A generator as it was saved.
 
     Attributes:
-        path: The file.
-        training_key: Of the run that wrote it, empty where the file does not say.
-        config: What it was trained as.
-        classes: Names of its C classes; the first is the background.
-        iteration: Iterations that it was trained for.
-        readouts: Its averages by key; none for a run under way.
-        states: All parameters and buffers by readout key; the raw weights by None.
+        path: The file that holds it.
+        training_key: The key of the run that wrote the file, empty where the file does not say.
+        config: The config that it was trained with.
+        classes: The names of its C classes; the first is the background.
+        iteration: The number of iterations that it was trained for.
+        readouts: The readouts of its averages by key; empty for a run under way.
+        states: All parameters and buffers by readout key; the raw weights under None.
     """
 
     path: Path
@@ -54,7 +55,7 @@ class SavedModel:
         """Return the generator in evaluation mode, on the CPU.
 
         Args:
-            readout_key: Which of `readouts` to take; None takes the raw weights.
+            readout_key: The key of the average in `readouts` to take; None takes the raw weights.
         """
         network = _skeleton(self.config, self.classes).to_empty(device="cpu")
         network.load_state_dict(self.states[readout_key])
@@ -168,7 +169,7 @@ def _checked(path: Path, saved: dict[str, Any]) -> SavedModel:
         raise _refused(path, str(error)) from error
 
 
-def _readout(config: TrialConfig, values: Mapping[str, Any]) -> Readout:
+def _readout(config: TrialConfig, values: Mapping[str, object]) -> Readout:
     """Return a readout whose values were checked as those of a trial are."""
     return config_from({**dataclasses.asdict(config), **values}).readout
 
@@ -179,11 +180,11 @@ def _skeleton(config: TrialConfig, classes: Sequence[str]) -> nn.Module:
         return build_generator(config, len(classes))
 
 
-def _forms(state: Mapping[str, Tensor]) -> dict[str, tuple[Any, ...]]:
+def _forms(state: Mapping[str, Tensor]) -> dict[str, Form]:
     return {name: (tuple(one.shape), one.dtype, one.layout) for name, one in state.items()}
 
 
-def _compare(wanted: dict[str, tuple[Any, ...]], found: dict[str, tuple[Any, ...]]) -> None:
+def _compare(wanted: dict[str, Form], found: dict[str, Form]) -> None:
     """Refuse tensors that are not those of the generator.
 
     Raises:

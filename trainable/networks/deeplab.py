@@ -92,9 +92,10 @@ class DeepLab(nn.Module):
     Returns logits; the softmax that makes them the paper's probability maps is in the losses.
 
     Args:
-        trunk: Images to features.
-        head: Features to logits per cell.
-        align_corners: How the enlargement places the cells.
+        trunk: The network from images to features.
+        head: The network from features to logits per cell.
+        align_corners: Whether the corner cells lie at the centres of the corner pixels when the
+            logits are enlarged.
         trunk_batch_norm: `train`; `affine_frozen`, where gamma and beta of the trunk's batch norms
             do not train while they norm with batch statistics and estimate running ones (base
             code); or `frozen`, where they norm with the running statistics of pretraining, too.
@@ -125,7 +126,7 @@ class DeepLab(nn.Module):
         return (module for module in self.trunk.modules() if isinstance(module, nn.BatchNorm2d))
 
     def estimate_norms(self, images: Tensor) -> None:
-        """Compute as far as batch norms reach, for the statistics that they estimate alone."""
+        """Run the layers up to the last batch norm, so that all estimate their statistics."""
         features = self.trunk(images)
         if any(isinstance(module, nn.BatchNorm2d) for module in self.head.modules()):
             self.head(features)

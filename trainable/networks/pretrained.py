@@ -38,12 +38,12 @@ class LoadReport:
     """What a file of pretrained weights gave to a generator.
 
     Attributes:
-        file: Its path.
-        layout: How the trunk is laid out, `caffe` or `torchvision`.
-        matched: Number of tensors that were put in.
-        head_loaded: Whether the head's are among them.
-        classes: C of the generator's head.
-        file_classes: C of the file's head, None where it has none of this kind.
+        file: The path of the file.
+        layout: The layout of the generator's trunk, `caffe` or `torchvision`.
+        matched: The number of tensors that were put in.
+        head_loaded: Whether the head's tensors are among them.
+        classes: The number of classes of the generator's head.
+        file_classes: The number of classes of the file's head, None where it has no such head.
         unused: Names in the file that were not used, without those of a classifier to be left out.
         initialised: Names of the generator that stay as initialised.
     """
@@ -91,8 +91,8 @@ def load_pretrained(generator: nn.Module, config: TrialConfig) -> LoadReport:
     """Put the weights that `config` names into a generator: all of its trunk, its head if it fits.
 
     Args:
-        generator: What `build_generator` gave for `config`, on any device.
-        config: The trial, with a file in `weights`.
+        generator: The network that `build_generator` gave for `config`, on any device.
+        config: The trial, whose `weights` name a file.
 
     Raises:
         ConfigError: The file cannot be read, is not what `weights_sha256` says, holds no mapping of
@@ -151,8 +151,7 @@ class _Match:
         names: The file's name of each tensor.
         found: The file's tensors.
         wanted: The generator's tensors.
-        misfits: What keeps the file's tensor from the place of each wanted one, empty where
-            nothing does.
+        misfits: By each wanted tensor, why the file's cannot take its place; empty where it can.
     """
 
     names: dict[str, str]

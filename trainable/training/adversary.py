@@ -18,16 +18,20 @@ REAL, FAKE = 1.0, 0.0
 
 
 class Adversary:
-    """Judges label maps; is trained to tell the generator's from the ground truth.
+    """A discriminator in training, which learns to tell the generator's label maps from true ones.
 
     Args:
-        discriminator: Gives one logit per pixel (section 3.3) or per image (section 5.1).
-        optimizer: Of the discriminator's parameters.
-        loss: Of its logits against a target, 1 for real or 0 for fake: see `losses.loss_bce`.
-        lambda_adv: Weight of the adversarial term in the generator's loss.
-        loss_weight: Weight of the discriminator's own loss.
-        judge: The discriminator's training pass, maps to fp32 logits; None is the plain call.
-        scaler: Of the discriminator's loss; None scales nothing.
+        discriminator: The network that gives one logit per pixel (section 3.3) or per image
+            (section 5.1).
+        optimizer: The optimizer of the discriminator's parameters.
+        loss: The loss of logits against a target, 1 for real or 0 for fake, over a mask of counted
+            pixels, such as `losses.loss_bce`.
+        lambda_adv: The weight of the adversarial term in the generator's loss.
+        loss_weight: The weight of the discriminator's own loss.
+        judge: The discriminator's training pass, from maps to fp32 logits; None stands for the
+            plain call.
+        scaler: Scales the discriminator's loss, so that small gradients do not vanish in fp16;
+            None scales nothing.
     """
 
     def __init__(
@@ -79,7 +83,7 @@ class Adversary:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` needs to go on."""
+        """Return what `load_state_dict` needs to resume."""
         return {
             "discriminator": self.discriminator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -87,7 +91,7 @@ class Adversary:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
+        """Resume from a `state_dict`."""
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])

@@ -52,8 +52,8 @@ class Average:
         ema      s <- s * d + g * (1 - d)      d = `swa_decay`
 
     Args:
-        readout: Rule, n, threshold and batch-norm policy.
-        iterations: Length of the whole training, which the threshold is a share of.
+        readout: The rule, n, threshold and batch-norm policy.
+        iterations: The length of the whole training, which the threshold is a share of.
 
     Source: Algorithm 1, lines 8 to 10, with the start of its second line read as theta_gen.
     """
@@ -85,9 +85,9 @@ class Averages:
     """All averages that a training run carries.
 
     Args:
-        readouts: One average each.
-        iterations: Length of the whole training.
-        generator: The network at iteration 0, on its device.
+        readouts: The readouts, for each of which there is one average.
+        iterations: The length of the whole training.
+        generator: The network at iteration 0, on the device that it is trained on.
         on_host: Whether the averages lie in host memory; each takes one copy of the generator.
     """
 
@@ -133,7 +133,7 @@ class Averages:
         """Return a copy of the generator with the averaged weights, in evaluation mode.
 
         Args:
-            average: One of `each`.
+            average: An average of this object (see `each`).
             generator: The network that was trained; it stays as it is.
             batches: Normalised training images [N, 3, S, S], read by the policy `recompute` alone.
         """
@@ -154,11 +154,11 @@ class Averages:
         return named
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """Return what `load_state_dict` needs to go on, tensors and primitives only."""
+        """Return what `load_state_dict` needs to resume, tensors and primitives only."""
         return [{"values": each.values, "averaged": each.averaged} for each in self.each]
 
     def load_state_dict(self, states: Sequence[dict[str, Any]]) -> None:
-        """Go on from a `state_dict`, with copies of its tensors where the averages lie."""
+        """Resume from a `state_dict`, with copies of its tensors where the averages lie."""
         for average, state in zip(self.each, states, strict=True):
             average.averaged = state["averaged"]
             average.values = {

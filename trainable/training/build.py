@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import nn
@@ -38,8 +37,9 @@ def build_trainer(
         config: The trial.
         data: Training and validation images.
         readouts: The averages to carry.
-        device: Where to train.
-        generator: What training starts from, with pretrained weights; None is `new_generator`.
+        device: The device to train on.
+        generator: The network that training starts from, with pretrained weights; None stands for
+            the one that `new_generator` gives.
     """
     classes = len(data.classes)
     numerics = Numerics.of(config, device)
@@ -92,6 +92,6 @@ def _sgd(generator: nn.Module, config: TrialConfig, *, fused: bool | None) -> to
     )
 
 
-def _group(module: nn.Module, lr: float) -> dict[str, Any]:
+def _group(module: nn.Module, lr: float) -> dict[str, object]:
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     return {"params": trained, "lr": lr, "initial_lr": lr}

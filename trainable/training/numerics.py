@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ def common_precision(found: Mapping[str, str]) -> str:
     """Return what `precision=auto` means on all of several nodes.
 
     Args:
-        found: By each node's name, `auto_precision` there.
+        found: What `auto_precision` gives on each node, by the node's name.
 
     Raises:
         ConfigError: It means one thing here and another there.
@@ -52,7 +52,7 @@ def with_precision(config: TrialConfig, auto: str) -> TrialConfig:
 
     Args:
         config: A trial.
-        auto: What `precision=auto` means where it trains.
+        auto: The precision that `precision=auto` means where the trial trains.
     """
     if config.precision != "auto":
         return config
@@ -141,21 +141,21 @@ class Numerics:
             network.to(memory_format=torch.channels_last)
 
     def forward_of(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
-        """Return the network's training pass: fp32 in and out, whatever goes on inside.
+        """Return the network's training pass: fp32 in and out, whatever the precision inside.
 
         The network itself stays uncompiled, so that its state keeps its names.
         """
-        run: Any = torch.compile(network) if self.compile else network
+        run: Callable[[Tensor], Tensor] = torch.compile(network) if self.compile else network
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
 
         def forward(inputs: Tensor) -> Tensor:
             with torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
-                outputs: Tensor = run(inputs.contiguous(memory_format=layout))
+                outputs = run(inputs.contiguous(memory_format=layout))
             return outputs.float()
 
         return forward
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, str | bool]:
         """Return the settings as primitives, for the run folder."""
         return {
             "precision": self.precision,

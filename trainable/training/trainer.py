@@ -40,9 +40,10 @@ class PendingLosses:
     """One iteration's losses, copied to the host while the device works on.
 
     Args:
-        iteration: Of the step that gave them, counted from 1.
-        losses: Scalars on the training device.
-        scales: Of fp16's gradients after it, by network; none in other precisions.
+        iteration: The iteration whose step gave the losses, counted from 1.
+        losses: The losses by name, scalars on the training device.
+        scales: The scales of fp16's gradients after the step, by network; empty in other
+            precisions.
     """
 
     def __init__(
@@ -87,12 +88,13 @@ class Trainer:
 
     Args:
         config: The trial; its readout is not read.
-        data: Training and validation images.
+        data: The training and validation images.
         readouts: The averages to carry.
-        numerics: How the arithmetic is done, and on which device.
+        numerics: The settings of the arithmetic, and the device that does it.
         generator: The segmentation network, on that device.
-        optimizer: Of the generator; the first rates of its groups are in `initial_lr`.
-        adversary: What judges the generator's maps, or None for the baseline.
+        optimizer: The optimizer of the generator; `initial_lr` of each of its groups is the
+            learning rate at iteration 0.
+        adversary: The adversary that judges the generator's maps, or None for the baseline.
     """
 
     def __init__(
@@ -246,7 +248,7 @@ class Trainer:
         return self.averages.network(average, self.generator, batches)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything needed to go on, tensors and primitives only."""
+        """Return everything that `load_state_dict` needs to resume, tensors and primitives only."""
         return {
             "iteration": self.iteration,
             "train_s": self.train_s,
@@ -260,7 +262,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict` of a trainer with the same config and readouts."""
+        """Resume from a `state_dict` of a trainer with the same config and readouts."""
         self.iteration = state["iteration"]
         self.train_s = state["train_s"]
         self.history = list(state["history"])

@@ -1,8 +1,8 @@
 """Data sets that lie in files: which files, whether they are usable, what they hold.
 
 A data set's own module says where its files are and how masks are read (`voc`, `sbd`, `segtrack`);
-what all of them share stands here. Whoever looks for faults passes a `report` that collects them;
-by default the first is raised. Shapes: H and W pixels, C classes.
+what all of them share stands here. A function that looks for faults takes a `report`, a handler
+that each fault is given to; by default it raises the first. Shapes: H and W pixels, C classes.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class FileTree:
     """The files of a data set.
 
     Attributes:
-        root: The folder that all of them lie in.
+        root: The folder that all files lie in.
         train: The training images.
         val: The validation images.
         lists: The files that name the images.
-        classes: Their names, the background first.
-        read_mask: From a mask file and its content to uint8 [H, W].
-        merge: From the masks of an image and their classes to labels uint8 [H, W] in 0..C-1 or
-            VOID.
+        classes: The names of the classes, the background first.
+        read_mask: The function from a mask file and its content to uint8 [H, W].
+        merge: The function from the masks of an image and their classes to labels uint8 [H, W]
+            in 0..C-1 or VOID.
     """
 
     root: Path
@@ -73,7 +73,7 @@ class FileTree:
         return path.relative_to(self.root).as_posix()
 
 
-# By its name, a split's samples and the tree that says how they are read.
+# For each split, by its name, the samples and the tree that says how they are read.
 Splits = dict[str, tuple[FileTree, Sequence[Sample]]]
 
 
@@ -91,7 +91,7 @@ class Decoded:
 
 
 def fail(fault: ConfigError) -> None:
-    """Raise a fault: the `report` of those who need all files to be right."""
+    """Raise a fault: the handler for those who need all files to be right."""
     raise fault
 
 
@@ -112,10 +112,10 @@ def folder(option: str, name: str, *holds: str, inside: str = "") -> Path:
     """Return the folder that an option of the command line names.
 
     Args:
-        option: The option.
-        name: The folder.
-        holds: The folders that must lie in it.
-        inside: A folder of it that is returned instead where it exists.
+        option: The option, for a message.
+        name: The folder that was given for it.
+        holds: The names of the folders that must lie in it.
+        inside: The name of a folder in it that is returned instead where it exists.
 
     Raises:
         ConfigError: The folder lacks one of `holds`.
@@ -148,9 +148,10 @@ def read_list(
 
     Args:
         path: The list.
-        report: Told if it cannot be read, and of each line that is left out.
-        way_out: What to do about that.
-        names: Whether a line is as it should be; None is `is_name`.
+        report: The handler of the faults: that the list cannot be read, and each line that is
+            left out.
+        way_out: The end of a message: what to do about a fault.
+        names: Says whether a line is as it should be; None stands for `is_name`.
     """
     lines = []
     for number, line in enumerate(read_lines(path, report, way_out=way_out), start=1):
@@ -224,9 +225,9 @@ def check_counts(
 
     Args:
         tree: The data set.
-        name: The split.
-        counts: How many of its pixels have each label, int64 [256].
-        report: Told if all of them are VOID.
+        name: The name of the split.
+        counts: The number of its pixels that have each label, int64 [256].
+        report: The handler of the fault that all of them are VOID.
     """
     if not counts[:VOID].any():
         report(

@@ -28,9 +28,9 @@ class LabelCheck:
 
     Attributes:
         tree: The data set.
-        split: Its name.
+        split: The name of the split.
         counts: Pixels of each label in all images, int64 [256].
-        images: How many there were.
+        images: The number of images taken in.
         binary: Masks that hold 0 and VOID alone; VOC has at least one object in each.
         background_only: Images without an object.
         without_background: Images that are objects all over.
@@ -48,8 +48,8 @@ class LabelCheck:
         """Take in an image.
 
         Args:
-            sample: Its files.
-            counts: Its pixels of each label, int64 [256].
+            sample: The files of the image.
+            counts: The number of its pixels that have each label, int64 [256].
         """
         self.images += 1
         self.counts += counts

@@ -24,9 +24,9 @@ def in_order(
     A few results wait in memory, never all: threads run only so far ahead of who takes them.
 
     Args:
-        function: What to do with an item; it must be safe in threads.
-        items: What to work on.
-        title: What the bar on standard error says; there is none where that is no terminal.
+        function: The function of an item; it must be safe in threads.
+        items: The items to work on.
+        title: The text beside the bar on standard error; there is no bar where that is no terminal.
     """
     workers = os.cpu_count() or 1
     with (

@@ -22,8 +22,8 @@ class GeneratedSource:
 
     Attributes:
         classes: The names of its C classes, the background first.
-        generate: From a config to the training and the validation split, each images uint8
-            [N, 3, H, W] and labels uint8 [N, H, W] in 0..C-1 or VOID.
+        generate: The function from a config to the training and the validation split, each
+            images uint8 [N, 3, H, W] and labels uint8 [N, H, W] in 0..C-1 or VOID.
     """
 
     classes: tuple[str, ...]
@@ -35,12 +35,13 @@ class FileSource:
     """A data set that lies in files.
 
     Attributes:
-        title: Its name in a message.
-        holds: The folders by which its root is known, in words.
-        is_root: Whether a folder is its root.
-        index: From a config to the files that its `data_root` holds; the handler is told of faults.
-        survey: From a config to what its `data_root` holds, in words, and all splits that can be
-            made of it; the handler is told of faults.
+        title: The name of the data set in a message.
+        holds: The folders by which its root is known, for a message.
+        is_root: Says whether a folder is the root of this data set.
+        index: The function from a config to the files in its `data_root`; faults go to the
+            handler.
+        survey: The function from a config to a sentence that says what its `data_root` is, and to
+            all splits that can be made of it; faults go to the handler.
     """
 
     title: str

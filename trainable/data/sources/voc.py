@@ -107,8 +107,8 @@ def _check_colours(path: Path, labels: Pixels, colours: list[int]) -> None:
     """Refuse labels that are places in a palette of one's own, as many programs save a picture.
 
     Args:
-        path: Of the mask.
-        labels: Its indices.
+        path: The path of the mask.
+        labels: The indices of its pixels.
         colours: Its palette as r, g, b, r, ...; it may end before an index.
 
     Raises:
