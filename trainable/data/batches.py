@@ -53,7 +53,7 @@ class Batches:
         )
 
     def _indices(self, iteration: int) -> Tensor:
-        """Return the batch's images, int64 [N]; after an epoch's last comes the next one's first."""
+        """Return the batch's images, int64 [N]; after an epoch's last comes the next's first."""
         size, count = self.config.batch_size, len(self.split)
         places = range(iteration * size, (iteration + 1) * size)
         return torch.stack([self._order(place // count)[place % count] for place in places])
