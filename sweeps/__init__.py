@@ -10,7 +10,7 @@ What a sweep script of one's own needs is named here; each name is imported when
 - `Sweep` is a question: its axes, and a function from a base config, the seeds and the script's own
   options to the trials. `sweep_parser` gives the options that every sweep has, to which the script
   adds its own, and `run_sweep` the exit code.
-- For a search, `search_source` makes a `Sweep`'s source, a `RunSource`, from a `Plan`, the
+- For a search, `search_source` makes a `Sweep`'s source, a `RunSource`, from a `SweepState`, the
   `SweepOptions` and the script's own, and a `Space` of `Range` and `Choice`; `add_search_options`
   gives the options of sampler and scheduler.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sweeps.driver.options import SweepOptions, sweep_parser
     from sweeps.driver.search_options import add_search_options, search_source
     from sweeps.driver.sweep import Sweep, run_sweep
-    from sweeps.planning.plan import Plan
+    from sweeps.planning.state import SweepState
     from sweeps.search.source import RunSource
     from sweeps.search.space import Choice, Range, Space
 else:
@@ -33,12 +33,12 @@ else:
         __name__,
         {
             "Choice": "sweeps.search.space",
-            "Plan": "sweeps.planning.plan",
             "Range": "sweeps.search.space",
             "RunSource": "sweeps.search.source",
             "Space": "sweeps.search.space",
             "Sweep": "sweeps.driver.sweep",
             "SweepOptions": "sweeps.driver.options",
+            "SweepState": "sweeps.planning.state",
             "add_search_options": "sweeps.driver.search_options",
             "run_sweep": "sweeps.driver.sweep",
             "search_source": "sweeps.driver.search_options",
@@ -48,12 +48,12 @@ else:
 
 __all__ = [
     "Choice",
-    "Plan",
     "Range",
     "RunSource",
     "Space",
     "Sweep",
     "SweepOptions",
+    "SweepState",
     "add_search_options",
     "run_sweep",
     "search_source",

@@ -34,6 +34,7 @@ from sweeps.execution.display import LiveDisplay
 from sweeps.execution.executor import execute, ray_slots
 from sweeps.execution.resources import Resources
 from sweeps.planning.plan import PlannedRun, make_plan
+from sweeps.planning.state import SweepState
 from sweeps.record.publisher import Publisher
 from sweeps.search.source import FixedRuns
 from trainable.cli.options import OK, Parser, command, ended_by_signals, whole
@@ -96,14 +97,10 @@ def trials(options: TrialsOptions) -> dict[str, Any]:
 def _ours(folder: Path, count: int) -> tuple[float, dict[int, float]]:
     """Return seconds, and the driver's memory in MB by the number of trials done."""
     base = load_config()
-    plan = make_plan(
-        "benchmark",
-        [dataclasses.replace(base, seed=seed) for seed in range(count)],
-        base=base,
-        axes=(),
-        data=datasets.inspect(base),
-        storage=folder / "runs",
+    asked = make_plan(
+        "benchmark", base=base, axes=(), data=datasets.inspect(base), storage=folder / "runs"
     )
+    state = SweepState.of(asked, [dataclasses.replace(base, seed=seed) for seed in range(count)])
     rss_mb: dict[int, float] = {}
     ended = 0
 
@@ -122,9 +119,9 @@ def _ours(folder: Path, count: int) -> tuple[float, dict[int, float]]:
         from sweeps.benchmarking.empty_trainable import EmptyTrainable
 
         started = time.perf_counter()
-        publisher = Publisher(plan, f"sqlite:///{folder}/ours.db", warnings.warn)
+        publisher = Publisher(state, f"sqlite:///{folder}/ours.db", warnings.warn)
         with publisher:
-            execute(plan, FixedRuns(plan.runs), slots, screen, note, trainable=EmptyTrainable)
+            execute(state, FixedRuns(state.runs), slots, screen, note, trainable=EmptyTrainable)
         return time.perf_counter() - started, rss_mb
 
 

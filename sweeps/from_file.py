@@ -37,7 +37,7 @@ from typing import Any
 from sweeps.driver.options import SweepOptions, sweep_parser
 from sweeps.driver.search_options import OPTIONS_OF_A_SEARCH, add_search_options, search_source
 from sweeps.driver.sweep import Sweep, answer
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.search.source import RunSource
 from sweeps.search.space import Axis, Choice, Range, Space, with_values
 from trainable.cli.options import refuse
@@ -95,10 +95,12 @@ class OwnSweep:
         """The fields that the points or the search vary."""
         return tuple(dict.fromkeys(itertools.chain(self.space, *self.points)))
 
-    def source(self, plan: Plan, options: SweepOptions, own: argparse.Namespace) -> RunSource:
+    def source(
+        self, state: SweepState, options: SweepOptions, own: argparse.Namespace
+    ) -> RunSource:
         """Return the source of the training runs of a search."""
         space = Space(axes=self.space, readouts=own.readouts)
-        return search_source(plan, options, own, space)
+        return search_source(state, options, own, space)
 
     def trials(
         self, base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace

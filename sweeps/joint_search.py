@@ -19,12 +19,12 @@ from collections.abc import Iterable
 
 from sweeps import (
     Choice,
-    Plan,
     Range,
     RunSource,
     Space,
     Sweep,
     SweepOptions,
+    SweepState,
     add_search_options,
     run_sweep,
     search_source,
@@ -69,10 +69,10 @@ def trials(
     return []
 
 
-def source(plan: Plan, options: SweepOptions, own: argparse.Namespace) -> RunSource:
+def source(state: SweepState, options: SweepOptions, own: argparse.Namespace) -> RunSource:
     """Return the source of the training runs."""
-    space = Space(axes=axes(plan.base), readouts=own.readouts)
-    return search_source(plan, options, own, space)
+    space = Space(axes=axes(state.plan.base), readouts=own.readouts)
+    return search_source(state, options, own, space)
 
 
 SWEEP = Sweep(

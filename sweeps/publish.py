@@ -21,9 +21,9 @@ from typing import Any
 from analysis.record.mlflow_calls import StoreError
 from analysis.record.tracking_uri import sqlite_file
 from sweeps.driver.options import tracking_uri
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record.ended_run import check_ended
-from sweeps.record.manifest import manifests, plan_of
+from sweeps.record.manifest import manifests, sweep_state
 from sweeps.record.mlflow_store import STORE_ERRORS, check_store
 from sweeps.record.publisher import conclude, say_moved
 from sweeps.record.store_check import check_usable
@@ -70,11 +70,10 @@ def main() -> int:
         with ExitStack() as stack:
             sweeps = []
             for manifest in _driven(stack, storage, options.sweep):
-                plan = plan_of(manifest, storage)
-                plan.mirror = mirror
-                check_ended(plan)
+                state = sweep_state(manifest, storage, mirror=mirror)
+                check_ended(state)
                 sweeps.append(
-                    (manifest, plan, options.tracking_uri or _store_of(manifest, storage))
+                    (manifest, state, options.tracking_uri or _store_of(manifest, storage))
                 )
             for uri in dict.fromkeys(uri for _, _, uri in sweeps):
                 check_store(uri)
@@ -145,15 +144,15 @@ def _store_of(manifest: Mapping[str, Any], storage: Path) -> str:
     return uri
 
 
-def _publish(manifest: Mapping[str, Any], plan: Plan, uri: str) -> bool:
+def _publish(manifest: Mapping[str, Any], state: SweepState, uri: str) -> bool:
     """Bring a sweep's record up to date, say so, and return whether the store took it."""
-    named = f"{plan.name} {plan.sweep_key}"
+    named = f"{state.plan.name} {state.plan.sweep_key}"
     try:
-        with only_writer(uri, plan.sweep_key):
-            record = MlflowWriter(plan, uri, manifest)
+        with only_writer(uri, state.plan.sweep_key):
+            record = MlflowWriter(state, uri, manifest)
             say_moved(record, _warn)
             before = record.hashes()
-            for run in plan.runs:
+            for run in state.runs:
                 record.publish(run)
             conclude(record, uri, _warn)
     except STORE_ERRORS as error:
@@ -164,7 +163,7 @@ def _publish(manifest: Mapping[str, Any], plan: Plan, uri: str) -> bool:
     after = record.hashes()
     changed = sum(before.get(key) != text for key, text in after.items())
     print(
-        f"{named}: {len(after)} of {len(plan.trials)} trials in the record, {changed} of them new"
+        f"{named}: {len(after)} of {len(state.trials)} trials in the record, {changed} of them new"
     )
     return True
 

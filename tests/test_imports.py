@@ -43,7 +43,7 @@ ROOMS = {
     "sweeps.planning": "trainable analysis.record analysis.stats sweeps.storage",
     "sweeps.search": "trainable analysis.record analysis.stats sweeps.storage sweeps.planning",
     "sweeps.record": "trainable analysis.record sweeps.storage sweeps.planning",
-    "sweeps.execution": "trainable sweeps.storage sweeps.planning sweeps.search sweeps.record",
+    "sweeps.execution": "trainable sweeps.planning sweeps.search sweeps.record",
     "sweeps.driver": "trainable analysis.record analysis.stats sweeps.storage sweeps.planning "
     "sweeps.search sweeps.record sweeps.execution",
     # It measures two of the sweeps, which are commands.

@@ -23,7 +23,8 @@ from sweeps.execution.display import LiveDisplay
 from sweeps.execution.executor import execute, ray_slots
 from sweeps.execution.resources import Resources
 from sweeps.joint_search import axes
-from sweeps.planning.plan import Plan, make_plan
+from sweeps.planning.plan import make_plan
+from sweeps.planning.state import SweepState
 from sweeps.search.source import FixedRuns
 from sweeps.search.space import READOUTS, Choice, Space
 from sweeps.search.study import COMPLETE, PRUNED, Method, ReplayableStudy
@@ -106,7 +107,7 @@ def table_space(base: TrialConfig) -> Space:
     return Space(axes=grid | readouts)
 
 
-def plan_table(base: TrialConfig, storage: Path) -> Plan:
+def plan_table(base: TrialConfig, storage: Path) -> SweepState:
     """Return the plan of the training runs of a table."""
     space = table_space(base)
     configs = [
@@ -114,15 +115,16 @@ def plan_table(base: TrialConfig, storage: Path) -> Plan:
     ]
     names = tuple(space.axes)
     data = datasets.inspect(base)
-    return make_plan("search_table", configs, base=base, axes=names, data=data, storage=storage)
+    asked = make_plan("search_table", base=base, axes=names, data=data, storage=storage)
+    return SweepState.of(asked, configs)
 
 
-def read_table(plan: Plan) -> Table:
+def read_table(state: SweepState) -> Table:
     """Return the table that the run folders of a plan hold."""
-    space = table_space(plan.base)
+    space = table_space(state.plan.base)
     values: dict[Cell, dict[Cell, float]] = {}
-    for run in plan.runs:
-        found = plan.outcome(run)
+    for run in state.runs:
+        found = state.outcome(run)
         by_readout = values.setdefault(_cell(run.spec.config, space.training), {})
         if not isinstance(found, Result):
             continue  # it diverged
@@ -151,15 +153,15 @@ class SearchReplayOptions(ConfigOptions):
 def search(options: SearchReplayOptions) -> dict[str, Any]:
     """Return the training runs that either way needs, over many searches; train what is missing."""
     base = config_of(options)
-    plan = plan_table(base, Path(options.storage).resolve())
-    if plan.pending():
-        _train(plan)
-    table = read_table(plan)
+    state = plan_table(base, Path(options.storage).resolve())
+    if state.pending():
+        _train(state)
+    table = read_table(state)
     runs = {
         way: [replay(table, way, seed, base) for seed in range(options.replays)] for way in READOUTS
     }
     return {
-        "table": {"runs": len(table.values), "readouts": len(plan.trials) // len(plan.runs)},
+        "table": {"runs": len(table.values), "readouts": len(state.trials) // len(state.runs)},
         "best": table.best,
         "within": WITHIN,
         **{way: _in_numbers(runs[way]) for way in READOUTS},
@@ -182,16 +184,16 @@ def add_search(subcommands: Any) -> None:
     )
 
 
-def _train(plan: Plan) -> None:
-    pending = plan.pending()
+def _train(state: SweepState) -> None:
+    pending = state.pending()
     resources = Resources(
         address=None, cpus_per_trial=1, gpus_per_trial=None, max_concurrent=None, time_budget_s=None
     )
     with open(os.devnull, "w") as nowhere, ray_slots(resources, len(pending)) as slots:
         screen = LiveDisplay(
-            console=Console(file=nowhere), title=plan.name, total=len(pending), done=0
+            console=Console(file=nowhere), title=state.plan.name, total=len(pending), done=0
         )
-        execute(plan, FixedRuns(pending), slots, screen, lambda run, cause: None)
+        execute(state, FixedRuns(pending), slots, screen, lambda run, cause: None)
 
 
 def _cell(config: TrialConfig, names: Iterable[str]) -> Cell:

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from sweeps import swa_grid
-from sweeps.planning.plan import Plan, make_plan
+from sweeps.planning.plan import make_plan
+from sweeps.planning.state import SweepState
 from trainable.cli.options import add_set
 from trainable.config.loading import load_config
 from trainable.config.schema import TrialConfig
@@ -60,12 +61,12 @@ def swa_cost(options: SwaCostOptions) -> dict[str, Any]:
     trials = swa_grid.trials(base, range(options.seeds), swa_grid.parser().parse_args([]))
     with tempfile.TemporaryDirectory() as folder:
         merged = _plan(base, trials, Path(folder) / "merged")
-        grid_s = sum(_train(run.spec, merged.storage) for run in merged.runs)
+        grid_s = sum(_train(run.spec, merged.plan.storage) for run in merged.runs)
         sample = trials[:: len(trials) // options.seeds // SAMPLE][:SAMPLE]
         naive_s, same = [], 0
         for place, trial in enumerate(sample):
             alone = _plan(base, [trial], Path(folder) / f"alone-{place}")
-            naive_s.append(_train(alone.runs[0].spec, alone.storage))
+            naive_s.append(_train(alone.runs[0].spec, alone.plan.storage))
             same += _bits(alone, trial) == _bits(merged, trial)
     return {
         "trials": len(trials),
@@ -79,15 +80,15 @@ def swa_cost(options: SwaCostOptions) -> dict[str, Any]:
     }
 
 
-def _plan(base: TrialConfig, trials: Sequence[TrialConfig], storage: Path) -> Plan:
-    return make_plan(
+def _plan(base: TrialConfig, trials: Sequence[TrialConfig], storage: Path) -> SweepState:
+    asked = make_plan(
         swa_grid.SWEEP.name,
-        trials,
         base=base,
         axes=swa_grid.SWEEP.axes,
         data=datasets.inspect(base),
         storage=storage,
     )
+    return SweepState.of(asked, trials)
 
 
 def _train(spec: RunSpec, storage: Path) -> float:
@@ -100,10 +101,10 @@ def _train(spec: RunSpec, storage: Path) -> float:
     return time.perf_counter() - began
 
 
-def _bits(plan: Plan, trial: TrialConfig) -> tuple[Any, dict[str, bytes]]:
+def _bits(state: SweepState, trial: TrialConfig) -> tuple[Any, dict[str, bytes]]:
     """Return the numbers of a trial, and the bytes of the raw and the averaged weights."""
-    (run,) = (run for run in plan.runs if run.spec.config.seed == trial.seed)
-    folder = RunFolder(plan.storage, run.spec.training_key)
+    (run,) = (run for run in state.runs if run.spec.config.seed == trial.seed)
+    folder = RunFolder(state.plan.storage, run.spec.training_key)
     result = read_result(folder)
     assert result is not None  # nosec B101  # it was trained to its end
     model = load_tensors(folder.path / "model.pt")

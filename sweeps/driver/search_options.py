@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.driver.options import SweepOptions
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.search.optuna_source import SearchSource
 from sweeps.search.samplers import SAMPLERS, SCHEDULERS
 from sweeps.search.space import READOUTS, Space
@@ -100,12 +100,12 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 
 
 def search_source(
-    plan: Plan, options: SweepOptions, own: argparse.Namespace, space: Space
+    state: SweepState, options: SweepOptions, own: argparse.Namespace, space: Space
 ) -> SearchSource:
     """Return the source of a search; with `--plan`, the plan has the runs still to come.
 
     Args:
-        plan: The plan of the sweep, which has no trials yet.
+        state: The state of the sweep, which has no trials yet.
         options: The options that every sweep has.
         own: The options of the script, with those of `add_search_options` among them.
         space: The space of the search.
@@ -114,7 +114,7 @@ def search_source(
         ConfigError: The space, a point, the sampler or the scheduler cannot be used.
     """
     asked, _ = split_options(SearchOptions, own)
-    space.check(plan.base)
+    space.check(state.plan.base)
     _refuse_fixed(space, options.overrides)
     storages, points = asked.warm_start, list(dict.fromkeys(asked.points))
     if len(points) > asked.asks:
@@ -123,14 +123,14 @@ def search_source(
         )
     search = Search(
         space=space,
-        method=Method(sampler=asked.sampler, scheduler=asked.scheduler, seed=plan.base.seed),
+        method=Method(sampler=asked.sampler, scheduler=asked.scheduler, seed=state.plan.base.seed),
         asks=asked.asks,
         confirm=asked.confirm,
         seeds=options.seeds,
-        points=tuple(read_point(text, space, plan.base) for text in points),
-        warm_start=() if storages is None else _folders(storages or [str(plan.storage)]),
+        points=tuple(read_point(text, space, state.plan.base) for text in points),
+        warm_start=() if storages is None else _folders(storages or [str(state.plan.storage)]),
     )
-    source = SearchSource(plan, search)
+    source = SearchSource(state, search)
     if options.plan:
         source.outline()
     return source

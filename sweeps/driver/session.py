@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from rich.console import Console
 from sweeps.driver.console import say, say_all
 from sweeps.execution.display import LiveDisplay
 from sweeps.execution.executor import execute, ray_slots
+from sweeps.execution.lifeline import RayGoneError
 from sweeps.execution.nodes import differences, precisions
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import Resources, Slots
 from sweeps.planning.packing import largest
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record.publisher import Publisher
 from sweeps.search.source import FixedRuns, MirroredSource, RunSource, TrialLimit
 from sweeps.storage.driver_lock import check_no_driver, only_driver
@@ -40,7 +42,7 @@ class Session:
     """Trains what a sweep still wants and keeps its record, until it is done or ended early.
 
     Attributes:
-        plan: The sweep.
+        state: The sweep.
         source: Gives its training runs.
         resources: What a training run may take, and where.
         publisher: Keeps manifest and record up to date.
@@ -49,7 +51,7 @@ class Session:
             without end.
     """
 
-    plan: Plan
+    state: SweepState
     source: RunSource
     resources: Resources
     publisher: Publisher
@@ -65,9 +67,10 @@ class Session:
             ExecutorError: Ray cannot be reached or lacks the resources, or a node the storage.
             OtherPrecisionError: The plan's precision is not that of the nodes that train.
         """
-        plan, pending = self.plan, self.plan.pending()
-        done = len(plan.runs) - len(pending)
-        limited = TrialLimit(self.source, plan, self.most_trials or MANY)
+        state, plan = self.state, self.state.plan
+        pending = state.pending()
+        done = len(state.runs) - len(pending)
+        limited = TrialLimit(self.source, state, self.most_trials or MANY)
         execution, slots = ExecutionStats(), None
         check_no_driver(plan.storage, plan.name, plan.sweep_key)
         with ExitStack() as stack:
@@ -75,15 +78,15 @@ class Session:
                 slots = self._reserve_slots(stack, len(pending))
             self._open(stack)
             self._publish_what_is_done({run.spec.training_key for run in pending})
-            known = len(plan.runs)
+            known = len(state.runs)
             if slots is not None:
                 execution = self._execute(limited, slots, done)
-            for run in plan.runs[known:]:  # those added as it went may have been done already
+            for run in state.runs[known:]:  # those added as it went may have been done already
                 self.publisher.publish(run)
-            if plan.pending() or not self.source.exhausted:
-                plan.why_partial = execution.spent or limited.why_partial
+            if state.pending() or not self.source.exhausted:
+                state.end_early(execution.spent or limited.why_partial)
         if slots is not None:
-            trained = len(plan.runs) - len(plan.pending()) - done
+            trained = len(state.runs) - len(state.pending()) - done
             self._say(
                 f"trained {trained} runs in {execution.wall_s:.0f} s; "
                 f"slots busy {execution.utilisation:.2f}; "
@@ -94,44 +97,59 @@ class Session:
     def _reserve_slots(self, stack: ExitStack, pending: int) -> Slots:
         """Have Ray for the rest of the session, and know what it trains with."""
         wanted = pending if isinstance(self.source, FixedRuns) else MANY
-        measured = largest(self.plan) if self.resources.gpus_per_trial == "auto" else None
-        ready = ray_slots(self.resources, wanted, self.plan.workers_storage, measured, self._say)
+        measured = largest(self.state) if self.resources.gpus_per_trial == "auto" else None
+        ready = ray_slots(
+            self.resources, wanted, self.state.plan.workers_storage, measured, self._say
+        )
         slots = stack.enter_context(ready)
-        check_precision_of_nodes(self.plan, slots)
+        check_precision_of_nodes(self.state, slots)
         say_all(self.console, differences(slots.nodes))
         return slots
 
     def _open(self, stack: ExitStack) -> None:
         """Be the one driver, and begin what goes on beside the training."""
-        plan = self.plan
+        plan = self.state.plan
         make_storage(plan.storage)
         stack.enter_context(only_driver(plan.storage, plan.name, plan.sweep_key))
         if plan.mirror is not None:
-            stack.enter_context(plan.mirror.kept_in_step(self._say, plan.threads))
+            stack.enter_context(plan.mirror.kept_in_step(self._say, self.state.threads))
         if isinstance(self.source, AbstractContextManager):
             stack.enter_context(self.source)  # first: it may refuse, and nothing is recorded then
         stack.enter_context(self.publisher)
+        stack.enter_context(self._named_when_ended_early())
+
+    @contextmanager
+    def _named_when_ended_early(self) -> Iterator[None]:
+        """Let the record say what ended the session, before the publisher writes its end."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.state.end_early("interrupted")
+            raise
+        except RayGoneError:
+            self.state.end_early("Ray died")
+            raise
 
     def _publish_what_is_done(self, to_train: set[str]) -> None:
-        for run in self.plan.runs:
+        for run in self.state.runs:
             key = run.spec.training_key
             if key not in to_train:
-                clear_finished(RunFolder(self.plan.storage, key, wait_s=0))
+                clear_finished(RunFolder(self.state.plan.storage, key, wait_s=0))
                 self.publisher.publish(run)
 
     def _execute(self, limited: RunSource, slots: Slots, done: int) -> ExecutionStats:
-        plan = self.plan
+        state, plan = self.state, self.state.plan
         screen = LiveDisplay(
             console=self.console,
             title=f"{plan.name} on {plan.base.dataset}",
-            total=len(plan.runs),
+            total=len(state.runs),
             done=done,
             slots=slots.count,
             grows=not isinstance(self.source, FixedRuns),
         )
         feed = limited if plan.mirror is None else MirroredSource(limited, plan.mirror)
         with screen:
-            return execute(plan, feed, slots, screen, self.publisher.publish)
+            return execute(state, feed, slots, screen, self.publisher.publish)
 
     def _say(self, text: str) -> None:
         say(self.console, text)
@@ -145,24 +163,24 @@ def assumed_precision(precision: str) -> str:
     )
 
 
-def check_precision_of_nodes(plan: Plan, slots: Slots) -> None:
+def check_precision_of_nodes(state: SweepState, slots: Slots) -> None:
     """Hold what `precision=auto` was taken as against the nodes that train.
 
     Raises:
         OtherPrecisionError: It means another there.
         ConfigError: It means one thing on one and another on another.
     """
-    note = assumed_precision(plan.auto_precision)
-    if note not in plan.notes:
+    note = assumed_precision(state.plan.auto_precision)
+    if note not in state.notes:
         return
-    on_cpus = not slots.gpus or plan.base.device == "cpu"
+    on_cpus = not slots.gpus or state.plan.base.device == "cpu"
     found = {"the nodes": "fp32"} if on_cpus else precisions(slots.nodes)
     if not found:
         return  # the nodes' GPUs do not say what they are
     precision = common_precision(found)
-    if precision != plan.auto_precision:
+    if precision != state.plan.auto_precision:
         raise OtherPrecisionError(precision)
-    plan.notes.remove(note)
+    state.withdraw_note(note)
 
 
 def make_storage(storage: Path) -> None:

@@ -17,6 +17,7 @@ from sweeps.driver.tables import axis_table, best_table, format_best, rows, rows
 from sweeps.execution.progress import ExecutionStats
 from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import BestPoint, Setting, best_of_ranking, rank_settings
+from sweeps.planning.state import SweepState
 from sweeps.planning.version_mix import mixtures_among, settings_made_on
 from trainable.runs.folder import CRASH_LOG
 from trainable.runs.results import Failure, Result
@@ -28,7 +29,7 @@ class SweepSummary:
     """What came out of a sweep so far.
 
     Attributes:
-        plan: The sweep.
+        state: The sweep.
         failures: Key, label and cause of each training run that ended without numbers.
         left: Training runs that are still to be trained.
         ranking: Of the settings of the trials that have numbers, None where none has.
@@ -37,7 +38,7 @@ class SweepSummary:
         mixtures: What the trials that have numbers do not share, of what their digits follow from.
     """
 
-    plan: Plan
+    state: SweepState
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     left: int = 0
     ranking: Ranking[Setting] | None = None
@@ -46,53 +47,53 @@ class SweepSummary:
     mixtures: list[VersionMix] = field(default_factory=list)
 
     @classmethod
-    def of(cls, plan: Plan, execution: ExecutionStats) -> SweepSummary:
+    def of(cls, state: SweepState, execution: ExecutionStats) -> SweepSummary:
         """Return what came out, judged by the run folders."""
-        ranking = rank_settings(plan)
+        ranking = rank_settings(state)
         return cls(
-            plan=plan,
-            failures=list(_failures(plan, execution)),
-            left=len(plan.pending()) - len(execution.causes),
+            state=state,
+            failures=list(_failures(state, execution)),
+            left=len(state.pending()) - len(execution.causes),
             ranking=ranking,
-            best=best_of_ranking(ranking, plan.axes),
+            best=best_of_ranking(ranking, state.plan.axes),
             refused=execution.refused,
-            mixtures=mixtures_among(settings_made_on(plan)),
+            mixtures=mixtures_among(settings_made_on(state)),
         )
 
     def lines(self) -> Iterator[str | RenderableType]:
         """Yield what a person is told, before the figures."""
-        yield from self.plan.notes
+        yield from self.state.notes
         if self.refused:
             yield f"refused: {self.refused}"
         for key, label, cause in self.failures:
-            yield f"failed: {label}: {cause} (log: {self.plan.storage / key / CRASH_LOG})"
+            yield f"failed: {label}: {cause} (log: {self.state.plan.storage / key / CRASH_LOG})"
         left = f"{self.left} training runs are left; the same command resumes the sweep"
-        if self.plan.why_partial:
-            yield f"ended by its {self.plan.why_partial}" + (f": {left}" if self.left else "")
+        if self.state.why_partial:
+            yield f"ended by its {self.state.why_partial}" + (f": {left}" if self.left else "")
         elif self.left:
             yield left
         for mixture in self.mixtures:
             yield mixture.sentence
         if self.ranking is not None and self.best is not None:
-            yield best_table(self.ranking, self.plan.axes)
-            by_axis = axis_table(self.ranking, self.plan.axes)
+            yield best_table(self.ranking, self.state.plan.axes)
+            by_axis = axis_table(self.ranking, self.state.plan.axes)
             if by_axis is not None:
                 yield by_axis
             yield format_best(self.best)
 
     def as_primitives(self) -> dict[str, Any]:
         """Return what a program is told."""
-        plan = self.plan
+        state, plan = self.state, self.state.plan
         failed = [{"training_key": k, "run": label, "cause": c} for k, label, c in self.failures]
         return {
             "sweep": plan.name,
             "sweep_key": plan.sweep_key,
             "dataset": plan.base.dataset,
-            "trials": len(plan.trials),
-            "training_runs": len(plan.runs),
-            "training_runs_done": len(plan.runs) - len(plan.pending()),
-            "why_partial": plan.why_partial or None,
-            "notes": plan.notes,
+            "trials": len(state.trials),
+            "training_runs": len(state.runs),
+            "training_runs_done": len(state.runs) - len(state.pending()),
+            "why_partial": state.why_partial or None,
+            "notes": state.notes,
             "mixed": [mixture.counted for mixture in self.mixtures],
             "data_warnings": list(plan.data.warnings),
             "refused": self.refused or None,
@@ -135,9 +136,9 @@ def record_line(tracking_uri: str) -> str:
     return f"record: {ui_command(tracking_uri)}"
 
 
-def _failures(plan: Plan, execution: ExecutionStats) -> Iterator[tuple[str, str, str]]:
-    for run in plan.runs:
-        match plan.outcome(run):
+def _failures(state: SweepState, execution: ExecutionStats) -> Iterator[tuple[str, str, str]]:
+    for run in state.runs:
+        match state.outcome(run):
             case Result():
                 cause = None
             case Failure() as failure:
@@ -145,4 +146,4 @@ def _failures(plan: Plan, execution: ExecutionStats) -> Iterator[tuple[str, str,
             case None:
                 cause = execution.causes.get(run.spec.training_key)
         if cause is not None:
-            yield run.spec.training_key, run.label(plan.axes), cause
+            yield run.spec.training_key, run.label(state.plan.axes), cause

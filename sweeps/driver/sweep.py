@@ -17,10 +17,12 @@ from sweeps.driver.console import open_console, say, say_all
 from sweeps.driver.options import SweepOptions
 from sweeps.driver.session import OtherPrecisionError, Session, assumed_precision
 from sweeps.driver.summary import SweepSummary, draw, record_line
+from sweeps.execution.lifeline import RayGoneError
 from sweeps.execution.resources import ExecutorError, check_resources
 from sweeps.planning.cost import describe
-from sweeps.planning.plan import Plan, make_plan
+from sweeps.planning.plan import make_plan
 from sweeps.planning.speed_probe import probe
+from sweeps.planning.state import SweepState
 from sweeps.record.ended_run import check_ended
 from sweeps.record.manifest import changes
 from sweeps.record.mlflow_store import check_store
@@ -29,7 +31,7 @@ from sweeps.record.store_check import check_usable
 from sweeps.search.adaptive_seeds import AdaptiveSeeds
 from sweeps.search.source import FixedRuns, RunSource
 from sweeps.storage.mirror import open_storage
-from sweeps.storage.threads import RayGoneError, ThreadEndedError
+from sweeps.storage.threads import ThreadEndedError
 from trainable.cli.options import (
     INTERRUPTED,
     OK,
@@ -54,7 +56,7 @@ from trainable.training.numerics import (
 )
 
 Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
-Sources = Callable[[Plan, SweepOptions, argparse.Namespace], RunSource]
+Sources = Callable[[SweepState, SweepOptions, argparse.Namespace], RunSource]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +67,10 @@ class Sweep:
         name: Of the sweep, also in the record.
         axes: The config fields that it varies, besides the seed.
         trials: From the base config, the seeds and the script's own options to the trials.
-        source: From the plan, the options that every sweep has and the script's own to what gives
-            the training runs, where those are not known before. It is made for `--plan`, too, and
-            writes nothing before it is entered, if it is a context manager: that happens when Ray
-            runs and the storage is there.
+        source: From the state of the sweep, the options that every sweep has and the script's own
+            to what gives the training runs, where those are not known before. It is made for
+            `--plan`, too, and writes nothing before it is entered, if it is a context manager:
+            that happens when Ray runs and the storage is there.
         question: The same in one sentence.
         settings: `key=value` that this question changes in a preset, before `--set` has its say.
         with_samples: Whether the record takes the predicted masks, too.
@@ -141,25 +143,25 @@ def _answer(
 ) -> int:
     """Answer a question; a precision is what `auto` was found to mean on a cluster's nodes."""
     try:
-        plan = _plan(question, options, own, precision)
-        source = _source(question, plan, options, own)
-        check_ended(plan)
-        changed = changes(plan, plan.storage)
+        state = _plan(question, options, own, precision)
+        source = _source(question, state, options, own)
+        check_ended(state)
+        changed = changes(state, state.plan.storage)
         check_resources(options.resources)
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     if options.plan:
         here = options.address is None
         threads = max(1, int(options.cpus_per_trial))
-        say_all(console, plan.data.describe())
-        say(console, describe(plan, partial(probe, threads=threads) if here else None))
+        say_all(console, state.plan.data.describe())
+        say(console, describe(state, partial(probe, threads=threads) if here else None))
         if options.json:
-            print(json.dumps(SweepSummary(plan=plan).as_primitives() | {"figure": None}))
+            print(json.dumps(SweepSummary(state=state).as_primitives() | {"figure": None}))
         return OK
     if changed:
-        say(console, "\n  ".join([f"changed since the last {plan.name} here:", *changed]))
+        say(console, "\n  ".join([f"changed since the last {state.plan.name} here:", *changed]))
     try:
-        return _train(plan, source, options, console)
+        return _train(state, source, options, console)
     except OtherPrecisionError as other:
         say(console, str(other))
         return _answer(question, options, own, console, other.precision)
@@ -167,7 +169,7 @@ def _answer(
 
 def _plan(
     question: Sweep, options: SweepOptions, own: argparse.Namespace, precision: str | None = None
-) -> Plan:
+) -> SweepState:
     given = pretrained.pin(config_of(options))
     device = _device(options, given)
     auto = precision or auto_precision(device)
@@ -190,18 +192,20 @@ def _plan(
         pretrained.try_out(network, len(data.classes))
     plan = make_plan(
         question.name,
-        trials,
         base=base,
         axes=question.axes,
         data=data,
         storage=storage,
+        mirror=mirror,
         attempt=options.no_reuse or "",
+        auto_precision=auto,
+        question=question.question,
+        with_samples=question.with_samples,
     )
-    plan.question, plan.with_samples = question.question, question.with_samples
-    plan.mirror, plan.auto_precision = mirror, auto
+    state = SweepState.of(plan, trials)
     if options.address is not None and given.precision == "auto" and precision is None:
-        plan.notes.append(assumed_precision(auto))
-    return plan
+        state.note(assumed_precision(auto))
+    return state
 
 
 def _device(options: SweepOptions, base: TrialConfig) -> torch.device:
@@ -241,9 +245,9 @@ def _check_trials(question: Sweep, trials: Sequence[TrialConfig], base: TrialCon
 
 
 def _source(
-    question: Sweep, plan: Plan, options: SweepOptions, own: argparse.Namespace
+    question: Sweep, state: SweepState, options: SweepOptions, own: argparse.Namespace
 ) -> RunSource:
-    """Return what gives the training runs: a search's own, a race, or the plan as it is.
+    """Return what gives the training runs: a search's own, a race, or the runs as they are.
 
     Raises:
         ConfigError: A race cannot be held, or a search cannot be done.
@@ -254,17 +258,17 @@ def _source(
             "leave --race out"
         )
     if question.source is not None:
-        return question.source(plan, options, own)
-    return AdaptiveSeeds(plan, options.race_limit) if options.race else FixedRuns(plan.pending())
+        return question.source(state, options, own)
+    return AdaptiveSeeds(state, options.race_limit) if options.race else FixedRuns(state.pending())
 
 
-def _train(plan: Plan, source: RunSource, options: SweepOptions, console: Console) -> int:
-    _announce(plan, source, console)
+def _train(state: SweepState, source: RunSource, options: SweepOptions, console: Console) -> int:
+    _announce(state, source, console)
     publisher = Publisher(
-        plan, options.tracking_uri, partial(say, console), with_model=not options.no_model
+        state, options.tracking_uri, partial(say, console), with_model=not options.no_model
     )
     session = Session(
-        plan=plan,
+        state=state,
         source=source,
         resources=options.resources,
         publisher=publisher,
@@ -276,18 +280,18 @@ def _train(plan: Plan, source: RunSource, options: SweepOptions, console: Consol
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     if isinstance(source, AdaptiveSeeds):
-        plan.notes.append(source.describe())
-    return _conclude(SweepSummary.of(plan, execution), options, console, publisher)
+        state.note(source.describe())
+    return _conclude(SweepSummary.of(state, execution), options, console, publisher)
 
 
-def _announce(plan: Plan, source: RunSource, console: Console) -> None:
-    pending = len(plan.pending())
-    head = f"{plan.name} on {plan.base.dataset}: {len(plan.trials)} trials"
-    counts = f"from {len(plan.runs)} training runs, {len(plan.runs) - pending} done"
+def _announce(state: SweepState, source: RunSource, console: Console) -> None:
+    pending = len(state.pending())
+    head = f"{state.plan.name} on {state.plan.base.dataset}: {len(state.trials)} trials"
+    counts = f"from {len(state.runs)} training runs, {len(state.runs) - pending} done"
     left = f"{pending} to train" if pending else "nothing to train"
     if not isinstance(source, FixedRuns) and not source.exhausted:
         left = "more as it goes"
-    say_all(console, plan.data.describe())
+    say_all(console, state.plan.data.describe())
     say(console, f"{head} {counts}, {left}")
 
 
@@ -302,10 +306,10 @@ def _conclude(
     say(console, record_line(options.tracking_uri))
     figure = None
     if not options.no_figures and publisher.reachable and conclusion.best is not None:
-        figure, words = draw(conclusion.plan, options.tracking_uri, options.out)
+        figure, words = draw(conclusion.state.plan, options.tracking_uri, options.out)
         say(console, words)
     if options.json:
         print(json.dumps(conclusion.as_primitives() | {"figure": figure}))
-    if conclusion.plan.fault:
-        return _give_up(conclusion.plan.fault, options)
+    if conclusion.state.fault:
+        return _give_up(conclusion.state.fault, options)
     return SOME_FAILED if conclusion.failures or conclusion.refused else OK

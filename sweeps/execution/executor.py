@@ -42,7 +42,8 @@ from sweeps.execution.resources import (
     packed,
     slots_of,
 )
-from sweeps.planning.plan import Plan, PlannedRun
+from sweeps.planning.plan import PlannedRun
+from sweeps.planning.state import SweepState
 from sweeps.search.source import RunSource
 from trainable.runs.keys import RunSpec
 from trainable.storage.redaction import first_line, redact_command, redact_uri
@@ -210,7 +211,7 @@ def _join(address: str) -> None:
 
 
 def execute(
-    plan: Plan,
+    state: SweepState,
     source: RunSource,
     slots: Slots,
     screen: LiveDisplay,
@@ -224,7 +225,7 @@ def execute(
     of a GPU, up to a whole one.
 
     Args:
-        plan: The plan of the sweep.
+        state: The state of the sweep.
         source: The source that suggests the runs.
         slots: How many runs are under way at a time, and what each takes of the Ray that runs.
         screen: The display that shows what happens.
@@ -244,7 +245,7 @@ def execute(
     started = time.monotonic()
     for roomier in _shares(in_flight, slots):
         callback = TuneCallback(
-            plan,
+            state,
             in_flight,
             screen,
             execution,
@@ -253,7 +254,7 @@ def execute(
             hang_timeout_s=slots.hang_timeout_s,
         )
         taught = trainable or SegmentationTrainable
-        while _fit(taught, plan, in_flight, roomier, budget, callback) and not execution.spent:
+        while _fit(taught, state, in_flight, roomier, budget, callback) and not execution.spent:
             pass
         if execution.spent:
             break
@@ -279,7 +280,7 @@ def _shares(in_flight: RunsInFlight, slots: Slots) -> Iterator[Slots]:
 
 def _fit(
     trainable: type,
-    plan: Plan,
+    state: SweepState,
     in_flight: RunsInFlight,
     slots: Slots,
     budget: Budget,
@@ -294,12 +295,13 @@ def _fit(
 
     from sweeps.execution.tune_hooks import SourceScheduler, SourceSearcher
 
-    storage = redact_uri(plan.workers_storage)
-    if storage != plan.workers_storage:
+    storage = redact_uri(state.plan.workers_storage)
+    if storage != state.plan.workers_storage:
         # By reference: Ray writes the parameters of a trial to files.
-        trainable = tune.with_parameters(trainable, uri=plan.workers_storage)
+        trainable = tune.with_parameters(trainable, uri=state.plan.workers_storage)
     searcher = SourceSearcher(in_flight, most=RUNS_OF_A_SLOT * slots.count)
-    scratch = plan.storage / ".tune" / plan.sweep_key  # another sweep may be under way beside it
+    # Another sweep may be under way beside it.
+    scratch = state.plan.storage / ".tune" / state.plan.sweep_key
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
         param_space={
@@ -317,7 +319,7 @@ def _fit(
             trial_dirname_creator=_trial_name,
         ),
         run_config=tune.RunConfig(
-            name=plan.sweep_key,
+            name=state.plan.sweep_key,
             storage_path=str(scratch),
             verbose=0,
             stop=budget,

@@ -15,7 +15,6 @@ from types import TracebackType
 from typing import Self
 
 from sweeps.execution.cluster import Door, answers
-from sweeps.storage.threads import RayGoneError
 from trainable.cli.options import SOME_FAILED, signals_handled
 
 PROBE_S = 2.0
@@ -26,6 +25,10 @@ MOST_SILENT = 6
 STUCK_S = 30.0  # for the driver's thread to leave what waits for a Ray that is gone
 START_S = 300.0  # for what is left of it to end and another to start, tried thrice
 RESTARTS = 2
+
+
+class RayGoneError(RuntimeError):
+    """Ray is gone and is not started again."""
 
 
 class RayLost(BaseException):

@@ -30,7 +30,8 @@ from sweeps.execution.display import LiveDisplay
 from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.lifeline import Watch
 from sweeps.execution.progress import ExecutionStats
-from sweeps.planning.plan import Plan, PlannedRun
+from sweeps.planning.plan import PlannedRun
+from sweeps.planning.state import SweepState
 from trainable.runs.keys import code_version, version_on_disk
 from trainable.runs.results import Failure, Result, summary
 from trainable.storage.redaction import redact
@@ -49,7 +50,7 @@ class TuneCallback(tune.Callback):
     The name of a Tune trial is the training key of its run.
 
     Args:
-        plan: The plan of the sweep.
+        state: The state of the sweep.
         in_flight: The runs under way.
         screen: The display that shows what happens.
         execution: The statistics, to which causes of failures, seconds and memory are added.
@@ -61,7 +62,7 @@ class TuneCallback(tune.Callback):
 
     def __init__(
         self,
-        plan: Plan,
+        state: SweepState,
         in_flight: RunsInFlight,
         screen: LiveDisplay,
         execution: ExecutionStats,
@@ -70,7 +71,7 @@ class TuneCallback(tune.Callback):
         gpus: float,
         hang_timeout_s: float,
     ) -> None:
-        self.plan = plan
+        self.state = state
         self.in_flight = in_flight
         self.screen = screen
         self.execution = execution
@@ -98,9 +99,9 @@ class TuneCallback(tune.Callback):
         self._hung.discard(key)
 
     def _show(self, run: PlannedRun) -> None:
-        self.screen.total = len(self.plan.runs)
+        self.screen.total = len(self.state.runs)
         key, config = run.spec.training_key, run.spec.config
-        self.screen.started(key, run.label(self.plan.axes), config.iterations)
+        self.screen.started(key, run.label(self.state.plan.axes), config.iterations)
 
     def on_trial_result(
         self,
@@ -139,14 +140,14 @@ class TuneCallback(tune.Callback):
             self.in_flight.set_aside(key)
             return
         if fault := trial.last_result.get("fault"):
-            self.plan.fault = self.plan.fault or fault
+            self.state.machine_refused(fault)
             self._end_all(key, FAULT)
             return
         if refused := trial.last_result.get("refused"):
             self._refuse(key, refused)
             return
         run = self.in_flight.on_complete(key, None)
-        match self.plan.outcome(run):
+        match self.state.outcome(run):
             case Result() as result:
                 readouts = [summary(result, trial.config.readout) for trial in run.trials]
                 swa_miou = max(metrics["swa/miou"] for metrics in readouts)
@@ -154,7 +155,7 @@ class TuneCallback(tune.Callback):
             case Failure() as failure:
                 self.screen.ended_without_numbers(key, failure.cause)
             case None:
-                self.screen.stopped(key, self.plan.stopped.get(key, "no more of it is wanted"))
+                self.screen.stopped(key, self.state.stopped.get(key, "no more of it is wanted"))
         self.on_outcome(run, None)
 
     def _refuse(self, key: str, refused: str) -> None:
@@ -223,7 +224,7 @@ class TuneCallback(tune.Callback):
             RayLost: Ray is gone.
         """
         self.watch.check()
-        if self.plan.threads.error is not None:
+        if self.state.threads.error is not None:
             self.execution.spent = FAULT  # of what it met its thread tells when it is waited for
         now = time.monotonic()
         for key, (trial, heard) in list(self._heard.items()):

@@ -16,6 +16,7 @@ import torch
 
 from sweeps.planning.plan import Plan, PlannedRun
 from sweeps.planning.speed_probe import Probe
+from sweeps.planning.state import SweepState
 from trainable.config.schema import TrialConfig
 from trainable.networks.build import build_discriminator, build_generator
 from trainable.runs.folder import KEPT_CHECKPOINTS, RunFolder
@@ -43,27 +44,28 @@ COST_FIELDS = (
 )
 
 
-def describe(plan: Plan, measure: Measure | None = None) -> str:
+def describe(state: SweepState, measure: Measure | None = None) -> str:
     """Return the plan in words, one fact a line.
 
     Args:
-        plan: The sweep.
+        state: The sweep.
         measure: Times a few iterations where no earlier run says what they take; None where this
             machine is not the one that trains.
     """
-    pending = plan.pending()
+    pending, trials = state.pending(), len(state.trials)
+    plan = state.plan
     lines = [
         f"{plan.name} on {plan.base.dataset}, sweep {plan.sweep_key}",
-        f"trials:          {len(plan.trials)}",
-        f"training runs:   {len(plan.runs)} after merging readouts, instead of {len(plan.trials)}",
-        f"done already:    {len(plan.runs) - len(pending)}",
-        *_times(plan, pending, measure),
+        f"trials:          {trials}",
+        f"training runs:   {len(state.runs)} after merging readouts, instead of {trials}",
+        f"done already:    {len(state.runs) - len(pending)}",
+        *_times(state, pending, measure),
     ]
     if pending:
         states = [_state_bytes(run, plan) for run in pending]
         averages = [_averages_bytes(run, plan) for run in pending]
         both = [one + other for one, other in zip(states, averages, strict=True)]
-        on_host = plan.base.averages_on == "host"
+        on_host = state.plan.base.averages_on == "host"
         host = f" and {_gb(max(averages))} of host memory for averages" if on_host else ""
         device = max(states if on_host else both)
         carried = "" if on_host else " and averages"
@@ -71,28 +73,28 @@ def describe(plan: Plan, measure: Measure | None = None) -> str:
             f"device memory:   {_gb(device)} per training run for weights, "
             f"optimizers{carried}{host}; activations come on top",
             f"disk:            {_gb(sum(both))} at most for what stays, and while a run trains "
-            f"{_gb(KEPT_CHECKPOINTS * max(both))} of checkpoints, in {plan.storage}",
+            f"{_gb(KEPT_CHECKPOINTS * max(both))} of checkpoints, in {state.plan.storage}",
         ]
     return "\n".join(lines)
 
 
-def _times(plan: Plan, pending: Sequence[PlannedRun], measure: Measure | None) -> list[str]:
+def _times(state: SweepState, pending: Sequence[PlannedRun], measure: Measure | None) -> list[str]:
     """Return the lines on time: of what is to be trained, and of one training per trial."""
-    naive = f"naive sweep:     {len(plan.trials)} training runs, one per trial"
+    naive = f"naive sweep:     {len(state.trials)} training runs, one per trial"
     if not pending:
         return ["training time:   none", naive]
-    speeds = {key: sum(known) / len(known) for key, known in _measured_speeds(plan).items()}
+    speeds = {key: sum(known) / len(known) for key, known in _measured_speeds(state).items()}
     source, probed = "by the throughput of earlier runs", list[Probe]()
-    for run in plan.runs:
+    for run in state.runs:
         key = _cost_key(run.spec.config)
         if key not in speeds and measure is not None:
             probed.append(measure(run.spec))
             speeds[key] = probed[-1].images_per_s
-            source = f"by a few iterations: no run in {plan.storage} was like these"
-    if any(_cost_key(run.spec.config) not in speeds for run in plan.runs):
-        return [f"training time:   not known: no run in {plan.storage} was like these", naive]
+            source = f"by a few iterations: no run in {state.plan.storage} was like these"
+    if any(_cost_key(run.spec.config) not in speeds for run in state.runs):
+        return [f"training time:   not known: no run in {state.plan.storage} was like these", naive]
     total = _clock(_seconds(run, speeds) for run in pending)
-    each = _clock(_seconds(run, speeds) * len(run.trials) for run in plan.runs)
+    each = _clock(_seconds(run, speeds) * len(run.trials) for run in state.runs)
     return [
         f"training time:   {total} in one slot, {source}; validations come on top",
         f"{naive}, {each} in one slot",
@@ -126,18 +128,18 @@ def _clock(seconds: Iterable[float]) -> str:
     return days + time.strftime("%H:%M:%S", time.gmtime(total_s))
 
 
-def _measured_speeds(plan: Plan) -> dict[str, list[float]]:
+def _measured_speeds(state: SweepState) -> dict[str, list[float]]:
     """Return the images per second of the finished runs in a storage, by what they cost."""
     speeds: dict[str, list[float]] = {}
-    for run in plan.runs:
-        found = plan.outcome(run)
+    for run in state.runs:
+        found = state.outcome(run)
         if isinstance(found, Result):
             speeds.setdefault(_cost_key(run.spec.config), []).append(found.images_per_s)
-    planned = {run.spec.training_key for run in plan.runs}
-    for path in sorted(plan.storage.glob("*/result.json")):
+    planned = {run.spec.training_key for run in state.runs}
+    for path in sorted(state.plan.storage.glob("*/result.json")):
         if path.parent.name in planned:
             continue
-        folder = RunFolder(plan.storage, path.parent.name)
+        folder = RunFolder(state.plan.storage, path.parent.name)
         try:
             key = _cost_key(TrialConfig(**read_description(folder)["config"]))
             result = read_result(folder)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from sweeps.planning.cost import device_bytes
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from trainable.data.augmentation import normalise
 from trainable.runs.keys import RunSpec
 from trainable.runs.training_run import TrainingRun
@@ -40,13 +40,13 @@ def share(
     return math.floor(SHARES / max(1, min(by_memory, by_cpus))) / SHARES
 
 
-def largest(plan: Plan) -> RunSpec:
+def largest(state: SweepState) -> RunSpec:
     """Return the pending run that takes most GPU memory; where there is none yet, the base's."""
-    pending = plan.pending()
+    pending = state.pending()
     if pending:
-        return max(pending, key=lambda run: device_bytes(run, plan)).spec
-    config = plan.base.canonical()
-    return RunSpec.of(config, [config.readout], plan.data.fingerprint)
+        return max(pending, key=lambda run: device_bytes(run, state.plan)).spec
+    config = state.plan.base.canonical()
+    return RunSpec.of(config, [config.readout], state.plan.data.fingerprint)
 
 
 def measure(values: dict[str, Any]) -> tuple[float, float]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from analysis.record.schema import OBJECTIVE
 from analysis.stats.intervals import Interval, student_t
 from analysis.stats.ranking import Ranking, best_of, in_order, rank
-from sweeps.planning.plan import Plan, Trial
+from sweeps.planning.plan import Trial
+from sweeps.planning.state import SweepState
 from trainable.config.schema import EXECUTION_FIELDS, TrialConfig, Value
 from trainable.runs.keys import key_of
 from trainable.runs.results import Result, summary
@@ -49,14 +50,14 @@ def setting_key(config: TrialConfig) -> str:
     return key_of({k: v for k, v in values.items() if k not in (*EXECUTION_FIELDS, "seed")})
 
 
-def settings_of(plan: Plan) -> list[Setting]:
+def settings_of(state: SweepState) -> list[Setting]:
     """Return the settings of the trials that have numbers, by their values on the sweep's axes.
 
     Where a search trained its best settings again with other seeds, those seeds alone count: the
     best of many on one seed owes part of its value to that seed.
     """
-    numbers = list(_numbers_of(plan))
-    confirmed = [pair for pair in numbers if _phase(plan, pair[0]) == "confirm"]
+    numbers = list(_numbers_of(state))
+    confirmed = [pair for pair in numbers if _phase(state, pair[0]) == "confirm"]
     configs: dict[str, TrialConfig] = {}
     metrics: dict[str, dict[int, dict[str, float]]] = {}
     for trial, values in confirmed or numbers:
@@ -64,12 +65,12 @@ def settings_of(plan: Plan) -> list[Setting]:
         configs.setdefault(key, trial.config)
         metrics.setdefault(key, {})[trial.config.seed] = values
     settings = [Setting(config=configs[key], metrics=metrics[key]) for key in sorted(configs)]
-    return sorted(settings, key=lambda setting: in_order(setting.point(plan.axes).values()))
+    return sorted(settings, key=lambda setting: in_order(setting.point(state.plan.axes).values()))
 
 
-def rank_settings(plan: Plan) -> Ranking[Setting] | None:
+def rank_settings(state: SweepState) -> Ranking[Setting] | None:
     """Return the settings of the trials that have numbers, ranked; None where none has."""
-    return rank({setting: setting.by_seed() for setting in settings_of(plan)})
+    return rank({setting: setting.by_seed() for setting in settings_of(state)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +104,9 @@ class BestPoint:
         return {"point": dict(self.point), **self.numbers()}
 
 
-def best_point(plan: Plan) -> BestPoint | None:
+def best_point(state: SweepState) -> BestPoint | None:
     """Return the best setting of the trials that have numbers, None where none has."""
-    return best_of_ranking(rank_settings(plan), plan.axes)
+    return best_of_ranking(rank_settings(state), state.plan.axes)
 
 
 def best_of_ranking(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> BestPoint | None:
@@ -166,12 +167,12 @@ def _best_among(ranking: Ranking[Setting], settings: Sequence[Setting]) -> Setti
     return best_of({setting: setting.by_seed() for setting in settings})
 
 
-def _numbers_of(plan: Plan) -> Iterator[tuple[Trial, dict[str, float]]]:
-    for run in plan.runs:
-        found = plan.outcome(run)
+def _numbers_of(state: SweepState) -> Iterator[tuple[Trial, dict[str, float]]]:
+    for run in state.runs:
+        found = state.outcome(run)
         if isinstance(found, Result):
             yield from ((t, summary(found, t.config.readout)) for t in run.trials)
 
 
-def _phase(plan: Plan, trial: Trial) -> str | None:
-    return plan.tags.get(trial.trial_key, {}).get("phase")
+def _phase(state: SweepState, trial: Trial) -> str | None:
+    return state.tags.get(trial.trial_key, {}).get("phase")

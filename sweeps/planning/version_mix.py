@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from analysis.record.version_mix import HASHES, VersionMix, mixtures
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from trainable.runs.machine import processor
 from trainable.runs.results import Result
 
@@ -23,7 +23,7 @@ def mixtures_among(settings: Iterable[Mapping[str, object]]) -> list[VersionMix]
     return [*mixtures({**values, "processor": [processor(one) for one in known]})]
 
 
-def settings_made_on(plan: Plan) -> list[Mapping[str, object]]:
+def settings_made_on(state: SweepState) -> list[Mapping[str, object]]:
     """Return what each trial of a plan that has numbers was made on."""
-    found = [(run, plan.outcome(run)) for run in plan.runs]
+    found = [(run, state.outcome(run)) for run in state.runs]
     return [ended.setting for run, ended in found if isinstance(ended, Result) for _ in run.trials]

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from analysis.record.schema import CURVES
-from sweeps.planning.plan import Plan, PlannedRun, Trial
+from sweeps.planning.plan import PlannedRun, Trial
+from sweeps.planning.state import SweepState
 from trainable.config.schema import EXECUTION_FIELDS, TrialConfig
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import key_of, readout_key
@@ -48,21 +49,21 @@ class EndedRun:
     samples: Path | None
 
     @classmethod
-    def read(cls, plan: Plan, run: PlannedRun, cause: str | None) -> EndedRun | None:
-        """Return how a run of the plan ended, None where it did not.
+    def read(cls, state: SweepState, run: PlannedRun, cause: str | None) -> EndedRun | None:
+        """Return how a run of the sweep ended, None where it did not.
 
         Args:
-            plan: The sweep.
-            run: One of the plan's.
+            state: The sweep.
+            run: One of the sweep's.
             cause: Why its worker failed, where the folder holds no outcome.
 
         Raises:
             ConfigError: One of its files is not as it was written, or another run's.
         """
-        found, stopped = plan.outcome(run), plan.stopped.get(run.spec.training_key)
+        found, stopped = state.outcome(run), state.stopped.get(run.spec.training_key)
         if found is None and stopped is None and cause is None:
             return None
-        folder = RunFolder(plan.storage, run.spec.training_key)
+        folder = RunFolder(state.plan.storage, run.spec.training_key)
         described = read_description(folder)
         kind: Kind
         # The outcome alone tells of its making: config.json is of whoever trained here last.
@@ -72,7 +73,7 @@ class EndedRun:
             case Failure():
                 kind, cause, written = "failure", found.cause, _origin(found)
             case None:
-                kind = "failure" if stopped is None or _crashed(plan, run) else "stopped"
+                kind = "failure" if stopped is None or _crashed(state, run) else "stopped"
                 cause, written = stopped or cause, described
         samples = folder.path / SAMPLES_FILE
         return cls(
@@ -81,7 +82,7 @@ class EndedRun:
             cause=cause or "",
             history=read_history(folder),
             setting={name: str(written[name]) for name in ORIGIN if name in written},
-            samples=samples if plan.with_samples and samples.exists() else None,
+            samples=samples if state.plan.with_samples and samples.exists() else None,
         )
 
     @property
@@ -155,14 +156,14 @@ def detail_of(
     }
 
 
-def check_ended(plan: Plan) -> None:
-    """Refuse run folders that cannot be told of, before anything is done with a plan.
+def check_ended(state: SweepState) -> None:
+    """Refuse run folders that cannot be told of, before anything is done with a sweep.
 
     Raises:
         ConfigError: As `EndedRun.read`, or the file of masks is damaged.
     """
-    for run in plan.runs:
-        ended = EndedRun.read(plan, run, None)
+    for run in state.runs:
+        ended = EndedRun.read(state, run, None)
         if ended is not None and ended.samples is not None:
             read_samples(ended.samples)
 
@@ -198,7 +199,7 @@ def _key(trial: Trial) -> str:
     return readout_key(trial.config.readout)
 
 
-def _crashed(plan: Plan, run: PlannedRun) -> bool:
+def _crashed(state: SweepState, run: PlannedRun) -> bool:
     """Return whether a search gave a run up since its worker died, in this command or before."""
-    tags = [plan.tags.get(trial.trial_key, {}) for trial in run.trials]
+    tags = [state.tags.get(trial.trial_key, {}) for trial in run.trials]
     return any(of_trial.get("search_state") == "FAIL" for of_trial in tags)

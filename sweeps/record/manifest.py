@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.planning.plan import Plan, PlannedRun, Trial
+from sweeps.planning.state import SweepState
 from sweeps.record.environment import environment, git_commit, git_diff
 from sweeps.storage.driver_lock import FOLDER
-from sweeps.storage.mirror import absolute
+from sweeps.storage.mirror import Mirror, absolute
 from trainable.config.loading import config_from
 from trainable.config.schema import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig, kind_of
 from trainable.data.datasets import DataFacts
@@ -55,17 +56,18 @@ FIELDS: dict[str, type] = {
 }
 
 
-def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
+def begin(state: SweepState, tracking_uri: str) -> dict[str, Any]:
     """Write the manifest of a sweep that starts, and return it.
 
     What it runs on is noted when there is something to train: who only looks at what is done
     does not make it another machine's.
     """
+    plan = state.plan
     known = _read(_path(plan.storage, plan.sweep_key)) or {}
     path = diff_path(plan.storage, plan.sweep_key)
     now = time.time()
     content: dict[str, Any] = {"created": now} | known
-    if not known or plan.pending():
+    if not known or state.pending():
         diff = git_diff()
         content |= {"environment": environment(), "git_commit": git_commit(), "diff": bool(diff)}
         if diff:
@@ -74,21 +76,22 @@ def begin(plan: Plan, tracking_uri: str) -> dict[str, Any]:
     uri = redact_uri(tracking_uri)
     content |= {"tracking_uri": absolute(uri), "password": uri != tracking_uri, "started": now}
     content["storage"] = str(plan.storage)  # in which the store may lie, too
-    content["asked"] = {axis: _values(plan, axis) for axis in plan.axes}
-    written = write(plan, content)
+    content["asked"] = {axis: _values(state, axis) for axis in plan.axes}
+    written = write(state, content)
     if not written["diff"]:
         path.unlink(missing_ok=True)  # last: a manifest that tells of a diff always has one
     return written
 
 
-def write(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring a manifest up to date with the plan, which may have grown, and return it.
+def write(state: SweepState, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring a manifest up to date with the sweep, which may have grown, and return it.
 
     What another command has added to it meanwhile stays.
     """
+    plan = state.plan
     path = _path(plan.storage, plan.sweep_key)
     known = _read(path) or {"trials": {}, "tags": {}, "stopped": {}}
-    runs = list(plan.runs)
+    runs = list(state.runs)
     base = dataclasses.asdict(plan.base)
     trials = {trial.trial_key: _described(trial, base) for run in runs for trial in run.trials}
     written = {
@@ -103,8 +106,8 @@ def write(plan: Plan, content: Mapping[str, Any]) -> dict[str, Any]:
         "code_version": plan.code_version,
         "with_samples": plan.with_samples,
         "trials": known["trials"] | trials,
-        "tags": known["tags"] | dict(plan.tags),
-        "stopped": known["stopped"] | dict(plan.stopped),
+        "tags": known["tags"] | dict(state.tags),
+        "stopped": known["stopped"] | dict(state.stopped),
         "updated": time.time(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,24 +125,30 @@ def manifests(storage: Path) -> list[dict[str, Any]]:
     return sorted((one for one in found if one), key=lambda one: one["started"])
 
 
-def plan_of(content: Mapping[str, Any], storage: Path) -> Plan:
-    """Return the plan that a manifest describes, with the keys that it had.
+def sweep_state(
+    content: Mapping[str, Any], storage: Path, *, mirror: Mirror | None = None
+) -> SweepState:
+    """Return the sweep that a manifest describes, with the keys that it had.
 
     Of a run that lacks a readout, the trials that have numbers stand apart from those that lack
     them.
 
+    Args:
+        content: Of the manifest.
+        storage: Folder of all run folders.
+        mirror: Mirror of the object store that has them, if one does.
+
     Raises:
         ConfigError: Its configs are not those of this version.
     """
-    plan = Plan(
+    asked = Plan(
         name=content["name"],
         sweep_key=content["sweep_key"],
         axes=tuple(content["axes"]),
         base=_config(content, {}),
         data=_facts(content["data"]),
         storage=storage,
-        stopped=dict(content["stopped"]),
-        tags=dict(content["tags"]),
+        mirror=mirror,
         question=content["question"],
         with_samples=content["with_samples"],
         code_version=content["code_version"],
@@ -149,8 +158,9 @@ def plan_of(content: Mapping[str, Any], storage: Path) -> Plan:
         config = _config(content, one["config"])
         trial = Trial(config=config, training_key=one["training_key"], trial_key=key)
         by_run.setdefault(trial.training_key, []).append(trial)
-    plan.runs = [run for trials in by_run.values() for run in _runs(plan, trials)]
-    return plan
+    found = SweepState(asked, stopped=content["stopped"], tags=content["tags"])
+    found.add_runs(run for trials in by_run.values() for run in _runs(asked, trials))
+    return found
 
 
 def diff_path(storage: Path, sweep_key: str) -> Path:
@@ -158,7 +168,7 @@ def diff_path(storage: Path, sweep_key: str) -> Path:
     return storage / FOLDER / f"{sweep_key}.diff"
 
 
-def changes(plan: Plan, storage: Path) -> list[str]:
+def changes(state: SweepState, storage: Path) -> list[str]:
     """Return in lines how a sweep differs from the one of its name that started here last.
 
     Nothing is said of another data set's sweep, nor of more seeds.
@@ -169,15 +179,15 @@ def changes(plan: Plan, storage: Path) -> list[str]:
     alike = [
         one
         for one in manifests(storage)
-        if one["name"] == plan.name and one["base"]["dataset"] == plan.base.dataset
+        if one["name"] == state.plan.name and one["base"]["dataset"] == state.plan.base.dataset
     ]
     if not alike:
         return []
     before = alike[-1]
-    found = list(_differences(before, plan))
+    found = list(_differences(before, state))
     if not found:
         return []
-    if before["sweep_key"] == plan.sweep_key:
+    if before["sweep_key"] == state.plan.sweep_key:
         return [*found, "trials that are there stay, new ones join them"]
     return [
         *found,
@@ -185,27 +195,27 @@ def changes(plan: Plan, storage: Path) -> list[str]:
     ]
 
 
-def _differences(before: Mapping[str, Any], plan: Plan) -> Iterator[str]:
-    now = dataclasses.asdict(plan.base)
-    if before["code_version"] != plan.code_version:
-        yield f"code version: {before['code_version']} -> {plan.code_version}"
-    if before["data"]["fingerprint"] != plan.data.fingerprint:
-        yield f"data fingerprint: {before['data']['fingerprint']} -> {plan.data.fingerprint}"
-    if before["axes"] != list(plan.axes):
-        yield f"axes: {', '.join(before['axes'])} -> {', '.join(plan.axes)}"
+def _differences(before: Mapping[str, Any], state: SweepState) -> Iterator[str]:
+    now = dataclasses.asdict(state.plan.base)
+    if before["code_version"] != state.plan.code_version:
+        yield f"code version: {before['code_version']} -> {state.plan.code_version}"
+    if before["data"]["fingerprint"] != state.plan.data.fingerprint:
+        yield f"data fingerprint: {before['data']['fingerprint']} -> {state.plan.data.fingerprint}"
+    if before["axes"] != list(state.plan.axes):
+        yield f"axes: {', '.join(before['axes'])} -> {', '.join(state.plan.axes)}"
     for name in dict.fromkeys([*before["base"], *now]):
-        if name not in (*EXECUTION_FIELDS, *plan.axes, "seed"):
+        if name not in (*EXECUTION_FIELDS, *state.plan.axes, "seed"):
             was, becomes = before["base"].get(name, DEFAULTS.get(name)), now.get(name)
             if was != becomes:
                 yield f"{name}: {was} -> {becomes}"
-    for axis in plan.axes:
-        values, earlier = _values(plan, axis), before["asked"].get(axis, [])
+    for axis in state.plan.axes:
+        values, earlier = _values(state, axis), before["asked"].get(axis, [])
         if values and earlier and values != earlier:
             yield f"values of {axis}: {_listed(earlier)} -> {_listed(values)}"
 
 
-def _values(plan: Plan, axis: str) -> list[Any]:
-    return sorted({getattr(trial.config, axis) for trial in plan.trials})
+def _values(state: SweepState, axis: str) -> list[Any]:
+    return sorted({getattr(trial.config, axis) for trial in state.trials})
 
 
 def _listed(values: list[Any]) -> str:
@@ -218,10 +228,10 @@ def _described(trial: Trial, base: Mapping[str, Any]) -> dict[str, Any]:
     return {"training_key": trial.training_key, "config": differing}
 
 
-def _runs(plan: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
+def _runs(asked: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
     """Yield a run for the trials that its folder answers, and one for those it does not."""
     key = trials[0].training_key
-    result = read_result(RunFolder(plan.storage, key))
+    result = read_result(RunFolder(asked.storage, key))
     readouts = set() if result is None else result.readouts.keys()
     answered = [trial for trial in trials if readout_key(trial.config.readout) in readouts]
     for part in (answered, [trial for trial in trials if trial not in answered]):
@@ -229,9 +239,9 @@ def _runs(plan: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
             spec = RunSpec(
                 config=part[0].config,
                 readouts=distinct_readouts(trial.config.readout for trial in part),
-                data_fingerprint=plan.data.fingerprint,
+                data_fingerprint=asked.data.fingerprint,
                 training_key=key,
-                code_version=plan.code_version,
+                code_version=asked.code_version,
             )
             yield PlannedRun(spec=spec, trials=tuple(part))
 

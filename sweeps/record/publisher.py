@@ -13,14 +13,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from analysis.record.mlflow_calls import MODEL_S, Patience
-from sweeps.planning.plan import Plan, PlannedRun, Trial
+from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.ranking import best_point
+from sweeps.planning.state import SweepState
 from sweeps.record import manifest as manifest_module
 from sweeps.record.mlflow_store import STORE_ERRORS
 from sweeps.record.store_check import lasting_fault
 from sweeps.record.writer import MlflowRun, MlflowWriter
 from sweeps.storage.driver_lock import only_writer
-from sweeps.storage.threads import RayGoneError, wait
+from sweeps.storage.threads import wait
 from trainable.storage.faults import machine_fault
 from trainable.storage.redaction import first_line, redact, redact_uri
 
@@ -41,7 +42,7 @@ class Publisher:
     and the manifest keep.
 
     Args:
-        plan: The sweep.
+        state: The sweep.
         tracking_uri: Of the store.
         warn: Is given the warnings.
         with_model: Whether the best trial's model is logged at the end, which takes about 10 s.
@@ -51,9 +52,9 @@ class Publisher:
     """
 
     def __init__(
-        self, plan: Plan, tracking_uri: str, warn: Warn, *, with_model: bool = True
+        self, state: SweepState, tracking_uri: str, warn: Warn, *, with_model: bool = True
     ) -> None:
-        self.plan = plan
+        self.state = state
         self.tracking_uri = tracking_uri
         self.warn = warn
         self.with_model = with_model
@@ -72,7 +73,7 @@ class Publisher:
         self._queue.put((run, cause))
 
     def __enter__(self) -> Self:
-        self._done = self.plan.threads.start("publisher", self._work)
+        self._done = self.state.threads.start("publisher", self._work)
         return self
 
     def __exit__(
@@ -82,24 +83,20 @@ class Publisher:
         traceback: TracebackType | None,
     ) -> None:
         """Publish what is left and bring the parent run up to date."""
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self.plan.why_partial = "interrupted"
-        if kind is not None and issubclass(kind, RayGoneError):
-            self.plan.why_partial = "Ray died"
         self._patience.end_in(LAST_S)
         self._queue.put(None)
         if self._done is not None:
             wait("publisher", self._done)
 
     def _work(self) -> None:
-        manifest = manifest_module.begin(self.plan, self.tracking_uri)
+        manifest = manifest_module.begin(self.state, self.tracking_uri)
         written_at, ended = time.monotonic(), False
         while not ended:
             ended = self._take()
             if ended or time.monotonic() >= self._retry_at:
                 self._try(manifest, ended=ended)
             if ended or time.monotonic() >= written_at + MANIFEST_S:
-                manifest = manifest_module.write(self.plan, manifest)
+                manifest = manifest_module.write(self.state, manifest)
                 written_at = time.monotonic()
 
     def _take(self) -> bool:
@@ -111,16 +108,16 @@ class Publisher:
                 item = self._queue.get_nowait()
         except queue.Empty:
             return False
-        stopped = [run for run in self.plan.runs if run.spec.training_key in self.plan.stopped]
+        stopped = [run for run in self.state.runs if run.spec.training_key in self.state.stopped]
         self._left |= {run.spec.training_key: (run, None) for run in stopped}
         return True
 
     def _try(self, manifest: Mapping[str, Any], *, ended: bool) -> None:
         try:
-            with only_writer(self.tracking_uri, self.plan.sweep_key, self._patience.left()):
+            with only_writer(self.tracking_uri, self.state.plan.sweep_key, self._patience.left()):
                 if self._record is None:
                     self._record = MlflowWriter(
-                        self.plan, self.tracking_uri, manifest, self._patience
+                        self.state, self.tracking_uri, manifest, self._patience
                     )
                     say_moved(self._record, self.warn)
                 for key in list(self._left):
@@ -135,8 +132,8 @@ class Publisher:
             self._say(error, ended=ended)
             # A server that is away is none of the machine's faults.
             self._fault = self._fault or machine_fault(error) or ""
-            if ended:
-                self.plan.fault = self.plan.fault or self._fault
+            if ended and self._fault:
+                self.state.machine_refused(self._fault)
             self.reachable = False
 
     def _say(self, error: Exception, *, ended: bool) -> None:
@@ -150,7 +147,7 @@ class Publisher:
             self.warn(
                 f"warning: the record in the MLflow store {store} lags behind the run folders "
                 f"({cause}); run the same command again to catch up, or `python -m sweeps.publish "
-                f"--storage {self.plan.storage}`"
+                f"--storage {self.state.plan.storage}`"
             )
         else:
             self.warn(
@@ -177,8 +174,8 @@ def conclude(
         warn: Is told why a model is not logged.
         with_model: Whether one is wanted.
     """
-    pending, best = len(record.plan.pending()), best_point(record.plan)
-    why = record.plan.why_partial or (f"{pending} training runs are left" if pending else None)
+    pending, best = len(record.state.pending()), best_point(record.state)
+    why = record.state.why_partial or (f"{pending} training runs are left" if pending else None)
     record.summarise(best, why)
     wanted = with_model and not why
     found = record.best_trial(best) if wanted and best is not None else None
@@ -190,7 +187,7 @@ def _log_model(
     record: MlflowWriter, trial: Trial, child: MlflowRun, tracking_uri: str, warn: Warn
 ) -> None:
     """Log a trial's averaged generator, unless it is logged: in a process of its own, torch's."""
-    storage, mirror = record.plan.storage, record.plan.mirror
+    storage, mirror = record.state.plan.storage, record.state.plan.mirror
     if record.holds_model(child):
         return
     if mirror is not None:

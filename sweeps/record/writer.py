@@ -22,8 +22,9 @@ from analysis.record.schema import (
     MASKS_FILE,
     SCHEMA,
 )
-from sweeps.planning.plan import Plan, PlannedRun, Trial, in_words
+from sweeps.planning.plan import PlannedRun, Trial, in_words
 from sweeps.planning.ranking import BestPoint
+from sweeps.planning.state import SweepState
 from sweeps.planning.version_mix import mixtures_among
 from sweeps.record.ended_run import EndedRun, detail_of, final_points, params, point
 from sweeps.record.manifest import diff_path
@@ -91,7 +92,7 @@ class MlflowWriter:
     """Writes the MLflow record of one sweep.
 
     Args:
-        plan: The plan of the sweep.
+        state: The state of the sweep.
         tracking_uri: The URI of the MLflow store; a SQLite file is made where there is none.
         manifest: What the sweep runs on and with; see `sweeps.record.manifest`.
         patience: How long all calls of the store together may take; None has no limit.
@@ -108,12 +109,12 @@ class MlflowWriter:
 
     def __init__(
         self,
-        plan: Plan,
+        state: SweepState,
         tracking_uri: str,
         manifest: Mapping[str, Any],
         patience: Patience | None = None,
     ) -> None:
-        self.plan = plan
+        self.state = state
         self.manifest = manifest
         self.patience = patience or Patience()
         self.tracking_uri = tracking_uri
@@ -129,10 +130,10 @@ class MlflowWriter:
         """Bring the trials of a training run up to date with its folder.
 
         Args:
-            run: The training run, which is one of the plan's.
+            run: The training run, which is one of the state's.
             cause: Why its worker failed, where the folder holds no outcome.
         """
-        ended = EndedRun.read(self.plan, run, cause)
+        ended = EndedRun.read(self.state, run, cause)
         if ended is None:
             return
         for trial in run.trials:
@@ -140,7 +141,7 @@ class MlflowWriter:
         self._tag_total()
 
     def _publish_trial(self, trial: Trial, ended: EndedRun) -> None:
-        tags = dict(ended.setting) | self.plan.tags.get(trial.trial_key, {})
+        tags = dict(ended.setting) | dict(self.state.tags.get(trial.trial_key, {}))
         record_hash = ended.record_hash(trial, tags)
         child = self.children.get(trial.trial_key) or self._create_trial(trial, ended.began)
         if child.tags.get("record_hash") == record_hash:
@@ -226,7 +227,7 @@ class MlflowWriter:
     def best_trial(self, best: BestPoint) -> tuple[Trial, MlflowRun] | None:
         """Return the trial of the best point with the highest mIoU of its average, and its run."""
         found = []
-        for trial in self.plan.trials:
+        for trial in self.state.trials:
             child = self.children.get(trial.trial_key)
             at_best = all(getattr(trial.config, k) == v for k, v in best.point.items())
             if at_best and child is not None and child.status == "FINISHED":
@@ -258,7 +259,7 @@ class MlflowWriter:
         self._tag(self.parent, {"trials_total": str(total)})
 
     def _keys(self) -> set[str]:
-        return {trial.trial_key for trial in self.plan.trials}
+        return {trial.trial_key for trial in self.state.trials}
 
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
@@ -271,17 +272,17 @@ class MlflowWriter:
 
     def _parent(self) -> MlflowRun:
         asked = {
-            "question": self.plan.question,
-            "axes": ",".join(self.plan.axes),
-            "data_warnings": "\n".join(self.plan.data.warnings)[:MOST_OF_A_TAG],
+            "question": self.state.plan.question,
+            "axes": ",".join(self.state.plan.axes),
+            "data_warnings": "\n".join(self.state.plan.data.warnings)[:MOST_OF_A_TAG],
         }
         tags = self._common_tags() | {name: text for name, text in asked.items() if text}
-        fixed = params(self.plan.base, without=(*self.plan.axes, "seed"))
+        fixed = params(self.state.plan.base, without=(*self.state.plan.axes, "seed"))
         found = [MlflowRun.of(run) for run in self._search("tags.kind = 'sweep'")]
         if found:
             parent = self._only(found)
             self.client.update_run(parent.run_id, "RUNNING")
-            under_way = UNDER_WAY if self.plan.pending() else {}
+            under_way = UNDER_WAY if self.state.pending() else {}
             self._tag(parent, tags | under_way)
         else:
             tags |= {"kind": "sweep"} | UNDER_WAY
@@ -289,7 +290,7 @@ class MlflowWriter:
                 self.client.create_run(
                     self.experiment_id,
                     start_time=round(self.manifest["created"] * 1000),
-                    run_name=self.plan.name,
+                    run_name=self.state.plan.name,
                     tags=tags,
                 )
             )
@@ -319,7 +320,7 @@ class MlflowWriter:
         """Log what the sweep runs on and with, unless the record holds that already."""
         environment, path = self.manifest["environment"], None
         if self.manifest["diff"]:
-            path = diff_path(self.plan.storage, self.plan.sweep_key)
+            path = diff_path(self.state.plan.storage, self.state.plan.sweep_key)
         diff = "" if path is None else path.read_text(errors="replace")
         capture_hash = key_of({"environment": environment, "diff": diff})
         if self.parent.tags.get("capture_hash") == capture_hash:
@@ -340,7 +341,7 @@ class MlflowWriter:
             self.client.create_run(
                 self.experiment_id,
                 start_time=start_time,
-                run_name=in_words(trial.config, (*self.plan.axes, "seed")),
+                run_name=in_words(trial.config, (*self.state.plan.axes, "seed")),
                 tags=self._common_tags()
                 | {
                     "kind": "trial",
@@ -362,11 +363,11 @@ class MlflowWriter:
     def _common_tags(self) -> dict[str, str]:
         return {
             "schema": str(SCHEMA),
-            "sweep": self.plan.name,
-            "sweep_key": self.plan.sweep_key,
-            "dataset": self.plan.base.dataset,
-            "data_fingerprint": self.plan.data.fingerprint,
-            "code_version": self.plan.code_version,
+            "sweep": self.state.plan.name,
+            "sweep_key": self.state.plan.sweep_key,
+            "dataset": self.state.plan.base.dataset,
+            "data_fingerprint": self.state.plan.data.fingerprint,
+            "code_version": self.state.plan.code_version,
             "git_commit": self.manifest["git_commit"],
         }
 
@@ -408,7 +409,7 @@ class MlflowWriter:
 
     def _search(self, condition: str) -> list[Run]:
         """Return the runs of the sweep that match a condition, the oldest first."""
-        of_sweep = f"tags.sweep_key = '{self.plan.sweep_key}'"
+        of_sweep = f"tags.sweep_key = '{self.state.plan.sweep_key}'"
         return search(self.client, self.experiment_id, f"{of_sweep} and {condition}")
 
 

@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from analysis.stats.ranking import best_of
-from sweeps.planning.plan import Plan, PlannedRun
+from sweeps.planning.plan import PlannedRun
 from sweeps.planning.ranking import Setting, settings_of
+from sweeps.planning.state import SweepState
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.runs.keys import key_of, readout_key
 
@@ -24,26 +25,26 @@ class AdaptiveSeeds:
     Settings that differ only in their readout share their training runs: a seed serves them all.
 
     Args:
-        plan: The plan of the sweep, with the first seeds of every setting.
+        state: The state of the sweep, with the first seeds of every setting.
         limit: How many seeds a setting may get.
 
     Raises:
         ConfigError: There are fewer than two first seeds, or more than the limit.
     """
 
-    def __init__(self, plan: Plan, limit: int) -> None:
-        self._plan = plan
+    def __init__(self, state: SweepState, limit: int) -> None:
+        self._state = state
         self._limit = limit
         # By what is trained, whatever the seed: a trial per readout, and the seeds so far.
         self._readouts: dict[str, dict[str, TrialConfig]] = {}
         self._seeds: dict[str, set[int]] = {}
-        for trial in plan.trials:
+        for trial in state.trials:
             family = _family(trial.config)
             key = readout_key(trial.config.readout)
             self._readouts.setdefault(family, {}).setdefault(key, trial.config)
             self._seeds.setdefault(family, set()).add(trial.config.seed)
         self._check()
-        self._left = deque(plan.pending())
+        self._left = deque(state.pending())
         self._under_way: set[str] = set()
         self._over = self._cut_off = False
         self._begin_rounds()
@@ -55,8 +56,8 @@ class AdaptiveSeeds:
                 "`2 <= --seeds <= --race-limit` must hold for a race, but got "
                 f"--seeds {first}, --race-limit {self._limit}"
             )
-        last = self._plan.base.seed + self._limit - 1
-        dataclasses.replace(self._plan.base, seed=last)  # refuses what is no seed
+        last = self._state.plan.base.seed + self._limit - 1
+        dataclasses.replace(self._state.plan.base, seed=last)  # refuses what is no seed
 
     @property
     def exhausted(self) -> bool:
@@ -81,7 +82,7 @@ class AdaptiveSeeds:
         A run that a budget cut off has no outcome: nothing is decided without it.
         """
         self._under_way.discard(run.spec.training_key)
-        self._cut_off = self._cut_off or (cause is None and self._plan.outcome(run) is None)
+        self._cut_off = self._cut_off or (cause is None and self._state.outcome(run) is None)
         self._begin_rounds()
 
     def describe(self) -> str:
@@ -97,13 +98,13 @@ class AdaptiveSeeds:
     def _begin_rounds(self) -> None:
         """Add rounds until one has a run to be trained, or the race is over."""
         while not (self._left or self._under_way or self.exhausted):
-            runs = self._plan.add(self._next_seeds())
-            self._left.extend(run for run in runs if self._plan.outcome(run) is None)
+            runs = self._state.add_trials(self._next_seeds())
+            self._left.extend(run for run in runs if self._state.outcome(run) is None)
             self._over = not runs
 
     def _next_seeds(self) -> list[TrialConfig]:
         """Return the trials of one seed more for the contenders, if the best has any beside it."""
-        settings = settings_of(self._plan)
+        settings = settings_of(self._state)
         contenders = self._contenders(settings)
         if len(contenders) < 2:
             return []

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record.schema import OBJECTIVE
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.search.space import Space
 from sweeps.search.study import COMPLETE
 from sweeps.search.suggestions import Suggestion
@@ -32,13 +32,13 @@ class OptunaDatabase:
     """Writes the trials of suggestions that have ended to `<storage>/optuna.db`.
 
     Args:
-        plan: The plan of the sweep.
+        state: The state of the sweep.
         name: The name of the study.
         space: The space of the search, whose fields are the params of the trials.
     """
 
-    def __init__(self, plan: Plan, name: str, space: Space) -> None:
-        self.plan = plan
+    def __init__(self, state: SweepState, name: str, space: Space) -> None:
+        self.state = state
         self.name = name
         self.space = space
         self._waiting: list[Suggestion] = []
@@ -49,7 +49,7 @@ class OptunaDatabase:
 
     def add(self, asks: Iterable[Suggestion]) -> None:
         """Hand suggestions that have ended to the thread that writes; return at once."""
-        self._jobs.append(self._thread.submit(self.plan.threads.seen(self._write), list(asks)))
+        self._jobs.append(self._thread.submit(self.state.threads.seen(self._write), list(asks)))
 
     def close(self) -> None:
         """Wait until all trials are written, or cannot be written now."""
@@ -61,7 +61,7 @@ class OptunaDatabase:
         self._waiting += asks
         try:
             if self._study is None:
-                self._study = open_study(self.plan.storage, self.name)
+                self._study = open_study(self.state.plan.storage, self.name)
                 # One that a person adds has no key.
                 self._written = {
                     trial.user_attrs.get("trial_key", "") for trial in self._study.get_trials()
@@ -73,14 +73,14 @@ class OptunaDatabase:
                 del self._waiting[0]
         except (StorageInternalError, SQLAlchemyError) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
-            self.plan.fault = self.plan.fault or machine_fault(error) or ""
+            if fault := machine_fault(error):
+                self.state.machine_refused(fault)
             note = f"{self.name} in optuna.db is behind ({reason}); the same command makes it up"
-            if note not in self.plan.notes:
-                self.plan.notes.append(note)
+            self.state.note(note)
 
     def _stored(self, ask: Suggestion) -> Iterator[FrozenTrial]:
         """Yield the trials of a suggestion that are not written yet."""
-        found = self.plan.outcome(ask.run) if ask.state == COMPLETE else None
+        found = self.state.outcome(ask.run) if ask.state == COMPLETE else None
         last = max(ask.reports.items())[1] if ask.reports else None
         for trial in ask.trials:
             if trial.trial_key in self._written:

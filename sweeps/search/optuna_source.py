@@ -13,7 +13,8 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Self
 
-from sweeps.planning.plan import Plan, PlannedRun
+from sweeps.planning.plan import PlannedRun
+from sweeps.planning.state import SweepState
 from sweeps.search.event_log import EventLog, damaged
 from sweeps.search.optuna_db import OptunaDatabase
 from sweeps.search.samplers import check_sampler, check_scheduler
@@ -46,7 +47,7 @@ class SearchSource:
     nothing and suggests no run.
 
     Args:
-        plan: The plan of the sweep; suggestions are added to it, also those of the log.
+        state: The state of the sweep; suggestions are added to it, also those of the log.
         search: What the search is to do.
 
     Attributes:
@@ -56,17 +57,18 @@ class SearchSource:
         ConfigError: The space, the sampler or the scheduler cannot be used, or the log is damaged.
     """
 
-    def __init__(self, plan: Plan, search: Search) -> None:
-        search.space.check(plan.base)
+    def __init__(self, state: SweepState, search: Search) -> None:
+        search.space.check(state.plan.base)
         distributions = search.space.distributions()
         check_sampler(search.method.sampler, distributions)
-        check_scheduler(search.method.scheduler, plan.base)
-        self.plan = plan
+        check_scheduler(search.method.scheduler, state.plan.base)
+        self.state = state
         self.search = search
         self.asks: list[Suggestion] = []
-        self._log = EventLog(plan.storage / "searches" / f"{search.name(plan)}.jsonl")
+        plan, name = state.plan, search.name(state.plan)
+        self._log = EventLog(plan.storage / "searches" / f"{name}.jsonl")
         self._study = ReplayableStudy(search.method, distributions, plan.base)
-        self._database = OptunaDatabase(plan, f"{plan.name}-{search.name(plan)}", search.space)
+        self._database = OptunaDatabase(state, f"{plan.name}-{name}", search.space)
         self._cut_off = False  # the execution is ending
         self._confirming: deque[PlannedRun] | None = None
         for number, event in enumerate(self._log.events, start=1):
@@ -82,9 +84,10 @@ class SearchSource:
         """
         self._log.open()
         if not self._log.events:
-            identity = self.search.identity(self.plan)
-            self.plan.notes += describe_changes(identity, self._log.path.parent)
-            given = earlier_trials(self.plan, self.search.space, self.search.warm_start)
+            identity = self.search.identity(self.state.plan)
+            for note in describe_changes(identity, self._log.path.parent):
+                self.state.note(note)
+            given = earlier_trials(self.state, self.search.space, self.search.warm_start)
             # In one line: a kill among several would leave a search that was told of some.
             earlier = [asdict(one) for one in given]
             event = {"event": "search", **identity, "earlier": earlier}
@@ -104,16 +107,16 @@ class SearchSource:
     ) -> None:
         """Wait until the study is stored, then let another process drive the search."""
         if self._confirming is None or not self.search.confirm:
-            self.plan.notes.append(UNCONFIRMED)
+            self.state.note(UNCONFIRMED)
         self._database.close()
         self._log.close()
 
     def outline(self) -> None:
-        """Add as many runs to the plan as are still to come; their settings are a guess."""
+        """Add as many runs to the sweep as are still to come; their settings are a guess."""
         while len(self.asks) < self.search.asks:
             self._keep(self.search.space.values(self._study.ask(self._point())))
         for ask in self.asks[: self.search.confirm]:
-            self.plan.add(other_seeds(ask.trials[0].config, self.search.seeds))
+            self.state.add_trials(other_seeds(ask.trials[0].config, self.search.seeds))
 
     @property
     def exhausted(self) -> bool:
@@ -174,7 +177,8 @@ class SearchSource:
             raise damaged(self._log.path, number, fault) from error
 
     def _check_identity(self, event: JsonObject) -> None:
-        own = json.loads(json.dumps(self.search.identity(self.plan)))  # a tuple becomes a list
+        identity = self.search.identity(self.state.plan)
+        own = json.loads(json.dumps(identity))  # a tuple becomes a list
         if any(event[name] != value for name, value in own.items()):
             raise ValueError("it begins another search")
 
@@ -201,7 +205,7 @@ class SearchSource:
                 ask = self.asks[event["ask"]]
                 self._end(ask, event["state"], event["value"])
                 if event["cause"]:
-                    self.plan.stopped[ask.training_key] = event["cause"]
+                    self.state.stop(ask.training_key, event["cause"])
             case kind:
                 raise ValueError(f"unknown event {kind!r}")
 
@@ -221,7 +225,7 @@ class SearchSource:
         return self.search.space.params(points[0]) if points else None
 
     def _keep(self, values: Mapping[str, Value]) -> Suggestion:
-        self.asks.append(plan_ask(self.plan, self.search.space, len(self.asks), values))
+        self.asks.append(plan_ask(self.state, self.search.space, len(self.asks), values))
         return self.asks[-1]
 
     def _take_in(self, ask: Suggestion, iteration: int, miou: float) -> None:
@@ -251,7 +255,7 @@ class SearchSource:
         self._end(ask, PRUNED, None)
         if not self._under_way(ask.run):
             why = f"stopped by {self.search.method.scheduler} at iteration {iteration}"
-            self.plan.stopped[ask.training_key] = why
+            self.state.stop(ask.training_key, why)
 
     def _answer(self, ask: Suggestion) -> None:
         """Tell Optuna what a run folder holds of a suggestion, if it holds an outcome.
@@ -259,8 +263,8 @@ class SearchSource:
         Its validations are reported to the scheduler first, as if they came now: what a search
         suggests must not depend on whether a folder was there already.
         """
-        found = self.plan.outcome(ask.run)
-        if found is None and ask.training_key not in self.plan.stopped:
+        found = self.state.outcome(ask.run)
+        if found is None and ask.training_key not in self.state.stopped:
             return
         for iteration, miou in self._validations(ask):
             self._take_in(ask, iteration, miou)
@@ -276,7 +280,7 @@ class SearchSource:
         for other in self.asks[: ask.number]:
             if other.training_key == ask.training_key:
                 return list(other.reports.items())
-        rows = read_history(RunFolder(self.plan.storage, ask.training_key))
+        rows = read_history(RunFolder(self.state.plan.storage, ask.training_key))
         return [(int(row["iteration"]), row["val/miou"]) for row in rows if "val/miou" in row]
 
     def _tell(
@@ -291,7 +295,7 @@ class SearchSource:
         self._study.tell(ask.number, state, value)
         ask.state, ask.value = state, value
         for trial in ask.trials:
-            self.plan.tags[trial.trial_key].setdefault("search_state", state)
+            self.state.tag(trial.trial_key, search_state=state)
 
     def _under_way(self, run: PlannedRun | None = None) -> list[Suggestion]:
         """Return the suggestions that have not ended: all of them, or those of a run."""
@@ -309,5 +313,5 @@ class SearchSource:
         """Once all suggestions ended, choose the settings to be trained with other seeds."""
         all_asked = len(self.asks) >= self.search.asks
         if self._confirming is None and all_asked and not self._under_way():
-            runs = plan_confirmation(self.plan, self.search, self.asks)
-            self._confirming = deque(run for run in runs if self.plan.outcome(run) is None)
+            runs = plan_confirmation(self.state, self.search, self.asks)
+            self._confirming = deque(run for run in runs if self.state.outcome(run) is None)

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from sweeps.planning.plan import Plan, PlannedRun
+from sweeps.planning.plan import PlannedRun
+from sweeps.planning.state import SweepState
 from sweeps.storage.mirror import Mirror
 from trainable.storage.redaction import first_line
 
@@ -115,18 +116,18 @@ class TrialLimit:
 
     Args:
         source: The source that suggests the runs.
-        plan: The plan of the sweep; its trials that ended before count, too.
+        state: The state of the sweep; its trials that ended before count, too.
         most: How many trials may end.
     """
 
-    def __init__(self, source: RunSource, plan: Plan, most: int) -> None:
+    def __init__(self, source: RunSource, state: SweepState, most: int) -> None:
         self._source = source
-        self._plan = plan
+        self._state = state
         self._most = most
         self._under_way: dict[str, int] = {}
-        pending = {run.spec.training_key for run in plan.pending()}
+        pending = {run.spec.training_key for run in state.pending()}
         self._ended = sum(
-            len(run.trials) for run in plan.runs if run.spec.training_key not in pending
+            len(run.trials) for run in state.runs if run.spec.training_key not in pending
         )
 
     @property
@@ -157,6 +158,6 @@ class TrialLimit:
         """Count the trials of a run with an outcome, then pass its end on to the wrapped source."""
         key = run.spec.training_key
         trials = self._under_way.pop(key)
-        if key in self._plan.stopped or self._plan.outcome(run) is not None:
+        if key in self._state.stopped or self._state.outcome(run) is not None:
             self._ended += trials
         self._source.on_complete(run, cause)

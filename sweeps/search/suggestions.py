@@ -10,6 +10,7 @@ from pathlib import Path
 
 from analysis.record.schema import OBJECTIVE
 from sweeps.planning.plan import Plan, PlannedRun, Trial
+from sweeps.planning.state import SweepState
 from sweeps.search.event_log import read_events
 from sweeps.search.space import Space, with_values
 from sweeps.search.study import COMPLETE, Method
@@ -94,25 +95,27 @@ class Suggestion:
         return self.run.spec.training_key
 
 
-def plan_ask(plan: Plan, space: Space, number: int, values: Mapping[str, Value]) -> Suggestion:
-    """Add the training run of a setting to a plan, with all its readouts.
+def plan_ask(
+    state: SweepState, space: Space, number: int, values: Mapping[str, Value]
+) -> Suggestion:
+    """Add the training run of a setting to a sweep, with all its readouts.
 
     Args:
-        plan: The plan of the sweep, which is changed.
+        state: The state of the sweep, which is changed.
         space: The space of the search.
         number: The number of the suggestion, from 0.
         values: The value of each field that the sampler draws.
     """
-    fixed = {name: getattr(plan.base, name) for name in space.axes} | dict(values)
-    (run,) = plan.add(space.siblings(plan.base, fixed))
+    fixed = {name: getattr(state.plan.base, name) for name in space.axes} | dict(values)
+    (run,) = state.add_trials(space.siblings(state.plan.base, fixed))
     asked_for = run.trials
     if space.readouts == "sampled":
-        wanted = readout_key(with_values(plan.base, values).readout)
+        wanted = readout_key(with_values(state.plan.base, values).readout)
         asked_for = tuple(t for t in run.trials if readout_key(t.config.readout) == wanted)
     for trial in run.trials:
-        plan.tags.setdefault(trial.trial_key, {"phase": "search"})
+        state.tag(trial.trial_key, phase="search")
     for trial in asked_for:
-        plan.tags[trial.trial_key].setdefault("ask", str(number))
+        state.tag(trial.trial_key, ask=str(number))
     return Suggestion(number=number, values=dict(values), run=run, trials=asked_for)
 
 
@@ -122,20 +125,22 @@ def best_trial(ask: Suggestion, result: Result) -> tuple[float, Trial]:
     return max(values, key=lambda pair: pair[0])
 
 
-def plan_confirmation(plan: Plan, search: Search, asks: Iterable[Suggestion]) -> list[PlannedRun]:
-    """Add the best settings to a plan, each with other seeds than the search's; return the runs.
+def plan_confirmation(
+    state: SweepState, search: Search, asks: Iterable[Suggestion]
+) -> list[PlannedRun]:
+    """Add the best settings to a sweep, each with other seeds than the search's; return the runs.
 
     Each setting of the training comes once, with the readout that was best in the search: choosing
     the readout again on the other seeds would bias those upward, too.
 
     Args:
-        plan: The plan of the sweep, which is changed.
+        state: The state of the sweep, which is changed.
         search: The search, which says how many settings and seeds.
         asks: All suggestions of the search, each of which has ended.
     """
     found: dict[str, tuple[float, Trial, int]] = {}
     for ask in asks:
-        result = plan.outcome(ask.run) if ask.state == COMPLETE else None
+        result = state.outcome(ask.run) if ask.state == COMPLETE else None
         if not isinstance(result, Result):
             continue
         value, trial = best_trial(ask, result)
@@ -144,10 +149,10 @@ def plan_confirmation(plan: Plan, search: Search, asks: Iterable[Suggestion]) ->
     ranked = sorted(found.values(), key=lambda entry: (-entry[0], entry[2]))
     runs = {}
     for _, trial, number in ranked[: search.confirm]:
-        for run in plan.add(other_seeds(trial.config, search.seeds)):
+        for run in state.add_trials(other_seeds(trial.config, search.seeds)):
             runs[run.spec.training_key] = run
             for confirmed in run.trials:
-                plan.tags[confirmed.trial_key] = {"phase": "confirm", "ask": str(number)}
+                state.retag(confirmed.trial_key, phase="confirm", ask=str(number))
     return list(runs.values())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.record.schema import OBJECTIVE
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.search.space import Space, with_values
 from trainable.config.schema import READOUT_FIELDS, ConfigError, TrialConfig, Value, suggest
 from trainable.runs.folder import RunFolder
@@ -67,16 +67,18 @@ def read_point(text: str, space: Space, base: TrialConfig) -> dict[str, Value]:
     return values
 
 
-def earlier_trials(plan: Plan, space: Space, storages: Iterable[str]) -> list[WarmStartTrial]:
+def earlier_trials(
+    state: SweepState, space: Space, storages: Iterable[str]
+) -> list[WarmStartTrial]:
     """Return the finished runs in some storages that belong to a setting of the space.
 
     A run counts if this code trained it on this data and it equals the base config in every field
     that the space does not vary, the seed too, so that each setting comes once. A run that carried
-    only some of the readouts is valued by the best of those. The plan notes how many run folders
+    only some of the readouts is valued by the best of those. The state notes how many run folders
     cannot be read.
 
     Args:
-        plan: The plan of the sweep.
+        state: The state of the sweep.
         space: The space of the search.
         storages: The folders of run folders to look through.
     """
@@ -84,12 +86,12 @@ def earlier_trials(plan: Plan, space: Space, storages: Iterable[str]) -> list[Wa
     damaged: list[str] = []
     for storage in storages:
         for key, config, result in _finished(Path(storage), damaged):
-            if training_key(config, plan.data.fingerprint) == key:
-                earlier = _as_earlier(key, config, result, plan, space)
+            if training_key(config, state.plan.data.fingerprint) == key:
+                earlier = _as_earlier(key, config, result, state, space)
                 if earlier is not None:
                     found.setdefault(key, earlier)
     if damaged:
-        plan.notes.append(f"the warm start left out run folders ({len(damaged)}): {damaged[0]}")
+        state.note(f"the warm start left out run folders ({len(damaged)}): {damaged[0]}")
     return list(found.values())
 
 
@@ -109,12 +111,12 @@ def _finished(storage: Path, damaged: list[str]) -> Iterator[tuple[str, TrialCon
 
 
 def _as_earlier(
-    key: str, config: TrialConfig, result: Result, plan: Plan, space: Space
+    key: str, config: TrialConfig, result: Result, state: SweepState, space: Space
 ) -> WarmStartTrial | None:
     values = {name: getattr(config, name) for name in space.training}
     if not all(axis.contains(values[name]) for name, axis in space.training.items()):
         return None
-    siblings = space.siblings(plan.base, values)
+    siblings = space.siblings(state.plan.base, values)
     if siblings[0].training_identity() != config.training_identity():
         return None
     read = [c for c in siblings if readout_key(c.readout) in result.readouts]

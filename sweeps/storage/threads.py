@@ -17,10 +17,6 @@ class ThreadEndedError(RuntimeError):
     """A thread of the driver ended with an error; the message says which error, and where."""
 
 
-class RayGoneError(RuntimeError):
-    """Ray is gone and is not started again."""
-
-
 class Threads:
     """Starts the threads of a driver, which work while it trains.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import plan_of
+from record_helpers import sweep_state
 
 from sweeps import ablation
 from sweeps.ablation import parser, trials
@@ -56,9 +56,9 @@ def test_the_baseline_has_no_weight_and_the_others_the_presets() -> None:
 
 def test_every_row_is_a_training_of_its_own_with_each_seed(tmp_path: Path) -> None:
     options = parser().parse_args([])
-    plan = plan_of(tmp_path, trials(load_config(), range(options.seeds), options))
-    assert (len(plan.trials), len(plan.runs)) == (15, 15)
-    seeds = Counter(trial.config.seed for trial in plan.trials)
+    state = sweep_state(tmp_path, trials(load_config(), range(options.seeds), options))
+    assert (len(state.trials), len(state.runs)) == (15, 15)
+    seeds = Counter(trial.config.seed for trial in state.trials)
     assert seeds == {0: 5, 1: 5, 2: 5}
 
 

@@ -14,13 +14,13 @@ import pytest
 import torch
 from driver_helpers import read
 from PIL import Image
-from record_helpers import finish, grid, plan_of
+from record_helpers import finish, grid, sweep_state
 from refusals import SCRIPT, one_line, refused
 from trees import write_voc_tree
 
 from sweeps import ablation, lambda_grid
 from sweeps.driver import session, sweep
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from trainable.config.loading import PRESET_DIR, load_config
 from trainable.data import datasets
 from trainable.networks.deeplab import deeplab_small
@@ -217,8 +217,8 @@ def test_generators_from_scratch_want_no_weights(empty: Path) -> None:
     root = empty.with_name("data")
     write_voc_tree(root)
     argv = ["--preset", "voc2012", "--data-root", str(root), "--generators", "deeplabv3_resnet18"]
-    plan = sweep._plan(ablation.SWEEP, *read(ablation.parser(), *argv))
-    assert {trial.config.trunk_batch_norm for trial in plan.trials} == {"train"}
+    state = sweep._plan(ablation.SWEEP, *read(ablation.parser(), *argv))
+    assert {trial.config.trunk_batch_norm for trial in state.trials} == {"train"}
 
 
 def test_mask_with_a_label_that_is_no_class_is_named_with_label_and_value(tmp_path: Path) -> None:
@@ -292,21 +292,21 @@ def test_a_plan_settles_what_auto_precision_means(
         ],
     )
 
-    def plan(*argv: str) -> Plan:
+    def state(*argv: str) -> SweepState:
         return sweep._plan(own, *read(lambda_grid.parser(), "--seeds", "1", *argv))
 
-    here = plan()
+    here = state()
     assert [trial.config.precision for trial in here.trials] == [means, "fp32"]
-    assert here.base.precision == means
-    (later,) = here.add([dataclasses.replace(here.base, precision="auto")])
+    assert here.plan.base.precision == means
+    (later,) = here.add_trials([dataclasses.replace(here.plan.base, precision="auto")])
     assert later.spec.training_key == here.runs[0].spec.training_key
-    named = plan("--set", f"precision={means}")
-    assert named.sweep_key == here.sweep_key
+    named = state("--set", f"precision={means}")
+    assert named.plan.sweep_key == here.plan.sweep_key
     for other in (("--set", "device=cpu"), ("--gpus-per-trial", "0")):
-        assert plan(*other).base.precision == "fp32"
+        assert state(*other).plan.base.precision == "fp32"
     # A cluster's devices are not this machine's.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert plan("--set", "device=cuda", "--address", "auto").base.precision == "fp32"
+    assert state("--set", "device=cuda", "--address", "auto").plan.base.precision == "fp32"
 
 
 def test_options_reach_the_plan(
@@ -320,8 +320,8 @@ def test_options_reach_the_plan(
     # The same data and seed, so that the run is known by its key.
     configs = grid([0.25], [5], iterations=16, swa_n=3, precision="fp32")
     facts = datasets.inspect(configs[0])
-    plan = plan_of(storage, configs, data=facts, attempt="mine")
-    finish(plan, plan.runs[0])
+    state = sweep_state(storage, configs, data=facts, attempt="mine")
+    finish(state, state.runs[0])
     argv = f"--config {file} --set seed=4 --set swa_n=3 --seeds 2 --lambdas 0.25"
     for more, done in (("", 1), ("--no-reuse", 0), ("--no-reuse=mine", 1), ("--no-reuse=other", 0)):
         command = f"{argv} --storage {storage} --plan --json {more}"

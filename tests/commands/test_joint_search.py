@@ -14,12 +14,12 @@ import pytest
 from driver_helpers import Asked, read
 from paths import ROOT
 from record_helpers import BASE
-from search_helpers import AXES, begin, drive, empty_plan, search_of
+from search_helpers import AXES, begin, drive, empty_sweep, search_of
 from small import SMALL
 
 from sweeps.driver.search_options import search_source
 from sweeps.joint_search import SWEEP, axes, parser, source
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.search.optuna_source import SearchSource
 from sweeps.search.space import Axis, Choice, Range, Space
 from sweeps.search.warm_start import read_point
@@ -33,11 +33,11 @@ def options_of(storage: Path, *arguments: str) -> Asked:
     return read(parser(), "--storage", str(storage), *arguments)
 
 
-def ready(storage: Path, *arguments: str, **changes: Any) -> tuple[Plan, SearchSource]:
-    plan = empty_plan(storage, dataclasses.replace(BASE, **changes), axes=SWEEP.axes)
-    found = source(plan, *options_of(storage, *arguments))
+def ready(storage: Path, *arguments: str, **changes: Any) -> tuple[SweepState, SearchSource]:
+    state = empty_sweep(storage, dataclasses.replace(BASE, **changes), axes=SWEEP.axes)
+    found = source(state, *options_of(storage, *arguments))
     assert isinstance(found, SearchSource)
-    return plan, found
+    return state, found
 
 
 # The space
@@ -129,7 +129,7 @@ def test_cma_es_refuses_a_space_that_it_cannot_do(
     tmp_path: Path, axes: dict[str, Axis], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        SearchSource(empty_plan(tmp_path), search_of(sampler="cmaes", axes=axes))
+        SearchSource(empty_sweep(tmp_path), search_of(sampler="cmaes", axes=axes))
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "hyperband", "median"])
@@ -191,21 +191,21 @@ def test_a_folder_to_warm_start_from_must_be_there(tmp_path: Path) -> None:
 
 def test_a_plan_counts_what_a_search_will_train_and_writes_nothing(tmp_path: Path) -> None:
     options = options_of(tmp_path, "--plan", "--asks", "5", "--confirm", "2", "--seeds", "3")
-    plan = empty_plan(tmp_path, axes=SWEEP.axes)
-    source(plan, *options)
-    assert len(plan.runs) == 5 + 2 * 3
-    assert len(plan.trials) == 5 * 36 + 2 * 3
+    state = empty_sweep(tmp_path, axes=SWEEP.axes)
+    source(state, *options)
+    assert len(state.runs) == 5 + 2 * 3
+    assert len(state.trials) == 5 * 36 + 2 * 3
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_plan_of_a_search_that_was_begun_shows_what_is_done(tmp_path: Path) -> None:
     drive(begin(tmp_path, search_of(sampler="random", asks=3)))
-    plan = empty_plan(tmp_path)
+    state = empty_sweep(tmp_path)
     arguments = ["--plan", "--sampler", "random", "--asks", "5", "--confirm", "0"]
-    search_source(plan, *options_of(tmp_path, *arguments), Space(axes=AXES))
-    assert len(plan.runs) == 5
+    search_source(state, *options_of(tmp_path, *arguments), Space(axes=AXES))
+    assert len(state.runs) == 5
     done = len(list(tmp_path.glob("*/result.json"))) + len(list(tmp_path.glob("*/failure.json")))
-    assert len(plan.runs) - len(plan.pending()) >= done > 0
+    assert len(state.runs) - len(state.pending()) >= done > 0
 
 
 # Whole

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import torch
-from record_helpers import fail, finish, grid, plan_of
+from record_helpers import fail, finish, grid, sweep_state
 from small import small_config
 from store_helpers import children_of, parent_of, publish
 
 from sweeps import log_model, repeat
-from sweeps.planning.plan import Plan, Trial, make_plan
+from sweeps.planning.plan import Trial, make_plan
+from sweeps.planning.state import SweepState
 from sweeps.record.environment import git_commit
 from sweeps.record.model_export import EXAMPLE, Segmenter
 from sweeps.record.publisher import Publisher
@@ -38,24 +39,24 @@ pytestmark = [
 
 
 @pytest.fixture
-def trained(tmp_path: Path, uri: str) -> Plan:
+def trained(tmp_path: Path, uri: str) -> SweepState:
     """A sweep of one training run and two readouts, really trained and published without model."""
     base = small_config()
     configs = [dataclasses.replace(base, swa_n=n) for n in (2, 3)]
-    plan = make_plan(
+    asked = make_plan(
         "swa_grid",
-        configs,
         base=base,
         axes=("swa_n",),
         data=datasets.inspect(base),
         storage=tmp_path / "runs",
     )
-    with closing(TrainingRun(plan.runs[0].spec, plan.storage)) as run:
+    state = SweepState.of(asked, configs)
+    with closing(TrainingRun(state.runs[0].spec, state.plan.storage)) as run:
         while not run.complete:
             run.advance(at_least_s=600)
-    with Publisher(plan, uri, pytest.fail, with_model=False) as publisher:
-        publisher.publish(plan.runs[0])
-    return plan
+    with Publisher(state, uri, pytest.fail, with_model=False) as publisher:
+        publisher.publish(state.runs[0])
+    return state
 
 
 def run(program: Any, monkeypatch: pytest.MonkeyPatch, uri: str, *options: str) -> int:
@@ -74,19 +75,25 @@ def id_of(uri: str, index: int = 0) -> str:
 
 
 def test_a_trial_trained_again_has_the_same_digits(
-    trained: Plan, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: SweepState,
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    before = sorted(path for path in trained.storage.rglob("*"))
+    before = sorted(path for path in trained.plan.storage.rglob("*"))
     assert run(repeat, monkeypatch, uri, id_of(uri)) == 0
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith("the same digits: ")
     # Eight final numbers, three losses, curves, IoU per class twice, and more.
     assert int(said.split()[3]) > 40
-    assert sorted(path for path in trained.storage.rglob("*")) == before
+    assert sorted(path for path in trained.plan.storage.rglob("*")) == before
 
 
 def test_a_digit_that_differs_is_named(
-    trained: Plan, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: SweepState,
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from mlflow import MlflowClient
 
@@ -124,9 +131,9 @@ def test_what_cannot_be_repeated_is_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01]))
-    finish(plan, plan.runs[0])
-    publish(plan, uri)
+    state = sweep_state(tmp_path / "runs", grid([0.01]))
+    finish(state, state.runs[0])
+    publish(state, uri)
     choose, words = CASES[case]
     assert run(repeat, monkeypatch, uri, choose(uri)) == 2
     said = capsys.readouterr().err
@@ -137,13 +144,13 @@ def test_what_cannot_be_repeated_is_refused_in_one_line(
 def test_a_failed_trial_and_other_fields_are_refused(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01]))
-    fail(plan, plan.runs[0], "train/loss_adv must stay finite")
-    publish(plan, uri)
+    state = sweep_state(tmp_path / "runs", grid([0.01]))
+    fail(state, state.runs[0], "train/loss_adv must stay finite")
+    publish(state, uri)
     assert run(repeat, monkeypatch, uri, id_of(uri)) == 2
     assert "is FAILED (train/loss_adv must stay finite)" in capsys.readouterr().err
-    finish(plan, plan.runs[0])
-    publish(plan_of(tmp_path / "runs", grid([0.01])), uri)
+    finish(state, state.runs[0])
+    publish(sweep_state(tmp_path / "runs", grid([0.01])), uri)
     assert run(repeat, monkeypatch, uri, id_of(uri), "--set", "seed=1") == 2
     assert "but got 'seed'" in capsys.readouterr().err
     assert run(repeat, monkeypatch, "sqlite:///nowhere.db", "0" * 32) == 2
@@ -154,16 +161,16 @@ def test_a_failed_trial_and_other_fields_are_refused(
 # As a model
 
 
-def test_a_sweep_that_wants_no_model_is_complete_without_one(trained: Plan, uri: str) -> None:
+def test_a_sweep_that_wants_no_model_is_complete_without_one(trained: SweepState, uri: str) -> None:
     assert trained.pending() == []
     tags = parent_of(uri).data.tags
     assert tags["state"] == "complete"
     assert "best_model" not in tags
 
 
-def network_of(plan: Plan, trial: Trial) -> torch.nn.Module:
+def network_of(state: SweepState, trial: Trial) -> torch.nn.Module:
     """The network that `trainable.predict` would use for a trial."""
-    model = load_model(plan.storage / trial.training_key)
+    model = load_model(state.plan.storage / trial.training_key)
     network = model.network(readout_key(trial.config.readout))
     Numerics.of(model.config, torch.device("cpu")).place(network)
     return network
@@ -171,13 +178,16 @@ def network_of(plan: Plan, trial: Trial) -> torch.nn.Module:
 
 @pytest.mark.filterwarnings("ignore")  # torch's own, as it exports
 def test_the_logged_model_gives_the_bits_of_the_averaged_network_at_any_size(
-    trained: Plan, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: SweepState,
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     import mlflow
 
     (child,) = [one for one in children_of(uri) if one.data.params["swa_n"] == "3"]
     before = mlflow.get_tracking_uri()
-    options = (child.info.run_id, "--storage", str(trained.storage))
+    options = (child.info.run_id, "--storage", str(trained.plan.storage))
     assert run(log_model, monkeypatch, uri, *options) == 0
     model = mlflow.pytorch.load_model(capsys.readouterr().out.splitlines()[-1])
     mlflow.set_tracking_uri(before)
@@ -193,7 +203,10 @@ def test_the_logged_model_gives_the_bits_of_the_averaged_network_at_any_size(
 
 
 def test_a_model_whose_run_folder_is_elsewhere_is_refused_in_one_line(
-    trained: Plan, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: SweepState,
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run(log_model, monkeypatch, uri, id_of(uri), "--storage", "elsewhere") == 2
     said = capsys.readouterr().err
@@ -221,7 +234,7 @@ def test_every_generator_is_exported_for_any_size(generator: str) -> None:
 
 @pytest.mark.slow
 def test_a_complete_sweep_logs_its_best_model_once_and_it_loads_without_our_code(
-    trained: Plan, uri: str, tmp_path: Path
+    trained: SweepState, uri: str, tmp_path: Path
 ) -> None:
     from mlflow import MlflowClient
 
@@ -252,5 +265,5 @@ print(tuple(logits.shape), sorted({{"trainable", "sweeps"}} & set(sys.modules)))
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    classes = len(trained.data.classes)
+    classes = len(trained.plan.data.classes)
     assert done.stdout.splitlines()[-1] == f"(1, {classes}, 24, 40) []"

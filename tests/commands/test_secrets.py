@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import fail, finish, grid, plan_of
+from record_helpers import fail, finish, grid, sweep_state
 from servers import POSTGRES, Postgres
 from small import small_config, spec_of
 from training_helpers import tune_config
@@ -112,9 +112,9 @@ def test_no_command_tells_of_its_store(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     if name == "sweeps.publish":
-        plan = plan_of(empty / "runs", grid())
-        finish(plan, plan.runs[0])
-        begin(plan, uri)
+        state = sweep_state(empty / "runs", grid())
+        finish(state, state.runs[0])
+        begin(state, uri)
     code = run(name, [*COMMANDS[name], "--tracking-uri", uri], monkeypatch)
     said = capfd.readouterr()
     assert leaks(said.out + said.err) == []
@@ -145,14 +145,14 @@ def test_a_record_and_all_beside_it_lacks_the_secret(
     uri = f"sqlite:///{empty}/mlflow.db?passwd={QUOTED}"
     argv = ["lambda_grid.py", "--tracking-uri", uri, "--storage", STORES[0], f"--token={SECRET}"]
     monkeypatch.setattr("sys.argv", argv)
-    plan = plan_of(empty / "runs", grid())
-    finish(plan, plan.runs[0])
-    fail(plan, plan.runs[1], "it diverged")
+    state = sweep_state(empty / "runs", grid())
+    finish(state, state.runs[0])
+    fail(state, state.runs[1], "it diverged")
     warnings: list[str] = []
-    with Publisher(plan, uri, warnings.append) as publisher:
-        for one in plan.runs:
+    with Publisher(state, uri, warnings.append) as publisher:
+        for one in state.runs:
             publisher.publish(one)
-    diff_path(plan.storage, plan.sweep_key).unlink(missing_ok=True)  # of this very text
+    diff_path(state.plan.storage, state.plan.sweep_key).unlink(missing_ok=True)  # of this very text
     told = resume_command("x", "sweeps/lambda_grid.py")
     assert leaks(told + summary.record_line(uri) + str(warnings)) == []
     assert [path for path in leaks_below(empty) if not path.endswith("git.diff")] == []
@@ -164,16 +164,18 @@ def test_processes_get_the_store_by_standard_input(
     empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[list[str], dict[str, Any]]] = []
-    plan = plan_of(empty / "runs", grid())
+    state = sweep_state(empty / "runs", grid())
     warnings: list[str] = []
-    with Publisher(plan, f"sqlite:///{empty}/mlflow.db", warnings.append, with_model=False) as made:
-        for one in plan.runs:
-            finish(plan, one)
-            (plan.storage / one.spec.training_key / "model.pt").touch()
+    with Publisher(
+        state, f"sqlite:///{empty}/mlflow.db", warnings.append, with_model=False
+    ) as made:
+        for one in state.runs:
+            finish(state, one)
+            (state.plan.storage / one.spec.training_key / "model.pt").touch()
             made.publish(one)
     record = made._record
     assert record is not None
-    trial = plan.trials[0]
+    trial = state.trials[0]
     for uri in URIS:
 
         def noted(
@@ -186,7 +188,7 @@ def test_processes_get_the_store_by_standard_input(
         monkeypatch.setattr(subprocess, "run", noted)
         child = record.children[trial.trial_key]
         publisher_module._log_model(record, trial, child, uri, warnings.append)
-        _, told = summary.draw(plan, uri, "figures")
+        _, told = summary.draw(state.plan, uri, "figures")
         warnings.append(told)
     assert [options["input"] for _, options in asked] == [uri for uri in URIS for _ in "ab"]
     assert leaks("\n".join(warnings)) == []

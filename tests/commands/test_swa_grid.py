@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import plan_of
+from record_helpers import sweep_state
 from small import SMALL, small_config, spec_of
 
 from sweeps import swa_grid
@@ -38,9 +38,9 @@ def preset(name: str) -> TrialConfig:
 def test_by_default_72_readouts_and_three_seeds_come_from_three_runs(
     name: str, tmp_path: Path
 ) -> None:
-    plan = plan_of(tmp_path, grid(preset(name)))
-    assert (len(plan.trials), len(plan.runs)) == (6 * 6 * 2 * 3, 3)
-    assert plan.runs[0].label(swa_grid.SWEEP.axes) == "seed=0 (72 readouts)"
+    state = sweep_state(tmp_path, grid(preset(name)))
+    assert (len(state.trials), len(state.runs)) == (6 * 6 * 2 * 3, 3)
+    assert state.runs[0].label(swa_grid.SWEEP.axes) == "seed=0 (72 readouts)"
 
 
 @pytest.mark.parametrize("name", presets())

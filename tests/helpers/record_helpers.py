@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from sweeps.planning.plan import Plan, PlannedRun, make_plan
+from sweeps.planning.plan import PlannedRun, make_plan
+from sweeps.planning.state import SweepState
 from trainable.config.loading import load_config
 from trainable.config.schema import Readout, TrialConfig
 from trainable.data.datasets import DataFacts
@@ -45,19 +46,18 @@ def grid(
     ]
 
 
-def plan_of(
+def sweep_state(
     storage: Path,
     configs: Iterable[TrialConfig],
     *,
     base: TrialConfig = BASE,
     axes: tuple[str, ...] = ("lambda_adv",),
     data: DataFacts = DATA,
-    attempt: str = "",
-) -> Plan:
-    """Return the plan of a sweep named lambda_grid."""
-    return make_plan(
-        "lambda_grid", configs, base=base, axes=axes, data=data, storage=storage, attempt=attempt
-    )
+    **asked: Any,
+) -> SweepState:
+    """Return a sweep named lambda_grid; further keywords are those of `make_plan`."""
+    described = make_plan("lambda_grid", base=base, axes=axes, data=data, storage=storage, **asked)
+    return SweepState.of(described, configs)
 
 
 def miou_of(config: TrialConfig, readout: Readout) -> tuple[float, float]:
@@ -67,7 +67,7 @@ def miou_of(config: TrialConfig, readout: Readout) -> tuple[float, float]:
 
 
 def finish(
-    plan: Plan,
+    state: SweepState,
     run: PlannedRun,
     miou: Miou = miou_of,
     *,
@@ -79,7 +79,7 @@ def finish(
     history = history or history_of(spec.config)
     config = spec.config
     val = miou(config, spec.readouts[0])[0]
-    with RunFolder(plan.storage, spec.training_key) as folder:
+    with RunFolder(state.plan.storage, spec.training_key) as folder:
         described = spec.to_primitives() | SETTING
         numerics = Numerics.of(config, torch.device("cpu")).describe()
         folder.write("config", described | {"numerics": numerics, "pretrained": None})
@@ -97,7 +97,7 @@ def finish(
                     for readout in spec.readouts
                 },
                 "train": {k: v for k, v in history[-1].items() if k.startswith("train/")},
-                "classes": list(plan.data.classes),
+                "classes": list(state.plan.data.classes),
                 "iterations": config.iterations,
                 "images_per_s": images_per_s,
                 "train_s": config.iterations * config.batch_size / images_per_s,
@@ -107,10 +107,10 @@ def finish(
         )
 
 
-def fail(plan: Plan, run: PlannedRun, cause: str) -> None:
+def fail(state: SweepState, run: PlannedRun, cause: str) -> None:
     """Write the run folder that a diverged training run leaves, half-way."""
     history = history_of(run.spec.config)
-    with RunFolder(plan.storage, run.spec.training_key) as folder:
+    with RunFolder(state.plan.storage, run.spec.training_key) as folder:
         folder.write("metrics", {"history": history[: len(history) // 2]})
         folder.write("failure", {"cause": cause, **origin_of(run.spec)})
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from record_helpers import BASE, DATA, fail, finish
 
-from sweeps.planning.plan import Plan, PlannedRun, make_plan
+from sweeps.planning.plan import PlannedRun, make_plan
+from sweeps.planning.state import SweepState
 from sweeps.search.event_log import EventLog
 from sweeps.search.optuna_source import SearchSource
 from sweeps.search.space import Axis, Choice, Range, Space
@@ -55,13 +56,13 @@ def search_of(
     )
 
 
-def empty_plan(storage: Path, base: TrialConfig = BASE, axes: tuple[str, ...] = ()) -> Plan:
+def empty_sweep(storage: Path, base: TrialConfig = BASE, axes: tuple[str, ...] = ()) -> SweepState:
     axes = axes or tuple(AXES)
-    return make_plan("joint_search", [], base=base, axes=axes, data=DATA, storage=storage)
+    return SweepState(make_plan("joint_search", base=base, axes=axes, data=DATA, storage=storage))
 
 
-def begin(storage: Path, search: Search, plan: Plan | None = None) -> SearchSource:
-    source = SearchSource(plan or empty_plan(storage), search)
+def begin(storage: Path, search: Search, state: SweepState | None = None) -> SearchSource:
+    source = SearchSource(state or empty_sweep(storage), search)
     source.__enter__()
     return source
 
@@ -104,7 +105,7 @@ def drive(source: SearchSource, *, slots: int = 2, tick: Callable[[], None] = la
         if not stop and reported <= len(validations(run.spec.config)):
             continue
         under_way.remove(run)
-        cause = None if stop else _end(source.plan, run)
+        cause = None if stop else _end(source.state, run)
         tick()
         source.on_complete(run, cause)
 
@@ -120,14 +121,14 @@ def _turn(source: SearchSource, run: PlannedRun) -> tuple[int, int]:
     return len(_reports(source, run)) * (1 + number % 2), number
 
 
-def _end(plan: Plan, run: PlannedRun) -> str | None:
+def _end(state: SweepState, run: PlannedRun) -> str | None:
     config = run.spec.config
     if config.lambda_adv > CRASHES_AT:
         return "its worker died"
     if config.lr_generator > DIVERGES_AT:
-        fail(plan, run, "loss_mce is nan")
+        fail(state, run, "loss_mce is nan")
     else:
-        finish(plan, run, miou, history=history(config))
+        finish(state, run, miou, history=history(config))
     return None
 
 

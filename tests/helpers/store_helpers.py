@@ -10,15 +10,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record.publisher import Publisher
 
 
-def publish(plan: Plan, uri: str) -> list[str]:
+def publish(state: SweepState, uri: str) -> list[str]:
     """Publish all runs of a plan and return the warnings."""
     warnings: list[str] = []
-    with Publisher(plan, uri, warnings.append) as publisher:
-        for run in plan.runs:
+    with Publisher(state, uri, warnings.append) as publisher:
+        for run in state.runs:
             publisher.publish(run)
     assert publisher.reachable == (not warnings)
     return warnings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 
 from sweeps.execution.cluster import Door
@@ -15,7 +15,9 @@ from sweeps.planning.plan import PlannedRun
 class Scripted:
     """Gives runs while it has some; stops those below a bar; keeps what it is told."""
 
-    def __init__(self, runs: list[PlannedRun], *, bar: float = 0.0, exhausted: bool = True) -> None:
+    def __init__(
+        self, runs: Iterable[PlannedRun], *, bar: float = 0.0, exhausted: bool = True
+    ) -> None:
         self.runs = deque(runs)
         self.bar = bar
         self.will_be_exhausted = exhausted

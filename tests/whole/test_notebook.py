@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from paths import ROOT
-from record_helpers import finish, grid, plan_of
+from record_helpers import finish, grid, sweep_state
 
 from sweeps.record.publisher import Publisher
 
@@ -33,11 +33,11 @@ def test_the_notebook_draws_two_figures_of_a_small_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    plan = plan_of(tmp_path / "runs", grid(seeds=(0, 1)))
+    state = sweep_state(tmp_path / "runs", grid(seeds=(0, 1)))
     monkeypatch.chdir(tmp_path)  # artifacts of a SQLite record lie beside the process
-    with Publisher(plan, uri, pytest.fail) as publisher:
-        for run in plan.runs:
-            finish(plan, run)
+    with Publisher(state, uri, pytest.fail) as publisher:
+        for run in state.runs:
+            finish(state, run)
             publisher.publish(run)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("PYTHONPATH", str(PATH.parents[1]))

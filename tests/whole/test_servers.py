@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import finish, grid, plan_of
+from record_helpers import finish, grid, sweep_state
 from servers import POSTGRES, Postgres
 
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record import publisher as publisher_module
 from sweeps.record.ended_run import EndedRun, final_points
 from sweeps.record.publisher import Publisher
@@ -124,11 +124,11 @@ def wait_for_children(uri: str, count: int) -> None:
         time.sleep(0.05)
 
 
-def in_folders(plan: Plan) -> dict[str, list[Any]]:
+def in_folders(state: SweepState) -> dict[str, list[Any]]:
     """Every point of every metric that the run folders tell of, by trial."""
     points = {}
-    for run in plan.runs:
-        ended = EndedRun.read(plan, run, None)
+    for run in state.runs:
+        ended = EndedRun.read(state, run, None)
         assert ended is not None
         assert ended.result is not None
         for trial in run.trials:
@@ -165,17 +165,17 @@ def test_a_server_killed_in_mid_sweep_and_started_again_has_every_point_once(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(publisher_module, "PAUSE_S", 1.0)
-    plan = plan_of(tmp_path / "runs", grid(seeds=range(6)))
+    state = sweep_state(tmp_path / "runs", grid(seeds=range(6)))
     warnings: list[str] = []
-    with Publisher(plan, server.uri, warnings.append) as publisher:
-        for run in plan.runs[:6]:
-            finish(plan, run)
+    with Publisher(state, server.uri, warnings.append) as publisher:
+        for run in state.runs[:6]:
+            finish(state, run)
             publisher.publish(run)
         wait_for_children(server.uri, 2)
         server.kill()
         begun = time.monotonic()
-        for run in plan.runs[6:9]:
-            finish(plan, run)
+        for run in state.runs[6:9]:
+            finish(state, run)
             publisher.publish(run)
         assert time.monotonic() - begun < 2.0  # training is not held up
         deadline = time.monotonic() + START_S
@@ -184,13 +184,13 @@ def test_a_server_killed_in_mid_sweep_and_started_again_has_every_point_once(
             time.sleep(0.1)
         server.start()
         wait_for_children(server.uri, 9)  # it is found again while the sweep runs
-        for run in plan.runs[9:]:
-            finish(plan, run)
+        for run in state.runs[9:]:
+            finish(state, run)
             publisher.publish(run)
     assert len(warnings) == 1
     assert capsys.readouterr().out == ""  # that of `--json`
     assert publisher.reachable
-    assert in_record(server.uri) == in_folders(plan)
+    assert in_record(server.uri) == in_folders(state)
     assert {child.info.status for child in children_of(server.uri)} == {"FINISHED"}
     client = MlflowClient(server.uri)
     for child in children_of(server.uri):

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 from fake_tracking import Spoil, Tracking, tracking
-from record_helpers import finish, grid, plan_of
+from record_helpers import finish, grid, sweep_state
 from refusals import one_line
 
 from analysis import make_figures
 from analysis.record import mlflow_calls
 from analysis.record.mlflow_calls import Patience, StoreError, ask, open_client
 from sweeps import log_model, publish, repeat
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record import publisher as publisher_module
 from sweeps.record.publisher import Publisher
 
@@ -41,17 +41,17 @@ def server(
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    plan = plan_of(tmp_path / "runs", grid([0.01]))
-    finish(plan, plan.runs[0])
-    return plan
+def state(tmp_path: Path) -> SweepState:
+    state = sweep_state(tmp_path / "runs", grid([0.01]))
+    finish(state, state.runs[0])
+    return state
 
 
-def published(plan: Plan, uri: str) -> list[str]:
+def published(state: SweepState, uri: str) -> list[str]:
     """Publish all runs of a plan, and return the warnings."""
     warnings: list[str] = []
-    with Publisher(plan, uri, warnings.append, with_model=False) as publisher:
-        for run in plan.runs:
+    with Publisher(state, uri, warnings.append, with_model=False) as publisher:
+        for run in state.runs:
             publisher.publish(run)
     return warnings
 
@@ -132,36 +132,36 @@ def is_one_line(text: str) -> bool:
 
 
 @pytest.mark.parametrize("odd", EXPERIMENT)
-def test_a_publisher_bears_an_odd_experiment(odd: str, plan: Plan, server: Tracking) -> None:
-    assert published(plan, server.uri) == []
+def test_a_publisher_bears_an_odd_experiment(odd: str, state: SweepState, server: Tracking) -> None:
+    assert published(state, server.uri) == []
     server.where, server.spoil = "experiments/get-by-name", EXPERIMENT[odd]
-    (said,) = published(plan, server.uri)
+    (said,) = published(state, server.uri)
     assert "lags behind" in said
     assert is_one_line(said)
 
 
 @pytest.mark.parametrize("odd", RUNS)
-def test_a_publisher_bears_odd_runs(odd: str, plan: Plan, server: Tracking) -> None:
-    assert published(plan, server.uri) == []
+def test_a_publisher_bears_odd_runs(odd: str, state: SweepState, server: Tracking) -> None:
+    assert published(state, server.uri) == []
     server.where, server.spoil = "runs/search", RUNS[odd]
-    said = published(plan, server.uri)
+    said = published(state, server.uri)
     assert said or odd in ("their status is none", "they have no status")  # the first there is
     assert all("lags behind" in one and is_one_line(one) for one in said)
 
 
 def test_a_run_that_no_driver_wrote_is_named_with_what_takes_it_away(
-    plan: Plan, server: Tracking
+    state: SweepState, server: Tracking
 ) -> None:
     from mlflow import MlflowClient
 
-    assert published(plan, server.uri) == []
+    assert published(state, server.uri) == []
     client = MlflowClient(server.uri)
     run = client.search_runs(["1"], "tags.kind = 'trial'")[0].info.run_id
     client.delete_tag(run, "trial_key")
-    (said,) = published(plan, server.uri)
+    (said,) = published(state, server.uri)
     assert f"`mlflow runs delete --run-id {run}`" in said
     client.delete_run(run)
-    assert published(plan, server.uri) == []
+    assert published(state, server.uri) == []
     assert len(client.search_runs(["1"], "tags.kind = 'trial'")) == 1
 
 
@@ -188,9 +188,9 @@ ANSWERS: dict[str, tuple[int, bytes | None, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize("odd", ANSWERS)
-def test_a_publisher_bears_any_answer(odd: str, plan: Plan, server: Tracking) -> None:
+def test_a_publisher_bears_any_answer(odd: str, state: SweepState, server: Tracking) -> None:
     server.status, server.content, server.headers = ANSWERS[odd]
-    (said,) = published(plan, server.uri)
+    (said,) = published(state, server.uri)
     assert "lags behind" in said
     assert is_one_line(said)
     assert len(said) < 1000
@@ -222,13 +222,13 @@ ODD: dict[str, Any] = {
 @pytest.mark.parametrize("odd", ODD)
 def test_drawing_and_publishing_bear_odd_answers(
     odd: str,
-    plan: Plan,
+    state: SweepState,
     server: Tracking,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert published(plan, server.uri) == []
+    assert published(state, server.uri) == []
     if odd.startswith("answer"):
         server.status, server.content, server.headers = ODD[odd]
     else:
@@ -263,12 +263,12 @@ RUN: dict[str, Spoil] = {
 def test_who_asks_for_a_run_bears_an_odd_one(
     program: Any,
     odd: str,
-    plan: Plan,
+    state: SweepState,
     server: Tracking,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert published(plan, server.uri) == []
+    assert published(state, server.uri) == []
     client = open_client(server.uri)
     run = client.search_runs(["1"], "tags.kind = 'trial'")[0].info.run_id
     server.where, server.spoil = "runs/get", RUN[odd]
@@ -280,7 +280,7 @@ def test_who_asks_for_a_run_bears_an_odd_one(
 
 
 def test_a_byte_a_second_ends_a_request_at_its_limit(
-    plan: Plan, server: Tracking, monkeypatch: pytest.MonkeyPatch
+    state: SweepState, server: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow_calls, "SMALL_S", 1.0)
     client = open_client(server.uri)
@@ -292,14 +292,14 @@ def test_a_byte_a_second_ends_a_request_at_its_limit(
 
 
 def test_a_byte_a_second_holds_a_sweeps_end_for_its_last_wait_alone(
-    plan: Plan, server: Tracking, monkeypatch: pytest.MonkeyPatch
+    state: SweepState, server: Tracking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publisher_module, "LAST_S", 2.0)
     server.drip_s = 0.5
     begun = time.monotonic()
-    (said,) = published(plan, server.uri)
+    (said,) = published(state, server.uri)
     assert time.monotonic() - begun < 8
-    assert f"python -m sweeps.publish --storage {plan.storage}" in said
+    assert f"python -m sweeps.publish --storage {state.plan.storage}" in said
     assert is_one_line(said)
 
 

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from record_helpers import fail, finish, grid, miou_of, plan_of
+from record_helpers import fail, finish, grid, miou_of, sweep_state
 
 from analysis.record.artifacts import load_curves, load_details, load_environment
 from analysis.record.schema import Sweep
 from analysis.record.trials import load_trials
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record.publisher import Publisher
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -18,48 +18,50 @@ SWEEP = "Which lambda, which n?"
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+def state(tmp_path: Path) -> SweepState:
     """Two suggestions of two readouts each, one that failed, one pruned, and one confirmed."""
     asked = [*grid(swa_n=4), *grid(swa_n=8), *grid([0.1, 0.2]), *grid([0.01], seeds=[1], swa_n=8)]
-    plan = plan_of(tmp_path / "runs", asked, axes=("lambda_adv", "swa_n"))
-    plan.question, plan.why_partial = SWEEP, "time budget of 60 s"
-    numbers = {run.spec.training_key: str(ask) for ask, run in enumerate(plan.runs)}
-    for run in plan.runs:
-        is_fresh, value = run.spec.config.seed == 1, run.spec.config.lambda_adv
-        state = {0.1: "FAIL", 0.2: "PRUNED"}.get(value, "COMPLETE")
-        tags = {"ask": numbers[run.spec.training_key], "search_state": state}
-        tags["phase"] = "confirm" if is_fresh else "search"
-        plan.tags |= {trial.trial_key: dict(tags) for trial in run.trials}
-    return plan
+    state = sweep_state(tmp_path / "runs", asked, axes=("lambda_adv", "swa_n"), question=SWEEP)
+    state.end_early("time budget of 60 s")
+    for ask, run in enumerate(state.runs):
+        value = run.spec.config.lambda_adv
+        tags = {
+            "ask": str(ask),
+            "search_state": {0.1: "FAIL", 0.2: "PRUNED"}.get(value, "COMPLETE"),
+            "phase": "confirm" if run.spec.config.seed == 1 else "search",
+        }
+        for trial in run.trials:
+            state.tag(trial.trial_key, **tags)
+    return state
 
 
-def publish(plan: Plan, uri: str) -> None:
-    with Publisher(plan, uri, pytest.fail) as publisher:
-        for run in plan.runs:
+def publish(state: SweepState, uri: str) -> None:
+    with Publisher(state, uri, pytest.fail) as publisher:
+        for run in state.runs:
             if run.spec.config.lambda_adv == 0.1:
-                fail(plan, run, "loss_mce is nan")
+                fail(state, run, "loss_mce is nan")
             elif run.spec.config.lambda_adv == 0.2:
-                plan.stopped[run.spec.training_key] = "pruned at iteration 60"
+                state.stop(run.spec.training_key, "pruned at iteration 60")
             else:
-                finish(plan, run)
+                finish(state, run)
             publisher.publish(run)
 
 
-def test_a_search_is_read_as_its_driver_wrote_it(plan: Plan, uri: str) -> None:
-    publish(plan, uri)
+def test_a_search_is_read_as_its_driver_wrote_it(state: SweepState, uri: str) -> None:
+    publish(state, uri)
     trials = load_trials(uri)
     sweep = Sweep.of(trials)
-    assert (sweep.sweep_key, sweep.trials_total) == (plan.sweep_key, len(plan.trials))
-    assert (sweep.question, sweep.axes) == (SWEEP, plan.axes)
+    assert (sweep.sweep_key, sweep.trials_total) == (state.plan.sweep_key, len(state.trials))
+    assert (sweep.question, sweep.axes) == (SWEEP, state.plan.axes)
     assert (sweep.state, sweep.why_partial) == ("partial", "time budget of 60 s")
-    assert (sweep.training_runs, sweep.naive_runs) == (len(plan.runs), len(plan.trials))
+    assert (sweep.training_runs, sweep.naive_runs) == (len(state.runs), len(state.trials))
     assert sweep.training_s > 0
 
     rows = {row["trial_key"]: row for _, row in trials.iterrows()}
-    assert rows.keys() == {trial.trial_key for trial in plan.trials}
+    assert rows.keys() == {trial.trial_key for trial in state.trials}
     statuses = {"COMPLETE": "FINISHED", "FAIL": "FAILED", "PRUNED": "KILLED"}
-    for trial in plan.trials:
-        row, tags = rows[trial.trial_key], plan.tags[trial.trial_key]
+    for trial in state.trials:
+        row, tags = rows[trial.trial_key], state.tags[trial.trial_key]
         assert row["training_key"] == trial.training_key
         assert (str(int(row["ask"])), row["phase"], row["search_state"]) == (
             tags["ask"],
@@ -75,13 +77,13 @@ def test_a_search_is_read_as_its_driver_wrote_it(plan: Plan, uri: str) -> None:
             assert (row["val/miou"], row["swa/miou"]) == pytest.approx(expected)
 
 
-def test_artifacts_are_found_where_the_driver_put_them(plan: Plan, uri: str) -> None:
-    publish(plan, uri)
+def test_artifacts_are_found_where_the_driver_put_them(state: SweepState, uri: str) -> None:
+    publish(state, uri)
     trials = load_trials(uri)
     finished = trials[trials["status"] == "FINISHED"]
     details = load_details(trials)
     assert details.keys() == set(finished["run_id"])
-    assert {tuple(detail["classes"]) for detail in details.values()} == {plan.data.classes}
+    assert {tuple(detail["classes"]) for detail in details.values()} == {state.plan.data.classes}
     environment = load_environment(trials)
     assert {"python", "platform", "cpus", "packages", "command"} <= environment.keys()
     assert json.dumps(environment)

@@ -86,17 +86,17 @@ def test_a_setting_that_is_suggested_again_costs_no_run() -> None:
 
 def test_a_table_is_read_from_run_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "inspect", lambda base: DATA)
-    plan = plan_table(BASE, tmp_path)
-    assert len(plan.runs) == 36
-    assert {len(run.trials) for run in plan.runs} == {36}
-    fail(plan, plan.runs[0], "loss_mce is nan")
-    for run in plan.runs[1:]:
-        finish(plan, run, miou)
-    found = read_table(plan)
+    state = plan_table(BASE, tmp_path)
+    assert len(state.runs) == 36
+    assert {len(run.trials) for run in state.runs} == {36}
+    fail(state, state.runs[0], "loss_mce is nan")
+    for run in state.runs[1:]:
+        finish(state, run, miou)
+    found = read_table(state)
     space = table_space(BASE)
     diverged = [cell for cell, values in found.values.items() if not values]
-    assert diverged == [tuple(getattr(plan.runs[0].spec.config, name) for name in space.training)]
-    assert found.best == max(miou(t.config, t.config.readout)[1] for t in plan.trials)
+    assert diverged == [tuple(getattr(state.runs[0].spec.config, name) for name in space.training)]
+    assert found.best == max(miou(t.config, t.config.readout)[1] for t in state.trials)
 
 
 @pytest.mark.parametrize(("runs", "low", "high"), [(range(20), 5, 14), ([3], 3, 3), ([4, 9], 4, 9)])

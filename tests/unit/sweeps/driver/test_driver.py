@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 from driver_helpers import SETS, options, question
-from record_helpers import plan_of
+from record_helpers import sweep_state
 from sealing import sealed
 from small import small_config
+from store_helpers import parent_of
 
 from sweeps.driver import session, sweep
 from sweeps.driver.options import sweep_parser
 from sweeps.driver.sweep import Sweep, answer, run_sweep
+from sweeps.execution.lifeline import RayGoneError
 from sweeps.execution.nodes import NodeFacts, facts_here
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import Slots
@@ -70,8 +72,8 @@ def test_a_damaged_run_folder_is_refused_by_its_name(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = small_config(precision="fp32")  # as a command settles it
-    plan = plan_of(tmp_path / "runs", [base], base=base, data=datasets.inspect(base))
-    path = plan.storage / plan.runs[0].spec.training_key / name
+    state = sweep_state(tmp_path / "runs", [base], base=base, data=datasets.inspect(base))
+    path = state.plan.storage / state.runs[0].spec.training_key / name
     path.parent.mkdir(parents=True)
     path.write_bytes(sealed(json.dumps({"val": {}, "training_key": path.parent.name})))
     with pytest.raises(SystemExit) as ended:
@@ -103,7 +105,7 @@ def test_a_source_that_refuses_to_begin_leaves_no_record(
 ) -> None:
     slots = Slots(count=1, cpus=1.0, gpus=0.0, time_budget_s=None)
     monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
-    asked = dataclasses.replace(question([{}]), source=lambda plan, *_: Refusing(plan.pending()))
+    asked = dataclasses.replace(question([{}]), source=lambda state, *_: Refusing(state.pending()))
     with pytest.raises(SystemExit) as ended:
         answer(asked, *options(tmp_path))
     assert ended.value.code == 2
@@ -127,6 +129,24 @@ def test_an_interruption_at_any_step_names_the_command_that_goes_on(
     assert capsys.readouterr().out.rstrip().endswith("mine.py --seeds 2")
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "why"),
+    [(KeyboardInterrupt(), 130, "interrupted"), (RayGoneError("lost"), 1, "Ray died")],
+)
+def test_a_session_that_ends_early_says_why_in_the_record(
+    error: BaseException, code: int, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: Any) -> None:
+        raise error
+
+    slots = Slots(count=1, cpus=1.0, gpus=0.0, time_budget_s=None)
+    monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
+    monkeypatch.setattr(session, "execute", end)
+    assert answer(question([{}]), *options(tmp_path)) == code
+    tags = parent_of(f"sqlite:///{tmp_path}/m.db").data.tags
+    assert (tags["state"], tags["why_partial"]) == ("partial", why)
+
+
 GPU_NODE = dataclasses.replace(facts_here("one"), gpus=("NVIDIA T4",), capabilities=("7.5",))
 
 
@@ -138,8 +158,8 @@ def answered_by(
     monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
     plans: list[Any] = []
 
-    def execute(plan: Any, *_: Any) -> ExecutionStats:
-        plans.append(plan)
+    def execute(state: Any, *_: Any) -> ExecutionStats:
+        plans.append(state)
         return ExecutionStats()
 
     monkeypatch.setattr(session, "execute", execute)
@@ -156,18 +176,18 @@ def test_precision_auto_is_what_it_means_on_the_nodes_that_train(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sweep, "auto_precision", lambda device: "bf16")
-    (plan,) = answered_by((GPU_NODE,), gpus, tmp_path, monkeypatch)
-    assert {run.spec.config.precision for run in plan.runs} == {precision}
-    assert plan.base.precision == plan.auto_precision == precision
-    assert not any("precision=auto was taken" in note for note in plan.notes)
+    (state,) = answered_by((GPU_NODE,), gpus, tmp_path, monkeypatch)
+    assert {run.spec.config.precision for run in state.runs} == {precision}
+    assert state.plan.base.precision == state.plan.auto_precision == precision
+    assert not any("precision=auto was taken" in note for note in state.notes)
     assert f"precision=auto is {precision} on the nodes that train" in capsys.readouterr().out
 
 
 def test_precision_auto_that_means_the_same_here_and_there_is_not_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (plan,) = answered_by((GPU_NODE,), 0.0, tmp_path, monkeypatch)
-    assert plan.notes == []
+    (state,) = answered_by((GPU_NODE,), 0.0, tmp_path, monkeypatch)
+    assert state.notes == []
     assert "precision=auto" not in capsys.readouterr().out
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import fail, finish, grid, plan_of
+from record_helpers import fail, finish, grid, sweep_state
 from store_helpers import parent_of, publish
 
 from analysis.figures.fig4 import fig4_table
@@ -19,7 +19,7 @@ from analysis.stats.rounding import percent_words
 from sweeps.driver.summary import SweepSummary
 from sweeps.execution.progress import ExecutionStats
 from sweeps.planning import ranking
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record import ended_run
 from trainable.config.schema import Readout, TrialConfig
 from trainable.runs.results import Result
@@ -66,7 +66,7 @@ PATTERNS: dict[str, Mapping[float, Values]] = {
 }
 
 
-def swept(storage: Path, pattern: Mapping[float, Values]) -> Plan:
+def swept(storage: Path, pattern: Mapping[float, Values]) -> SweepState:
     """A sweep over lambda that has ended with these values."""
     values = {
         (lambda_adv, seed): value
@@ -75,18 +75,18 @@ def swept(storage: Path, pattern: Mapping[float, Values]) -> Plan:
         if value is not None
     }
     configs = [grid([lambda_adv], [seed])[0] for lambda_adv, seed in values]
-    plan = plan_of(storage, configs)
+    state = sweep_state(storage, configs)
 
     def miou(config: TrialConfig, _: object) -> tuple[float, float]:
         value = float(values[config.lambda_adv, config.seed])
         return (0.5, IS_NAN) if math.isnan(value) else (0.75 - value, value)
 
-    for run in plan.runs:
+    for run in state.runs:
         if values[run.spec.config.lambda_adv, run.spec.config.seed] == FAILED:
-            fail(plan, run, "loss_mce is nan")
+            fail(state, run, "loss_mce is nan")
         else:
-            finish(plan, run, miou)
-    return plan
+            finish(state, run, miou)
+    return state
 
 
 def with_nan(result: Result, readout: Readout) -> dict[str, float]:
@@ -111,9 +111,9 @@ def test_driver_record_and_report_name_the_same_best(
 ) -> None:
     monkeypatch.setattr(ranking, "summary", with_nan)
     monkeypatch.setattr(ended_run, "summary", with_nan)
-    plan = swept(tmp_path / "runs", pattern)
-    publish(plan, uri)
-    summary = SweepSummary.of(plan, ExecutionStats())
+    state = swept(tmp_path / "runs", pattern)
+    publish(state, uri)
+    summary = SweepSummary.of(state, ExecutionStats())
     told: Any = summary.as_primitives()
     best, listed = told["best"], told["settings"]
     lines = [line for line in summary.lines() if isinstance(line, str)]

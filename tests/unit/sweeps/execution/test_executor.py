@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import grid, plan_of
+from record_helpers import grid, sweep_state
 from rich.console import Console
 from small import small_config, spec_of
 from training_helpers import numbers, train
@@ -29,7 +29,8 @@ from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import ExecutorError, Resources, Slots, slots_of
 from sweeps.execution.tune_hooks import TuneCallback
 from sweeps.planning.packing import largest, measure, share
-from sweeps.planning.plan import Plan, PlannedRun, make_plan
+from sweeps.planning.plan import PlannedRun, make_plan
+from sweeps.planning.state import SweepState
 from trainable.data import datasets
 from trainable.runs.folder import RunFolder
 
@@ -97,11 +98,11 @@ def test_shares_are_of_one_gpu_where_a_node_has_several() -> None:
 def test_the_largest_run_is_measured_and_where_there_is_none_the_base(tmp_path: Path) -> None:
     few, many = grid([0.01], seeds=(0,)), grid([0.01], seeds=(1,))
     many += [dataclasses.replace(many[0], swa_n=n) for n in (3, 7, 9)]
-    plan = plan_of(tmp_path, few + many)
-    assert largest(plan).config.seed == 1
-    assert len(largest(plan).readouts) == 4
-    nothing = plan_of(tmp_path, [])
-    assert largest(nothing).config == nothing.base.canonical()
+    state = sweep_state(tmp_path, few + many)
+    assert largest(state).config.seed == 1
+    assert len(largest(state).readouts) == 4
+    nothing = sweep_state(tmp_path, [])
+    assert largest(nothing).config == nothing.plan.base.canonical()
 
 
 @pytest.mark.gpu
@@ -156,17 +157,17 @@ def trainable_of(step: Any) -> type:
 
 
 def executed(
-    plan: Plan, source: Scripted, trainable: type, **slots: Any
+    state: SweepState, source: Scripted, trainable: type, **slots: Any
 ) -> tuple[ExecutionStats, list[str]]:
     """Execute and return what the screen said, too."""
     lines = io.StringIO()
     screen = LiveDisplay(
-        console=Console(file=lines, width=400), title="", total=len(plan.runs), done=0
+        console=Console(file=lines, width=400), title="", total=len(state.runs), done=0
     )
     taken = {"count": 2, "cpus": 1, "gpus": 0, "time_budget_s": None, **slots}
     outcomes = []
     execution = execute(
-        plan,
+        state,
         source,
         Slots(**taken),
         screen,
@@ -177,8 +178,8 @@ def executed(
     return execution, lines.getvalue().splitlines()
 
 
-def seeds(folder: Path, count: int) -> Plan:
-    return plan_of(folder, grid([0.01], seeds=range(count)))
+def seeds(folder: Path, count: int) -> SweepState:
+    return sweep_state(folder, grid([0.01], seeds=range(count)))
 
 
 @pytest.mark.slow
@@ -194,14 +195,14 @@ def test_a_run_without_gpu_memory_is_tried_with_twice_the_share_up_to_a_whole_gp
         enough = config["gpu_share"] >= needs[config["spec"]["config"]["seed"]]
         return {} if enough else {"out_of_memory": "CUDA out of memory"}
 
-    plan = seeds(tmp_path, 3)
-    source = Scripted(plan.runs)
-    execution, lines = executed(plan, source, trainable_of(step), gpus=0.25)
+    state = seeds(tmp_path, 3)
+    source = Scripted(state.runs)
+    execution, lines = executed(state, source, trainable_of(step), gpus=0.25)
     tried = sorted((tmp_path / "tried").read_text().splitlines())
     assert tried == ["0 0.25", "1 0.25", "1 0.5", "2 0.25", "2 0.5", "2 1.0"]
     assert [end[0] for end in source.ends] == [0, 1, 2]
     assert "lower batch_size or crop_px" in str(source.ends[-1][1])
-    assert list(execution.causes) == [plan.runs[2].spec.training_key]
+    assert list(execution.causes) == [state.runs[2].spec.training_key]
     assert len(lines) == 3
     assert execution.gpu_s == 3 * 0.25 + 2 * 0.5 + 1
 
@@ -215,9 +216,9 @@ def test_a_run_that_its_source_stops_ends_and_its_warm_worker_takes_the_next(
         miou = 0.1 if config["spec"]["config"]["seed"] == 0 else 0.9
         return {"validations": [[steps, miou]], "done": steps == 3}
 
-    plan = seeds(tmp_path, 3)
-    source = Scripted(plan.runs, bar=0.2)
-    execution, lines = executed(plan, source, trainable_of(step), count=1)
+    state = seeds(tmp_path, 3)
+    source = Scripted(state.runs, bar=0.2)
+    execution, lines = executed(state, source, trainable_of(step), count=1)
     assert source.told == [(0, 1, 0.1)] + [(seed, i, 0.9) for seed in (1, 2) for i in (1, 2, 3)]
     assert source.ends == [(0, None), (1, None), (2, None)]
     assert lines[0] == "[1/3] lambda_adv=0.01 seed=0: no more of it is wanted"
@@ -237,9 +238,9 @@ def test_many_runs_are_trained_by_one_tuner_after_another(
             file.write(f"{os.getpid()}\n")
         return {}
 
-    plan = seeds(tmp_path, 5)
-    source = Scripted(plan.runs)
-    executed(plan, source, trainable_of(step), count=1)
+    state = seeds(tmp_path, 5)
+    source = Scripted(state.runs)
+    executed(state, source, trainable_of(step), count=1)
     assert source.ends == [(seed, None) for seed in range(5)]
     first, second, third, fourth, fifth = workers.read_text().split()
     assert first == second != third == fourth != fifth
@@ -259,19 +260,19 @@ def test_a_tuner_may_have_its_fill_of_what_the_source_waits_for(
         return {} if config["gpu_share"] == 0.5 else {"out_of_memory": "CUDA out of memory"}
 
     monkeypatch.setattr(executor, "RUNS_OF_A_SLOT", 1)
-    plan = seeds(tmp_path, 1)
-    source = Waiting(plan.runs, exhausted=False)
-    executed(plan, source, trainable_of(step), count=1, gpus=0.25)
+    state = seeds(tmp_path, 1)
+    source = Waiting(state.runs, exhausted=False)
+    executed(state, source, trainable_of(step), count=1, gpus=0.25)
     assert source.ends == [(0, None)]
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_ray")
 def test_gpu_hours_end_an_execution_cleanly(tmp_path: Path) -> None:
-    plan = seeds(tmp_path, 4)
-    source = Scripted(plan.runs)
+    state = seeds(tmp_path, 4)
+    source = Scripted(state.runs)
     trainable = trainable_of(lambda config, steps: {"busy_s": 3600.0})
-    execution, _ = executed(plan, source, trainable, count=1, gpus=0.5, gpu_hours=1.0)
+    execution, _ = executed(state, source, trainable, count=1, gpus=0.5, gpu_hours=1.0)
     assert execution.spent == "budget of 1 GPU hours"
     assert len(source.ends) == 2
 
@@ -292,25 +293,26 @@ def test_a_worker_that_hangs_is_killed_and_its_run_retried_to_the_same_numbers(
             return super().step()
 
     base = small_config()
-    plan = make_plan(
-        "hung", [base], base=base, axes=(), data=datasets.inspect(base), storage=tmp_path / "runs"
+    asked = make_plan(
+        "hung", base=base, axes=(), data=datasets.inspect(base), storage=tmp_path / "runs"
     )
-    plan.storage.mkdir()
-    spec = plan.runs[0].spec
-    source = Scripted(plan.runs)
-    executed(plan, source, HangsOnce, hang_timeout_s=3.0)
+    state = SweepState.of(asked, [base])
+    state.plan.storage.mkdir()
+    spec = state.runs[0].spec
+    source = Scripted(state.runs)
+    executed(state, source, HangsOnce, hang_timeout_s=3.0)
     assert source.ends == [(0, None)]
     train(spec, tmp_path / "straight")
-    assert numbers(spec, plan.storage) == numbers(spec, tmp_path / "straight")
+    assert numbers(spec, state.plan.storage) == numbers(spec, tmp_path / "straight")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_ray")
 def test_a_run_that_hangs_at_every_try_fails_with_a_cause_that_says_so(tmp_path: Path) -> None:
-    plan = seeds(tmp_path, 1)
-    source = Scripted(plan.runs)
+    state = seeds(tmp_path, 1)
+    source = Scripted(state.runs)
     trainable = trainable_of(lambda config, steps: time.sleep(3600))
-    execution, lines = executed(plan, source, trainable, hang_timeout_s=1.0)
+    execution, lines = executed(state, source, trainable, hang_timeout_s=1.0)
     ((_, cause),) = source.ends
     assert "sent no report for 1 s and was killed, as often as it was tried" in str(cause)
     assert list(execution.causes.values()) == [cause]
@@ -325,12 +327,12 @@ def test_a_worker_that_fails_is_retried_and_then_its_cause_is_passed_on(tmp_path
             file.write("x")
         raise ValueError("the disk is on fire")
 
-    plan = seeds(tmp_path, 1)
-    source = Scripted(plan.runs)
-    executed(plan, source, trainable_of(step))
+    state = seeds(tmp_path, 1)
+    source = Scripted(state.runs)
+    executed(state, source, trainable_of(step))
     assert "the disk is on fire" in str(source.ends[0][1])
     assert (tmp_path / "tried").read_text() == "xxx"
-    assert RunFolder(tmp_path, plan.runs[0].spec.training_key).read("failure") is None
+    assert RunFolder(tmp_path, state.runs[0].spec.training_key).read("failure") is None
 
 
 @pytest.mark.slow
@@ -370,23 +372,23 @@ def unbegun(key: str, failures: int) -> Any:
 
 
 def test_a_run_that_never_begins_fails_after_as_many_tries_as_others(tmp_path: Path) -> None:
-    plan = seeds(tmp_path, 1)
-    key = plan.runs[0].spec.training_key
+    state = seeds(tmp_path, 1)
+    key = state.runs[0].spec.training_key
     lines = io.StringIO()
     screen = LiveDisplay(console=Console(file=lines, width=400), title="", total=1, done=0)
-    source = Scripted(plan.runs)
+    source = Scripted(state.runs)
     in_flight = RunsInFlight(source=source)
     execution = ExecutionStats()
     callback = TuneCallback(
-        plan, in_flight, screen, execution, lambda run, cause: None, gpus=0, hang_timeout_s=9
+        state, in_flight, screen, execution, lambda run, cause: None, gpus=0, hang_timeout_s=9
     )
     for failures in (1, 1):  # of a warm worker, which Tune does not replace
-        assert in_flight.suggest() is plan.runs[0]
+        assert in_flight.suggest() is state.runs[0]
         callback.on_trial_error(1, [], unbegun(key, failures))
         assert in_flight.has_requeued
         assert not in_flight.empty
         assert source.ends == []
-    assert in_flight.suggest() is plan.runs[0]
+    assert in_flight.suggest() is state.runs[0]
     callback.on_trial_error(1, [], unbegun(key, MAX_RETRIES + 1))
     assert (in_flight.has_requeued, in_flight.empty) == (False, True)
     assert source.ends == [(0, "its worker died")]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
-from record_helpers import grid, plan_of
+from record_helpers import grid, sweep_state
 from tune_helpers import Named, Scripted
 
 from sweeps.execution.in_flight import RunsInFlight
@@ -22,7 +22,7 @@ FINISHED: Any = Searcher.FINISHED
 
 
 def runs_of(folder: Path, count: int) -> list[PlannedRun]:
-    return plan_of(folder, grid([0.01], seeds=range(count))).runs
+    return list(sweep_state(folder, grid([0.01], seeds=range(count))).runs)
 
 
 def test_a_searcher_suggests_the_runs_of_its_source_and_then_is_finished(tmp_path: Path) -> None:

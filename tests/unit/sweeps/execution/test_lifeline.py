@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from record_helpers import grid, plan_of
+from record_helpers import grid, sweep_state
 from tune_helpers import Scripted, greeter
 
 from sweeps.execution import lifeline as lifeline_module
 from sweeps.execution.cluster import Door, answers
 from sweeps.execution.in_flight import RunsInFlight
-from sweeps.execution.lifeline import RESTARTS, Lifeline, RayLost, Watch
+from sweeps.execution.lifeline import RESTARTS, Lifeline, RayGoneError, RayLost, Watch
 from sweeps.execution.tune_hooks import SourceSearcher
-from sweeps.storage.threads import RayGoneError
 
 
 @pytest.fixture(autouse=True)
@@ -153,8 +152,8 @@ def test_a_restart_that_fails_is_a_fault_and_one_that_hangs_ends_the_process(
 def test_runs_under_way_are_put_back_to_be_drawn_first_and_the_source_hears_nothing_twice(
     tmp_path: Path,
 ) -> None:
-    plan = plan_of(tmp_path, grid([0.01], seeds=range(3)))
-    source = Scripted(plan.runs, bar=0.2)
+    state = sweep_state(tmp_path, grid([0.01], seeds=range(3)))
+    source = Scripted(state.runs, bar=0.2)
     in_flight = RunsInFlight(source=source)
     first, second = in_flight.suggest(), in_flight.suggest()
     assert first is not None
@@ -170,7 +169,7 @@ def test_runs_under_way_are_put_back_to_be_drawn_first_and_the_source_hears_noth
     searcher = SourceSearcher(in_flight, most=9)
     suggested = [searcher.suggest(str(i)) for i in range(3)]
     assert [one["training_key"] for one in suggested if one is not None] == [
-        run.spec.training_key for run in plan.runs
+        run.spec.training_key for run in state.runs
     ]
     assert not in_flight.on_result(second.spec.training_key, [(1, 0.9)])
     assert in_flight.on_result(key, [(1, 0.9), (2, 0.1)])

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from paths import ROOT
-from record_helpers import SETTING, fail, finish, grid, origin_of, plan_of
+from record_helpers import SETTING, fail, finish, grid, origin_of, sweep_state
 from small import small_config, spec_of
 from store_helpers import children_of, parent_of, publish
 from training_helpers import run_to_end, train, tune_config
@@ -34,6 +34,7 @@ from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.nodes import NodeFacts, ask_what_they_train_with, differences, facts_here
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.tune_hooks import REFUSAL, TuneCallback
+from sweeps.planning.state import SweepState
 from sweeps.planning.version_mix import mixtures_among
 from sweeps.search.source import FixedRuns
 from trainable.ray_trainable import SegmentationTrainable
@@ -144,17 +145,17 @@ def test_an_outcome_says_itself_by_which_code_and_on_what_it_was_made(tmp_path: 
         assert tuple(found["setting"]) == machine.SETTING
 
 
-@pytest.mark.parametrize("end", [finish, lambda plan, run: fail(plan, run, "nan")])
+@pytest.mark.parametrize("end", [finish, lambda state, run: fail(state, run, "nan")])
 def test_an_outcome_of_other_code_is_not_done(end: Callable[..., None], tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, grid([0.01]))
-    end(plan, plan.runs[0])
-    folder = RunFolder(tmp_path, plan.runs[0].spec.training_key)
-    assert plan_of(tmp_path, grid([0.01])).pending() == []
+    state = sweep_state(tmp_path, grid([0.01]))
+    end(state, state.runs[0])
+    folder = RunFolder(tmp_path, state.runs[0].spec.training_key)
+    assert sweep_state(tmp_path, grid([0.01])).pending() == []
     for name in ("result", "failure"):
         if (content := folder.read(name)) is not None:
             folder.write(name, content | {"code_version": OTHER})
-    assert outcome(folder, plan.runs[0].spec) is None
-    assert len(plan_of(tmp_path, grid([0.01])).pending()) == 1
+    assert outcome(folder, state.runs[0].spec) is None
+    assert len(sweep_state(tmp_path, grid([0.01])).pending()) == 1
 
 
 def test_a_run_that_goes_on_elsewhere_says_on_what_it_was_begun(
@@ -262,39 +263,40 @@ def test_what_trials_do_not_share_is_counted_by_what_trained() -> None:
 def test_a_sweep_on_two_kinds_of_cpu_says_so_on_the_screen_and_in_the_record(
     tmp_path: Path, uri: str
 ) -> None:
-    plan = plan_of(tmp_path / "runs", grid())
-    for run in plan.runs:
-        finish(plan, run)
-    folder = RunFolder(plan.storage, plan.runs[0].spec.training_key)
+    state = sweep_state(tmp_path / "runs", grid())
+    for run in state.runs:
+        finish(state, run)
+    folder = RunFolder(state.plan.storage, state.runs[0].spec.training_key)
     result = folder.read("result")
     assert result is not None
     # What another worker wrote of itself in config.json is not what made these numbers.
     folder.write("config", (folder.read("config") or {}) | {"cpu": "x86_64 DEFAULT"})
     folder.write("result", result | {"setting": made_on(cpu="x86_64 AVX2")})
     told = "2 kinds of processor (x86_64 AVX2: 1, x86_64 AVX512: 1)"
-    summary = SweepSummary.of(plan, ExecutionStats())
+    summary = SweepSummary.of(state, ExecutionStats())
     assert summary.as_primitives()["mixed"] == [told]
     sentence = (
         "the trials come from 2 kinds of processor (x86_64 AVX2, x86_64 AVX512) and may differ in "
         "digits for that alone"
     )
     assert sentence in [line for line in summary.lines() if isinstance(line, str)]
-    publish(plan, uri)
+    publish(state, uri)
     assert parent_of(uri).data.tags["mixed"] == told
     assert describe_mixtures(load_trials(uri, cache=False)) == [sentence]
     kinds = {child.data.tags["cpu"] for child in children_of(uri)}
     assert kinds == {"x86_64 AVX2", "x86_64 AVX512"}
     folder.write("result", result)
-    publish(plan_of(tmp_path / "runs", grid()), uri)
+    publish(sweep_state(tmp_path / "runs", grid()), uri)
     assert "mixed" not in parent_of(uri).data.tags
 
 
 def test_a_trial_is_recorded_with_the_code_that_its_worker_wrote(tmp_path: Path, uri: str) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01]))
-    spec = dataclasses.replace(plan.runs[0].spec, code_version=OTHER)
-    plan.runs[0] = dataclasses.replace(plan.runs[0], spec=spec)
-    finish(plan, plan.runs[0])
-    publish(plan, uri)
+    planned = sweep_state(tmp_path / "runs", grid([0.01]))
+    spec = dataclasses.replace(planned.runs[0].spec, code_version=OTHER)
+    state = SweepState(planned.plan)
+    state.add_runs([dataclasses.replace(planned.runs[0], spec=spec)])
+    finish(state, state.runs[0])
+    publish(state, uri)
     assert origin_of(spec)["code_version"] == OTHER
     assert [child.data.tags["code_version"] for child in children_of(uri)] == [OTHER]
 
@@ -381,11 +383,11 @@ def test_a_refusal_ends_the_sweep_and_the_run_stays_to_be_trained(
     from sweeps.execution.display import LiveDisplay
 
     monkeypatch.setattr(tune_hooks, "version_on_disk", lambda: on_disk)
-    plan = plan_of(tmp_path, grid([0.01]))
-    in_flight, execution = RunsInFlight(source=FixedRuns(plan.runs)), ExecutionStats()
+    state = sweep_state(tmp_path, grid([0.01]))
+    in_flight, execution = RunsInFlight(source=FixedRuns(state.runs)), ExecutionStats()
     ends: list[Any] = []
     callback = TuneCallback(
-        plan,
+        state,
         in_flight,
         LiveDisplay(console=Console(), title="", total=1, done=0),
         execution,
@@ -394,15 +396,15 @@ def test_a_refusal_ends_the_sweep_and_the_run_stays_to_be_trained(
         hang_timeout_s=1,
     )
     assert in_flight.suggest() is not None
-    trial: Any = _Trial(plan.runs[0].spec.training_key, {"refused": "code of another version"})
+    trial: Any = _Trial(state.runs[0].spec.training_key, {"refused": "code of another version"})
     callback.on_trial_start(0, [], trial)
     callback.on_trial_complete(0, [], trial)
     assert execution.spent == REFUSAL
     assert execution.refused.startswith("code of another version")
     assert ("changed while the sweep ran" in execution.refused) == (on_disk == OTHER)
     assert execution.causes == {}
-    assert ends == [(plan.runs[0], None)]
-    conclusion = SweepSummary.of(plan, execution)
+    assert ends == [(state.runs[0], None)]
+    conclusion = SweepSummary.of(state, execution)
     assert (conclusion.left, conclusion.failures) == (1, [])
     assert f"refused: {execution.refused}" in list(conclusion.lines())
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import BASE, DATA, finish, grid, plan_of
+from record_helpers import BASE, DATA, finish, grid, sweep_state
 from rich.console import Console, RenderableType
 
 from analysis.stats.ranking import Ranking
 from sweeps.driver.tables import axis_table, best_table, rows, rows_by_axis
-from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import Setting, best_by_axis, best_point, rank_settings, settings_of
+from sweeps.planning.state import SweepState
 from trainable.config.schema import Readout, TrialConfig
 
 AXES = ("lambda_adv", "swa_n")
@@ -27,20 +27,20 @@ SWA = {
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+def state(tmp_path: Path) -> SweepState:
     configs = [one for n in (5, 10) for one in grid([1.0, 0.0], (0, 1), swa_n=n)]
-    plan = plan_of(tmp_path, configs, axes=AXES)
+    state = sweep_state(tmp_path, configs, axes=AXES)
 
     def miou(config: TrialConfig, readout: Readout) -> tuple[float, float]:
         return 0.5, SWA[config.lambda_adv, readout.swa_n, config.seed]
 
-    for run in plan.runs:
-        finish(plan, run, miou)
-    return plan
+    for run in state.runs:
+        finish(state, run, miou)
+    return state
 
 
-def ranked(plan: Plan) -> Ranking[Setting]:
-    ranking = rank_settings(plan)
+def ranked(state: SweepState) -> Ranking[Setting]:
+    ranking = rank_settings(state)
     assert ranking is not None
     return ranking
 
@@ -53,8 +53,8 @@ def text_of(table: RenderableType | None) -> list[list[str]]:
     return [line.split() for line in console.file.getvalue().splitlines()]
 
 
-def test_settings_stand_in_the_order_of_their_means(plan: Plan) -> None:
-    ranking = ranked(plan)
+def test_settings_stand_in_the_order_of_their_means(state: SweepState) -> None:
+    ranking = ranked(state)
     assert [tuple(one.point(AXES).values()) for one in ranking.order] == [
         (1.0, 5), (0.0, 5), (1.0, 10), (0.0, 10),
     ]  # fmt: skip
@@ -63,8 +63,8 @@ def test_settings_stand_in_the_order_of_their_means(plan: Plan) -> None:
     ]  # fmt: skip
 
 
-def test_the_table_has_numbers_intervals_and_words(plan: Plan) -> None:
-    title, head, *lines = text_of(best_table(ranked(plan), AXES))
+def test_the_table_has_numbers_intervals_and_words(state: SweepState) -> None:
+    title, head, *lines = text_of(best_table(ranked(state), AXES))
     assert " ".join(title) == "best settings (4 of 4)"
     assert " ".join(head) == (
         "lambda_adv swa_n swa/miou 95 % interval val/miou seeds against the best"
@@ -75,17 +75,17 @@ def test_the_table_has_numbers_intervals_and_words(plan: Plan) -> None:
 
 
 def test_the_table_has_at_most_five_rows_and_a_single_seed_no_interval(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, grid([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]))
-    for run in plan.runs:
-        finish(plan, run)
-    title, _, *lines = text_of(best_table(ranked(plan), ("lambda_adv",)))
+    state = sweep_state(tmp_path, grid([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]))
+    for run in state.runs:
+        finish(state, run)
+    title, _, *lines = text_of(best_table(ranked(state), ("lambda_adv",)))
     assert " ".join(title) == "best settings (5 of 6)"
     assert len(lines) == 5
     assert " ".join(lines[0]).startswith("0.5 0.6500 none from one seed")
 
 
-def test_each_value_of_an_axis_stands_with_its_best_setting(plan: Plan) -> None:
-    ranking = ranked(plan)
+def test_each_value_of_an_axis_stands_with_its_best_setting(state: SweepState) -> None:
+    ranking = ranked(state)
     found = {
         axis: [one.point(AXES) for one in best]
         for axis, best in best_by_axis(ranking, AXES).items()
@@ -102,30 +102,30 @@ def test_each_value_of_an_axis_stands_with_its_best_setting(plan: Plan) -> None:
     assert axis_table(ranking, ("lambda_adv",)) is None  # would say the same again
 
 
-def test_programs_get_every_setting(plan: Plan) -> None:
-    found: list[dict[str, Any]] = rows(ranked(plan), AXES)
+def test_programs_get_every_setting(state: SweepState) -> None:
+    found: list[dict[str, Any]] = rows(ranked(state), AXES)
     assert len(found) == 4
     assert found[0]["point"] == {"lambda_adv": 1.0, "swa_n": 5}
     assert found[0]["mean/swa/miou"] == pytest.approx(0.65)
     assert found[2]["against_best"] == "lower"
-    assert rows_by_axis(ranked(plan), AXES).keys() == set(AXES)
+    assert rows_by_axis(ranked(state), AXES).keys() == set(AXES)
 
 
-def test_of_a_search_only_the_seeds_that_confirm_are_reported(plan: Plan) -> None:
+def test_of_a_search_only_the_seeds_that_confirm_are_reported(state: SweepState) -> None:
     def tag(phase_of: dict[int, str]) -> None:
-        for trial in plan.trials:
-            plan.tags[trial.trial_key] = {"phase": phase_of[trial.config.seed]}
+        for trial in state.trials:
+            state.retag(trial.trial_key, phase=phase_of[trial.config.seed])
 
     tag({0: "search", 1: "search"})
-    assert len(ranked(plan).best.metrics) == 2  # nothing is confirmed yet
+    assert len(ranked(state).best.metrics) == 2  # nothing is confirmed yet
     tag({0: "search", 1: "confirm"})
-    best = best_point(plan)
+    best = best_point(state)
     assert best is not None
     assert (best.metrics["swa/miou"].mean, best.seeds) == (0.70, 1)
 
 
 def test_a_plan_without_numbers_has_no_settings(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, [BASE], data=DATA)
-    assert settings_of(plan) == []
-    assert rank_settings(plan) is None
+    state = sweep_state(tmp_path, [BASE], data=DATA)
+    assert settings_of(state) == []
+    assert rank_settings(state) is None
     assert (rows(None, AXES), rows_by_axis(None, AXES)) == ([], {})

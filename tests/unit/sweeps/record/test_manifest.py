@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import BASE, DATA, fail, finish, grid, plan_of
+from record_helpers import BASE, DATA, fail, finish, grid, sweep_state
 from store_helpers import children_of, parent_of, publish, record_of
 
 from sweeps import publish as command
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record import manifest
 from sweeps.record.manifest import FIELDS, begin, changes, manifests, write
-from sweeps.record.manifest import plan_of as plan_from
+from sweeps.record.manifest import sweep_state as plan_from
 from trainable.config.schema import ConfigError
 from trainable.storage import json_files
 
@@ -36,32 +36,33 @@ def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
 
 
 def test_a_plan_comes_out_as_it_went_in(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, grid(seeds=(0, 1), swa_n=4) + grid(swa_n=8))
-    plan.question, plan.with_samples = "How much?", True
-    plan.tags[plan.trials[0].trial_key] = {"ask": "0"}
-    plan.stopped[plan.runs[1].spec.training_key] = "pruned"
-    begin(plan, URI)
+    configs = grid(seeds=(0, 1), swa_n=4) + grid(swa_n=8)
+    state = sweep_state(tmp_path, configs, question="How much?", with_samples=True)
+    state.tag(state.trials[0].trial_key, ask="0")
+    state.stop(state.runs[1].spec.training_key, "pruned")
+    begin(state, URI)
     (content,) = manifests(tmp_path)
     again = plan_from(content, tmp_path)
-    for name in ("name", "sweep_key", "axes", "base", "data", "tags", "stopped", "question"):
-        assert getattr(again, name) == getattr(plan, name)
-    assert again.with_samples
+    assert again.plan == state.plan
+    assert (again.tags, again.stopped) == (state.tags, state.stopped)
+    assert again.tags
+    assert again.stopped
     assert {run.spec.training_key: set(run.trials) for run in again.runs} == {
-        run.spec.training_key: set(run.trials) for run in plan.runs
+        run.spec.training_key: set(run.trials) for run in state.runs
     }
 
 
 def test_all_trials_ever_asked_for_are_in_it(tmp_path: Path) -> None:
-    begin(plan_of(tmp_path, grid(seeds=(0, 1))), URI)
-    plan = plan_of(tmp_path, grid(seeds=(1,)))
-    content = begin(plan, URI)
-    plan.add(grid([0.05]))
-    assert len(write(plan, content)["trials"]) == 5
+    begin(sweep_state(tmp_path, grid(seeds=(0, 1))), URI)
+    state = sweep_state(tmp_path, grid(seeds=(1,)))
+    content = begin(state, URI)
+    state.add_trials(grid([0.05]))
+    assert len(write(state, content)["trials"]) == 5
     assert len(manifests(tmp_path)[0]["trials"]) == 5
 
 
 def test_no_password_is_in_it(tmp_path: Path) -> None:
-    begin(plan_of(tmp_path, grid()), "https://me:Zq9/x7@host")
+    begin(sweep_state(tmp_path, grid()), "https://me:Zq9/x7@host")
     texts = [path.read_text() for path in (tmp_path / "sweeps").iterdir()]
     assert not [text for text in texts if "x7@" in text or "Zq9" in text]
 
@@ -69,30 +70,32 @@ def test_no_password_is_in_it(tmp_path: Path) -> None:
 def test_looking_at_what_is_done_does_not_make_it_another_machines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(tmp_path, grid())
-    before = begin(plan, URI)["environment"]
-    for one in plan.runs:
-        finish(plan, one)
+    state = sweep_state(tmp_path, grid())
+    before = begin(state, URI)["environment"]
+    for one in state.runs:
+        finish(state, one)
     monkeypatch.setattr("sys.argv", ["elsewhere.py"])
-    assert begin(plan, URI)["environment"] == before
-    assert "elsewhere.py" in begin(plan_of(tmp_path, grid([0.5])), URI)["environment"]["command"]
+    assert begin(state, URI)["environment"] == before
+    assert (
+        "elsewhere.py" in begin(sweep_state(tmp_path, grid([0.5])), URI)["environment"]["command"]
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 1}', "\xff"])
 def test_a_manifest_of_another_kind_is_refused_by_name(text: str, tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, grid())
-    begin(plan, URI)
-    path = tmp_path / "sweeps" / f"{plan.sweep_key}.json"
+    state = sweep_state(tmp_path, grid())
+    begin(state, URI)
+    path = tmp_path / "sweeps" / f"{state.plan.sweep_key}.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ConfigError, match=f"{plan.sweep_key}.json: must be the manifest"):
+    with pytest.raises(ConfigError, match=f"{state.plan.sweep_key}.json: must be the manifest"):
         manifests(tmp_path)
 
 
 @pytest.mark.parametrize("value", [None, 7, "text", [1], {"a": 1}])
 def test_a_manifest_that_lacks_what_is_read_of_it_is_refused(value: Any, tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, grid())
-    whole = begin(plan, URI)
-    path = tmp_path / "sweeps" / f"{plan.sweep_key}.json"
+    state = sweep_state(tmp_path, grid())
+    whole = begin(state, URI)
+    path = tmp_path / "sweeps" / f"{state.plan.sweep_key}.json"
     for name, kind in FIELDS.items():
         for content in (
             {key: one for key, one in whole.items() if key != name},
@@ -108,17 +111,17 @@ def test_a_manifest_that_lacks_what_is_read_of_it_is_refused(value: Any, tmp_pat
 def test_a_manifest_that_tells_of_a_diff_has_one_at_every_moment(
     diffs: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(tmp_path, grid())
+    state = sweep_state(tmp_path, grid())
     monkeypatch.setattr(manifest, "git_diff", lambda: diffs[0])
-    begin(plan, URI)
+    begin(state, URI)
     monkeypatch.setattr(manifest, "git_diff", lambda: diffs[1])
     with monkeypatch.context() as killed:
         killed.setattr(manifest, "write", _interrupt)
         with pytest.raises(KeyboardInterrupt):
-            begin(plan, URI)
-    path = manifest.diff_path(tmp_path, plan.sweep_key)
+            begin(state, URI)
+    path = manifest.diff_path(tmp_path, state.plan.sweep_key)
     assert path.exists() or not manifests(tmp_path)[0]["diff"]
-    begin(plan, URI)
+    begin(state, URI)
     assert path.exists() == manifests(tmp_path)[0]["diff"] == bool(diffs[1])
 
 
@@ -127,7 +130,7 @@ def _interrupt(*_: Any) -> None:
 
 
 def test_two_commands_of_one_sweep_keep_each_others_trials(tmp_path: Path) -> None:
-    one, other = plan_of(tmp_path, grid([0.1])), plan_of(tmp_path, grid([0.2]))
+    one, other = sweep_state(tmp_path, grid([0.1])), sweep_state(tmp_path, grid([0.2]))
     ours = begin(one, URI)
     begin(other, URI)
     write(one, ours)
@@ -139,16 +142,17 @@ def test_two_commands_of_one_sweep_keep_each_others_trials(tmp_path: Path) -> No
 
 
 def test_the_first_sweep_and_the_same_again_have_no_changes(tmp_path: Path) -> None:
-    assert changes(plan_of(tmp_path, grid()), tmp_path) == []
-    begin(plan_of(tmp_path, grid()), URI)
-    assert changes(plan_of(tmp_path, grid()), tmp_path) == []
+    assert changes(sweep_state(tmp_path, grid()), tmp_path) == []
+    begin(sweep_state(tmp_path, grid()), URI)
+    assert changes(sweep_state(tmp_path, grid()), tmp_path) == []
     # More seeds are no other question.
-    assert changes(plan_of(tmp_path, grid(seeds=range(5))), tmp_path) == []
+    assert changes(sweep_state(tmp_path, grid(seeds=range(5))), tmp_path) == []
 
 
-def with_code(plan: Plan, version: str) -> Plan:
-    plan.code_version = version
-    return plan
+def with_code(state: SweepState, version: str) -> SweepState:
+    other = SweepState(dataclasses.replace(state.plan, code_version=version))
+    other.add_runs(state.runs)
+    return other
 
 
 LONGER = dataclasses.replace(BASE, iterations=480)
@@ -165,60 +169,62 @@ LONGER = dataclasses.replace(BASE, iterations=480)
     ],
 )
 def test_a_change_is_told_as_what_was_and_what_is(kind: str, line: str, tmp_path: Path) -> None:
-    first = plan_of(tmp_path, grid())
+    first = sweep_state(tmp_path, grid())
     begin(first, URI)
     other = dataclasses.replace(DATA, fingerprint="fedcba9876543210")
     now = {
-        "field": lambda: plan_of(tmp_path, grid(iterations=480), base=LONGER),
-        "data": lambda: plan_of(tmp_path, grid(), data=other),
-        "code": lambda: with_code(plan_of(tmp_path, grid()), "0123456789ab"),
-        "axes": lambda: plan_of(tmp_path, grid(), axes=("lambda_adv", "swa_n")),
-        "values": lambda: plan_of(tmp_path, grid([0.0, 0.05])),
+        "field": lambda: sweep_state(tmp_path, grid(iterations=480), base=LONGER),
+        "data": lambda: sweep_state(tmp_path, grid(), data=other),
+        "code": lambda: with_code(sweep_state(tmp_path, grid()), "0123456789ab"),
+        "axes": lambda: sweep_state(tmp_path, grid(), axes=("lambda_adv", "swa_n")),
+        "values": lambda: sweep_state(tmp_path, grid([0.0, 0.05])),
     }[kind]()
     told = changes(now, tmp_path)
-    assert told[:-1] == [line.format(code=first.code_version)]
-    stays = "stay" if kind in ("values", "code") else f"stay in the record under {first.sweep_key}"
+    assert told[:-1] == [line.format(code=first.plan.code_version)]
+    stays = (
+        "stay" if kind in ("values", "code") else f"stay in the record under {first.plan.sweep_key}"
+    )
     assert stays in told[-1]
 
 
 def test_the_sweep_that_started_last_is_what_is_compared_with(tmp_path: Path) -> None:
-    begin(plan_of(tmp_path, grid()), URI)
-    longer = plan_of(tmp_path, grid(iterations=480), base=LONGER)
+    begin(sweep_state(tmp_path, grid()), URI)
+    longer = sweep_state(tmp_path, grid(iterations=480), base=LONGER)
     begin(longer, URI)
-    assert changes(plan_of(tmp_path, grid()), tmp_path)[0] == "iterations: 480 -> 240"
-    begin(plan_of(tmp_path, grid()), URI)
+    assert changes(sweep_state(tmp_path, grid()), tmp_path)[0] == "iterations: 480 -> 240"
+    begin(sweep_state(tmp_path, grid()), URI)
     assert changes(longer, tmp_path)[0] == "iterations: 240 -> 480"
 
 
 def test_another_data_set_is_another_question(tmp_path: Path) -> None:
-    begin(plan_of(tmp_path, grid()), URI)
+    begin(sweep_state(tmp_path, grid()), URI)
     base = dataclasses.replace(BASE, dataset="sbd")
-    assert changes(plan_of(tmp_path, grid(dataset="sbd"), base=base), tmp_path) == []
+    assert changes(sweep_state(tmp_path, grid(dataset="sbd"), base=base), tmp_path) == []
 
 
 # Catching up by hand
 
 
-def with_all_endings(storage: Path) -> Plan:
+def with_all_endings(storage: Path) -> SweepState:
     """A plan with a result, a failure, a run that was stopped, and tags."""
-    plan = plan_of(storage, grid([0.0, 0.01, 0.05]))
-    fail(plan, plan.runs[0], "nan")
-    plan.stopped[plan.runs[1].spec.training_key] = "pruned"
-    finish(plan, plan.runs[2])
-    plan.tags[plan.runs[2].trials[0].trial_key] = {"ask": "7"}
-    return plan
+    state = sweep_state(storage, grid([0.0, 0.01, 0.05]))
+    fail(state, state.runs[0], "nan")
+    state.stop(state.runs[1].spec.training_key, "pruned")
+    finish(state, state.runs[2])
+    state.tag(state.runs[2].trials[0].trial_key, ask="7")
+    return state
 
 
 def test_by_hand_the_record_becomes_what_the_sweep_would_have_written(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = with_all_endings(tmp_path / "runs")
-    assert publish(plan, "http://127.0.0.1:1")
+    state = with_all_endings(tmp_path / "runs")
+    assert publish(state, "http://127.0.0.1:1")
     assert run(monkeypatch, "--tracking-uri", uri) == 0
     assert "3 of 3 trials in the record, 3 of them new" in capsys.readouterr().out
     by_hand = record_of(uri)
     assert {child.info.status for child in children_of(uri)} == {"FINISHED", "FAILED", "KILLED"}
-    assert publish(plan, uri) == []
+    assert publish(state, uri) == []
     assert record_of(uri) == by_hand
     assert run(monkeypatch, "--tracking-uri", uri, "--sweep", "lambda_grid") == 0
     assert "0 of them new" in capsys.readouterr().out
@@ -229,10 +235,10 @@ def test_by_hand_the_record_becomes_what_the_sweep_would_have_written(
 def test_by_hand_what_a_run_has_is_told_though_it_lacks_a_readout(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01], swa_n=4))
-    finish(plan, plan.runs[0])
-    plan.add(grid([0.01], swa_n=8))
-    begin(plan, uri)
+    state = sweep_state(tmp_path / "runs", grid([0.01], swa_n=4))
+    finish(state, state.runs[0])
+    state.add_trials(grid([0.01], swa_n=8))
+    begin(state, uri)
     assert run(monkeypatch) == 0
     (child,) = children_of(uri)
     assert (child.data.params["swa_n"], child.info.status) == ("4", "FINISHED")
@@ -244,16 +250,16 @@ def test_by_hand_what_a_run_has_is_told_though_it_lacks_a_readout(
 def test_by_hand_a_sweep_of_other_code_keeps_its_keys(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(tmp_path / "runs", grid())
-    for one in plan.runs:
-        finish(plan, one)
-    begin(plan, uri)
+    state = sweep_state(tmp_path / "runs", grid())
+    for one in state.runs:
+        finish(state, one)
+    begin(state, uri)
     monkeypatch.setattr("trainable.runs.keys.code_version", lambda: "0123456789ab")
     assert run(monkeypatch) == 0
     children = children_of(uri)
     keys = {child.data.tags["trial_key"] for child in children}
-    assert keys == {trial.trial_key for trial in plan.trials}
-    assert {child.data.tags["code_version"] for child in children} == {plan.code_version}
+    assert keys == {trial.trial_key for trial in state.trials}
+    assert {child.data.tags["code_version"] for child in children} == {state.plan.code_version}
 
 
 @pytest.mark.parametrize(
@@ -273,7 +279,7 @@ def test_by_hand_bad_input_is_one_line_and_writes_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    begin(plan_of(tmp_path / "runs", grid()), "http://me:secret@127.0.0.1:1")
+    begin(sweep_state(tmp_path / "runs", grid()), "http://me:secret@127.0.0.1:1")
     assert run(monkeypatch, *options) == 2
     said = capsys.readouterr().err
     assert words in said
@@ -286,7 +292,7 @@ def test_by_hand_a_store_that_is_gone_is_named_and_the_exit_code_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    begin(plan_of(tmp_path / "runs", grid()), URI)
+    begin(sweep_state(tmp_path / "runs", grid()), URI)
     assert run(monkeypatch, "--tracking-uri", "http://me:secret@127.0.0.1:1") == 1
     said = capsys.readouterr().err
     assert "is not in http://***@127.0.0.1:1: " in said

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import finish, grid, plan_of
+from record_helpers import finish, grid, sweep_state
 from store_helpers import change, children_of, files_of, parent_of
 
 from analysis.record.artifacts import load_environment, read_artifact
 from analysis.record.tracking_uri import artifacts_folder
 from analysis.record.trials import load_trials
 from sweeps import publish as publish_command
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record.publisher import Publisher
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -40,19 +40,19 @@ def uri_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
-def plan_in(folder: Path, trials: int) -> Plan:
-    plan = plan_of(folder / "runs", grid([0.01], SEEDS))
-    for run in plan.pending()[: trials - (len(plan.runs) - len(plan.pending()))]:
-        finish(plan, run)
-    return plan
+def plan_in(folder: Path, trials: int) -> SweepState:
+    state = sweep_state(folder / "runs", grid([0.01], SEEDS))
+    for run in state.pending()[: trials - (len(state.runs) - len(state.pending()))]:
+        finish(state, run)
+    return state
 
 
 def publish(folder: Path, trials: int) -> list[str]:
     """Finish and publish so many trials in a folder, and return what was said."""
     said: list[str] = []
-    plan = plan_in(folder, trials)
-    with Publisher(plan, uri_of(folder), said.append) as publisher:
-        for run in plan.runs:
+    state = plan_in(folder, trials)
+    with Publisher(state, uri_of(folder), said.append) as publisher:
+        for run in state.runs:
             publisher.publish(run)
     return said
 

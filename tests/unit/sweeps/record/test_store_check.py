@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from fake_tracking import Tracking, tracking
-from record_helpers import finish, grid, plan_of
+from record_helpers import finish, grid, sweep_state
 from refusals import one_line, refused
 from servers import POSTGRES, Postgres
 from store_helpers import change, files_of, publish
@@ -145,11 +145,11 @@ def test_publishing_by_hand_refuses_it_too(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plan = plan_of(empty / "runs", grid([0.01]))
-    finish(plan, plan.runs[0])
+    state = sweep_state(empty / "runs", grid([0.01]))
+    finish(state, state.runs[0])
     uri = f"sqlite:///{empty / 'mlflow.db'}"
     shutil.copy(empty_store, empty / "mlflow.db")
-    assert publish(plan, uri) == []
+    assert publish(state, uri) == []
     change(empty / "mlflow.db", "UPDATE experiments SET lifecycle_stage = 'deleted'")
     before = files_of(empty)
     monkeypatch.setattr(sys, "argv", ["publish"])
@@ -163,16 +163,16 @@ def test_publishing_by_hand_refuses_it_too(
 def test_a_sweep_whose_experiment_is_deleted_meanwhile_says_what_restores_it(
     tmp_path: Path, uri: str
 ) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01]))
-    finish(plan, plan.runs[0])
+    state = sweep_state(tmp_path / "runs", grid([0.01]))
+    finish(state, state.runs[0])
     warnings: list[str] = []
     change(
         tmp_path / "mlflow.db",
         "INSERT INTO experiments (name, artifact_location, lifecycle_stage) "
         "VALUES ('pixelwise-adversarial', '/x', 'deleted')",
     )
-    with Publisher(plan, uri, warnings.append) as publisher:
-        publisher.publish(plan.runs[0])
+    with Publisher(state, uri, warnings.append) as publisher:
+        publisher.publish(state.runs[0])
     assert "mlflow experiments restore -x 1" in warnings[-1]
     assert "\n" not in warnings[-1]
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import BASE, BEGUN_AT, fail, finish, grid, history_of, miou_of, plan_of
+from record_helpers import BASE, BEGUN_AT, fail, finish, grid, history_of, miou_of, sweep_state
 from store_helpers import children_of, content_of, parent_of, publish, record_of, runs_of
 
 from analysis.record import schema
 from analysis.record.trials import load_trials
-from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import best_point
+from sweeps.planning.state import SweepState
 from sweeps.record import manifest
 from sweeps.record import publisher as publisher_module
 from sweeps.record.mlflow_store import create_database
@@ -51,29 +51,29 @@ METRICS = {
 }
 
 
-def finished(storage: Path, **of_grid: Any) -> Plan:
+def finished(storage: Path, **of_grid: Any) -> SweepState:
     """A plan whose runs have a result each."""
-    plan = plan_of(storage, grid(**of_grid))
-    for run in plan.pending():
-        finish(plan, run)
-    return plan
+    state = sweep_state(storage, grid(**of_grid))
+    for run in state.pending():
+        finish(state, run)
+    return state
 
 
-def with_one_failure(storage: Path) -> Plan:
+def with_one_failure(storage: Path) -> SweepState:
     """A plan of two seeds whose first run failed and whose others have a result."""
-    plan = plan_of(storage, grid(seeds=(0, 1)))
-    for run in plan.runs[1:]:
-        finish(plan, run)
-    fail(plan, plan.runs[0], "nan")
-    return plan
+    state = sweep_state(storage, grid(seeds=(0, 1)))
+    for run in state.runs[1:]:
+        finish(state, run)
+    fail(state, state.runs[0], "nan")
+    return state
 
 
 # What is written
 
 
 def test_a_sweep_is_one_parent_with_one_flat_child_per_trial(tmp_path: Path, uri: str) -> None:
-    plan = finished(tmp_path / "runs", seeds=(0, 1))
-    assert publish(plan, uri) == []
+    state = finished(tmp_path / "runs", seeds=(0, 1))
+    assert publish(state, uri) == []
     parent = parent_of(uri)
     assert (parent.info.status, parent.info.run_name) == ("FINISHED", "lambda_grid")
     assert "mlflow.parentRunId" not in parent.data.tags
@@ -81,15 +81,15 @@ def test_a_sweep_is_one_parent_with_one_flat_child_per_trial(tmp_path: Path, uri
     children = children_of(uri)
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     keys = [run.data.tags["trial_key"] for run in children]
-    assert sorted(keys) == sorted(trial.trial_key for trial in plan.trials)
+    assert sorted(keys) == sorted(trial.trial_key for trial in state.trials)
     assert {run.info.status for run in children} == {"FINISHED"}
     names = {"lambda_adv=0 seed=0", "lambda_adv=0.01 seed=1"}
     assert names < {run.info.run_name for run in children}
 
 
 def test_params_metrics_and_tags_are_spelled_as_designed(tmp_path: Path, uri: str) -> None:
-    plan = finished(tmp_path / "runs", lambdas=[0.01], data_root="/elsewhere")
-    publish(plan, uri)
+    state = finished(tmp_path / "runs", lambdas=[0.01], data_root="/elsewhere")
+    publish(state, uri)
     (child,), parent = children_of(uri), parent_of(uri)
     assert child.data.params.keys() >= PARAMS
     assert child.data.params["lambda_adv"] == "0.01"
@@ -104,20 +104,20 @@ def test_params_metrics_and_tags_are_spelled_as_designed(tmp_path: Path, uri: st
     assert parents_own == SWEEP_TAGS
     for tags in (child.data.tags, parent.data.tags):
         assert tags["sweep"] == "lambda_grid"
-        assert tags["sweep_key"] == plan.sweep_key
+        assert tags["sweep_key"] == state.plan.sweep_key
         assert tags["dataset"] == "shapes"
-        assert tags["data_fingerprint"] == plan.data.fingerprint
+        assert tags["data_fingerprint"] == state.plan.data.fingerprint
         assert tags["code_version"] == code_version()
         assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", tags["git_commit"])
-    assert child.data.tags["training_key"] == plan.runs[0].spec.training_key
+    assert child.data.tags["training_key"] == state.runs[0].spec.training_key
 
 
 def test_a_trial_has_its_numbers_and_its_curves(tmp_path: Path, uri: str) -> None:
-    plan = finished(tmp_path / "runs", lambdas=[0.01], iterations=40, log_every=20, eval_every=10)
-    publish(plan, uri)
+    state = finished(tmp_path / "runs", lambdas=[0.01], iterations=40, log_every=20, eval_every=10)
+    publish(state, uri)
     (content,) = [row for row in record_of(uri) if row["tags"]["kind"] == "trial"]
-    val, swa = miou_of(plan.trials[0].config, plan.trials[0].config.readout)
-    history = history_of(plan.trials[0].config)
+    val, swa = miou_of(state.trials[0].config, state.trials[0].config.readout)
+    history = history_of(state.trials[0].config)
     end = round((BEGUN_AT + 40) * 1000)
     for name in schema.CURVES:
         curve = [
@@ -135,18 +135,18 @@ def test_a_trial_has_its_numbers_and_its_curves(tmp_path: Path, uri: str) -> Non
 
 
 def test_trials_of_one_training_run_have_each_its_own_average(tmp_path: Path, uri: str) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01], swa_n=4) + grid([0.01], swa_n=8))
-    finish(plan, plan.runs[0])
-    publish(plan, uri)
+    state = sweep_state(tmp_path / "runs", grid([0.01], swa_n=4) + grid([0.01], swa_n=8))
+    finish(state, state.runs[0])
+    publish(state, uri)
     found = {run.data.params["swa_n"]: run.data.metrics["swa/miou"] for run in children_of(uri)}
-    val = miou_of(plan.trials[0].config, BASE.readout)[0]
+    val = miou_of(state.trials[0].config, BASE.readout)[0]
     assert found == {"4": pytest.approx(val + 0.024), "8": pytest.approx(val + 0.028)}
 
 
 def test_the_parent_has_mean_and_interval_of_the_best_point(tmp_path: Path, uri: str) -> None:
-    plan = finished(tmp_path / "runs", seeds=(0, 1, 2))
-    publish(plan, uri)
-    best = best_point(plan)
+    state = finished(tmp_path / "runs", seeds=(0, 1, 2))
+    publish(state, uri)
+    best = best_point(state)
     assert best is not None
     numbers = best.numbers()
     # Each run of the helpers trains 240 iterations of 8 images at 40 images/s.
@@ -163,10 +163,10 @@ def test_the_parent_of_single_seeds_has_a_mean_but_no_interval(tmp_path: Path, u
 
 
 def test_a_failed_run_is_failed_with_its_cause_and_its_curve(tmp_path: Path, uri: str) -> None:
-    plan = plan_of(tmp_path / "runs", grid())
-    fail(plan, plan.runs[0], "train/loss_adv must stay finite")
-    finish(plan, plan.runs[1])
-    publish(plan, uri)
+    state = sweep_state(tmp_path / "runs", grid())
+    fail(state, state.runs[0], "train/loss_adv must stay finite")
+    finish(state, state.runs[1])
+    publish(state, uri)
     states = {run.data.params["lambda_adv"]: run for run in children_of(uri)}
     assert [states[value].info.status for value in ("0.01", "0.0")] == ["FAILED", "FINISHED"]
     assert states["0.01"].data.tags["cause"] == "train/loss_adv must stay finite"
@@ -176,37 +176,37 @@ def test_a_failed_run_is_failed_with_its_cause_and_its_curve(tmp_path: Path, uri
 
 
 def test_a_run_that_failed_before_it_finished_has_no_cause(tmp_path: Path, uri: str) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01]))
-    fail(plan, plan.runs[0], "train/loss_adv must stay finite")
-    publish(plan, uri)
-    finish(plan, plan.runs[0])
-    publish(plan_of(tmp_path / "runs", grid([0.01])), uri)
+    state = sweep_state(tmp_path / "runs", grid([0.01]))
+    fail(state, state.runs[0], "train/loss_adv must stay finite")
+    publish(state, uri)
+    finish(state, state.runs[0])
+    publish(sweep_state(tmp_path / "runs", grid([0.01])), uri)
     (child,) = children_of(uri)
     assert child.info.status == "FINISHED"
     assert not child.data.tags.get("cause")
 
 
 def test_a_run_whose_worker_died_is_failed_until_it_finishes(tmp_path: Path, uri: str) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01]))
-    with Publisher(plan, uri, pytest.fail) as publisher:
-        publisher.publish(plan.runs[0], "its worker died")
+    state = sweep_state(tmp_path / "runs", grid([0.01]))
+    with Publisher(state, uri, pytest.fail) as publisher:
+        publisher.publish(state.runs[0], "its worker died")
     (child,) = children_of(uri)
     assert (child.info.status, child.data.tags["cause"]) == ("FAILED", "its worker died")
-    finish(plan, plan.runs[0])
-    publish(plan, uri)
+    finish(state, state.runs[0])
+    publish(state, uri)
     (again,) = children_of(uri)
     assert (again.info.run_id, again.info.status) == (child.info.run_id, "FINISHED")
     assert "cause" not in again.data.tags
 
 
 def test_a_sweep_with_runs_left_is_not_finished(tmp_path: Path, uri: str) -> None:
-    plan = plan_of(tmp_path / "runs", grid())
-    finish(plan, plan.runs[0])
-    publish(plan, uri)
+    state = sweep_state(tmp_path / "runs", grid())
+    finish(state, state.runs[0])
+    publish(state, uri)
     assert parent_of(uri).info.status == "KILLED"
     assert len(children_of(uri)) == 1
-    finish(plan, plan.runs[1])
-    publish(plan, uri)
+    finish(state, state.runs[1])
+    publish(state, uri)
     assert parent_of(uri).info.status == "FINISHED"
 
 
@@ -214,10 +214,10 @@ def test_a_sweep_with_runs_left_is_not_finished(tmp_path: Path, uri: str) -> Non
 
 
 def test_publishing_twice_changes_nothing(tmp_path: Path, uri: str) -> None:
-    plan = with_one_failure(tmp_path / "runs")
-    publish(plan, uri)
+    state = with_one_failure(tmp_path / "runs")
+    publish(state, uri)
     before, ids = record_of(uri), {run.info.run_id for run in runs_of(uri)}
-    publish(plan_of(tmp_path / "runs", grid(seeds=(0, 1))), uri)
+    publish(sweep_state(tmp_path / "runs", grid(seeds=(0, 1))), uri)
     assert record_of(uri) == before
     assert {run.info.run_id for run in runs_of(uri)} == ids
 
@@ -239,35 +239,35 @@ def test_more_seeds_add_their_trials_and_touch_no_other(tmp_path: Path, uri: str
 def test_later_seeds_replace_the_parents_numbers_also_by_lower_ones(
     tmp_path: Path, uri: str
 ) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01], range(3)))
-    for run in plan.runs:
+    state = sweep_state(tmp_path / "runs", grid([0.01], range(3)))
+    for run in state.runs:
         value = (0.9, 0.3, 0.4)[run.spec.config.seed]
-        finish(plan, run, lambda *_, value=value: (value, value))
-    first = plan_of(tmp_path / "runs", grid([0.01], [0]))
+        finish(state, run, lambda *_, value=value: (value, value))
+    first = sweep_state(tmp_path / "runs", grid([0.01], [0]))
     publish(first, uri)
     assert parent_of(uri).data.metrics["mean/swa/miou"] == pytest.approx(0.9)
-    publish(plan, uri)
+    publish(state, uri)
     assert parent_of(uri).data.metrics["mean/swa/miou"] == pytest.approx(1.6 / 3)
 
 
 # At equal step and time MLflow shows the larger value, so mean and interval come from two plans.
 def test_publishing_a_part_of_what_is_recorded_changes_nothing(tmp_path: Path, uri: str) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01], range(2)))
-    for run in plan.runs:
+    state = sweep_state(tmp_path / "runs", grid([0.01], range(2)))
+    for run in state.runs:
         value = (0.9, 0.3)[run.spec.config.seed]
-        finish(plan, run, lambda *_, value=value: (value, value))
-    publish(plan, uri)
+        finish(state, run, lambda *_, value=value: (value, value))
+    publish(state, uri)
     before = record_of(uri)
-    publish(plan_of(tmp_path / "runs", grid([0.01], [0])), uri)
+    publish(sweep_state(tmp_path / "runs", grid([0.01], [0])), uri)
     assert record_of(uri) == before
 
 
 def test_another_attempts_numbers_replace_the_old_ones_in_place(tmp_path: Path, uri: str) -> None:
     old = finished(tmp_path / "runs", lambdas=[0.01])
     publish(old, uri)
-    new = plan_of(tmp_path / "runs", grid([0.01]), attempt="second")
+    new = sweep_state(tmp_path / "runs", grid([0.01]), attempt="second")
     finish(new, new.runs[0], lambda *_: (0.125, 0.25))
-    folder = RunFolder(new.storage, new.runs[0].spec.training_key)
+    folder = RunFolder(new.plan.storage, new.runs[0].spec.training_key)
     result = folder.read("result")
     assert result is not None
     folder.write("result", result | {"finished_at": result["finished_at"] + 60})
@@ -349,36 +349,36 @@ def test_a_crash_between_two_writes_is_made_up_for_without_a_duplicate(
     crash_at: Callable[[int | None], list[str]],
     uninterrupted: list[dict[str, Any]],
 ) -> None:
-    plan = finished(tmp_path / "runs", lambdas=[0.01])
+    state = finished(tmp_path / "runs", lambdas=[0.01])
     calls = crash_at(survived)
-    assert publish(plan, uri)
+    assert publish(state, uri)
     assert calls[: survived + 1] == list(WRITES[: survived + 1])
     crash_at(None)
-    assert publish(plan, uri) == []
+    assert publish(state, uri) == []
     assert record_of(uri) == uninterrupted
 
 
 def test_what_is_recorded_is_not_sent_again(
     tmp_path: Path, uri: str, crash_at: Callable[[int | None], list[str]]
 ) -> None:
-    plan = finished(tmp_path / "runs", seeds=(0, 1))
-    publish(plan, uri)
+    state = finished(tmp_path / "runs", seeds=(0, 1))
+    publish(state, uri)
     calls = crash_at(None)
-    publish(plan, uri)
+    publish(state, uri)
     assert calls == ["log_batch", "set_terminated"]  # both the parent's
 
 
 def test_a_child_left_running_is_finished_in_place(tmp_path: Path, uri: str) -> None:
     """What a killed driver leaves: the run, its params and a part of its curves."""
-    plan = finished(tmp_path / "runs", lambdas=[0.01])
-    record = MlflowWriter(plan, uri, manifest.begin(plan, uri))
-    left = record._create_trial(plan.trials[0], None)
+    state = finished(tmp_path / "runs", lambdas=[0.01])
+    record = MlflowWriter(state, uri, manifest.begin(state, uri))
+    left = record._create_trial(state.trials[0], None)
     record.client.log_metric(left.run_id, "val/miou", 0.1, timestamp=1, step=1)
     assert left.status == "RUNNING"
-    publish(plan, uri)
+    publish(state, uri)
     (child,) = children_of(uri)
     assert (child.info.run_id, child.info.status) == (left.run_id, "FINISHED")
-    assert child.data.metrics["swa/miou"] == miou_of(plan.trials[0].config, BASE.readout)[1]
+    assert child.data.metrics["swa/miou"] == miou_of(state.trials[0].config, BASE.readout)[1]
     assert "record_hash" in child.data.tags
 
 
@@ -388,15 +388,15 @@ def test_a_child_left_running_is_finished_in_place(tmp_path: Path, uri: str) -> 
 def test_a_store_that_is_gone_gives_one_warning_soon_and_the_next_run_catches_up(
     tmp_path: Path, uri: str
 ) -> None:
-    plan = finished(tmp_path / "runs", seeds=(0, 1))
+    state = finished(tmp_path / "runs", seeds=(0, 1))
     begun = time.monotonic()
-    (warning,) = publish(plan, NOWHERE)
+    (warning,) = publish(state, NOWHERE)
     assert time.monotonic() - begun < PUBLISH_S
     assert NOWHERE in warning
     assert "lags behind" in warning
     assert f"python -m sweeps.publish --storage {tmp_path / 'runs'}" in warning
     assert "\n" not in warning
-    assert publish(plan, uri) == []
+    assert publish(state, uri) == []
     assert len(children_of(uri)) == 4
 
 
@@ -452,25 +452,25 @@ def test_a_slow_store_does_not_hold_up_the_sweep(
 
     monkeypatch.setattr(publisher_module, "MlflowWriter", Slow)
     monkeypatch.setattr(publisher_module, "conclude", lambda *_, **__: published.append("end"))
-    plan = finished(tmp_path / "runs")
-    with Publisher(plan, "sqlite:///unused.db", pytest.fail) as publisher:
-        for run in plan.runs:
+    state = finished(tmp_path / "runs")
+    with Publisher(state, "sqlite:///unused.db", pytest.fail) as publisher:
+        for run in state.runs:
             publisher.publish(run)
         assert published == []
         answers.set()
-    assert published == [*plan.runs, "end"]
+    assert published == [*state.runs, "end"]
 
 
 # What analysis reads
 
 
 def test_analysis_reads_what_was_written(tmp_path: Path, uri: str) -> None:
-    plan = with_one_failure(tmp_path / "runs")
-    publish(plan, uri)
+    state = with_one_failure(tmp_path / "runs")
+    publish(state, uri)
     frame = load_trials(uri)
     written = {
         "sweep": "lambda_grid",
-        "sweep_key": plan.sweep_key,
+        "sweep_key": state.plan.sweep_key,
         "dataset": "shapes",
         "trials_total": 4,
         "parent_run_id": parent_of(uri).info.run_id,
@@ -480,15 +480,15 @@ def test_analysis_reads_what_was_written(tmp_path: Path, uri: str) -> None:
         "naive_runs": 4.0,
     }
     assert frame.attrs | written == frame.attrs
-    for trial in plan.trials:
+    for trial in state.trials:
         (row,) = frame[frame["trial_key"] == trial.trial_key].to_dict("records")
         config = trial.config
         assert (row["lambda_adv"], row["seed"]) == (config.lambda_adv, config.seed)
-        if trial.training_key == plan.runs[0].spec.training_key:
+        if trial.training_key == state.runs[0].spec.training_key:
             assert row["status"] == "FAILED"
         else:
             assert (row["val/miou"], row["swa/miou"]) == miou_of(config, config.readout)
-    assert load_trials(uri, plan.sweep_key).equals(frame)
+    assert load_trials(uri, state.plan.sweep_key).equals(frame)
 
 
 def test_writer_and_reader_agree_on_the_schema() -> None:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import BASE, fail, finish, grid, plan_of
+from record_helpers import BASE, fail, finish, grid, sweep_state
 from small import SMALL
 from whole_sweeps import state_of
 
 from sweeps import lambda_grid
-from sweeps.planning.plan import Plan, PlannedRun
+from sweeps.planning.plan import PlannedRun
+from sweeps.planning.state import SweepState
 from sweeps.search.adaptive_seeds import AdaptiveSeeds
 from sweeps.search.source import FixedRuns, RunSource, TrialLimit
 from trainable.config.schema import ConfigError, Readout, TrialConfig
@@ -33,7 +34,7 @@ def miou(config: TrialConfig, readout: Readout) -> tuple[float, float]:
 
 
 def drive(
-    plan: Plan, source: RunSource, end: Callable[..., None] = finish
+    state: SweepState, source: RunSource, end: Callable[..., None] = finish
 ) -> list[list[PlannedRun]]:
     """Take all that a source gives, ending runs when it waits; return the runs by round."""
     rounds: list[list[PlannedRun]] = []
@@ -41,7 +42,7 @@ def drive(
         rounds.append(list(iter(source.suggest, None)))
         assert rounds[-1], "neither a run nor the end"
         for run in rounds[-1]:
-            end(plan, run, miou)
+            end(state, run, miou)
             source.on_complete(run, None)
     return rounds
 
@@ -50,14 +51,14 @@ def points(runs: list[PlannedRun]) -> list[tuple[float, int]]:
     return sorted((run.spec.config.lambda_adv, run.spec.config.seed) for run in runs)
 
 
-def race_of(storage: Path, lambdas: list[float], *, seeds: int = 2, limit: int = 5) -> Plan:
-    return plan_of(storage, grid(lambdas, range(seeds)))
+def race_of(storage: Path, lambdas: list[float], *, seeds: int = 2, limit: int = 5) -> SweepState:
+    return sweep_state(storage, grid(lambdas, range(seeds)))
 
 
 def test_only_settings_that_overlap_the_best_get_more_seeds(tmp_path: Path) -> None:
-    plan = race_of(tmp_path, [0.0, 0.01, 1.0], seeds=3)
-    race = AdaptiveSeeds(plan, 5)
-    rounds = drive(plan, race)
+    state = race_of(tmp_path, [0.0, 0.01, 1.0], seeds=3)
+    race = AdaptiveSeeds(state, 5)
+    rounds = drive(state, race)
     assert points(rounds[0]) == [(v, s) for v in (0.0, 0.01, 1.0) for s in range(3)]
     assert [points(runs) for runs in rounds[1:]] == [[(0.01, s), (1.0, s)] for s in (3, 4)]
     assert race.describe() == (
@@ -66,20 +67,20 @@ def test_only_settings_that_overlap_the_best_get_more_seeds(tmp_path: Path) -> N
 
 
 def test_a_race_ends_when_the_best_stands_apart(tmp_path: Path) -> None:
-    plan = race_of(tmp_path, [0.0, 0.01], seeds=3)
-    assert len(drive(plan, AdaptiveSeeds(plan, 10))) == 1
+    state = race_of(tmp_path, [0.0, 0.01], seeds=3)
+    assert len(drive(state, AdaptiveSeeds(state, 10))) == 1
 
 
 def test_a_round_begins_when_the_last_run_of_the_one_before_has_ended(tmp_path: Path) -> None:
-    plan = race_of(tmp_path, [0.01, 1.0])
-    race = AdaptiveSeeds(plan, 3)
+    state = race_of(tmp_path, [0.01, 1.0])
+    race = AdaptiveSeeds(state, 3)
     runs = list(iter(race.suggest, None))
     for run in runs[:-1]:
-        finish(plan, run, miou)
+        finish(state, run, miou)
         race.on_complete(run, None)
         assert race.suggest() is None
         assert not race.exhausted
-    finish(plan, runs[-1], miou)
+    finish(state, runs[-1], miou)
     race.on_complete(runs[-1], None)
     assert points(list(iter(race.suggest, None))) == [(0.01, 2), (1.0, 2)]
 
@@ -87,13 +88,13 @@ def test_a_round_begins_when_the_last_run_of_the_one_before_has_ended(tmp_path: 
 def test_the_order_in_which_runs_end_decides_nothing(tmp_path: Path) -> None:
     found = []
     for backwards in (False, True):
-        plan = race_of(tmp_path / str(backwards), [0.0, 0.01, 1.0], seeds=2)
-        race, given = AdaptiveSeeds(plan, 6), []
+        state = race_of(tmp_path / str(backwards), [0.0, 0.01, 1.0], seeds=2)
+        race, given = AdaptiveSeeds(state, 6), []
         while not race.exhausted:
             runs = list(iter(race.suggest, None))
             given.append(points(runs))
             for run in reversed(runs) if backwards else runs:
-                finish(plan, run, miou)
+                finish(state, run, miou)
                 race.on_complete(run, None)
         found.append(given)
     assert found[0] == found[1]
@@ -105,11 +106,11 @@ def test_a_race_that_is_begun_again_goes_on_where_it_stood(tmp_path: Path, done:
     whole = race_of(tmp_path / "whole", [0.0, 0.01, 1.0], seeds=3)
     everything = points([run for runs in drive(whole, AdaptiveSeeds(whole, 5)) for run in runs])
 
-    plan = race_of(tmp_path / "cut", [0.0, 0.01, 1.0], seeds=3)
-    race = AdaptiveSeeds(plan, 5)
+    state = race_of(tmp_path / "cut", [0.0, 0.01, 1.0], seeds=3)
+    race = AdaptiveSeeds(state, 5)
     ended: list[PlannedRun] = []
     while len(ended) < done and (run := race.suggest()):
-        finish(plan, run, miou)
+        finish(state, run, miou)
         race.on_complete(run, None)
         ended.append(run)
     again = race_of(tmp_path / "cut", [0.0, 0.01, 1.0], seeds=3)
@@ -119,8 +120,8 @@ def test_a_race_that_is_begun_again_goes_on_where_it_stood(tmp_path: Path, done:
 
 
 def test_a_race_that_is_over_has_nothing_to_train(tmp_path: Path) -> None:
-    plan = race_of(tmp_path, [0.01, 1.0])
-    drive(plan, AdaptiveSeeds(plan, 4))
+    state = race_of(tmp_path, [0.01, 1.0])
+    drive(state, AdaptiveSeeds(state, 4))
     again = race_of(tmp_path, [0.01, 1.0])
     assert AdaptiveSeeds(again, 4).exhausted
     assert again.pending() == []
@@ -131,17 +132,17 @@ def test_a_seed_serves_all_readouts_of_a_training_run(tmp_path: Path) -> None:
     configs = [
         dataclasses.replace(BASE, seed=seed, swa_n=n) for seed in (0, 1) for n in (5, 10, 20)
     ]
-    plan = plan_of(tmp_path, configs, axes=("swa_n",))
+    state = sweep_state(tmp_path, configs, axes=("swa_n",))
 
     def close(config: TrialConfig, readout: Readout) -> tuple[float, float]:
         worse = 0.3 if readout.swa_n == 20 else 0.0
         return 0.5, 0.6 - worse + NOISE[config.seed] + readout.swa_n / 1e5
 
-    race, given = AdaptiveSeeds(plan, 4), 0
+    race, given = AdaptiveSeeds(state, 4), 0
     while not race.exhausted:
         for run in list(iter(race.suggest, None)):
             assert len(run.trials) == 3
-            finish(plan, run, close)
+            finish(state, run, close)
             race.on_complete(run, None)
             given += 1
     assert given == 4
@@ -149,40 +150,40 @@ def test_a_seed_serves_all_readouts_of_a_training_run(tmp_path: Path) -> None:
 
 
 def test_a_setting_that_always_diverges_gets_no_more_seeds(tmp_path: Path) -> None:
-    plan = race_of(tmp_path, [0.0, 0.01, 1.0])
+    state = race_of(tmp_path, [0.0, 0.01, 1.0])
 
-    def end(plan: Plan, run: PlannedRun, *_: object) -> None:
+    def end(state: SweepState, run: PlannedRun, *_: object) -> None:
         if run.spec.config.lambda_adv == 0:
-            fail(plan, run, "nan")
+            fail(state, run, "nan")
         else:
-            finish(plan, run, miou)
+            finish(state, run, miou)
 
-    rounds = drive(plan, AdaptiveSeeds(plan, 3), end)
+    rounds = drive(state, AdaptiveSeeds(state, 3), end)
     assert points(rounds[1]) == [(0.01, 2), (1.0, 2)]
 
 
 def test_a_run_whose_worker_failed_holds_up_no_round(tmp_path: Path) -> None:
-    plan = race_of(tmp_path, [0.01, 1.0])
-    race = AdaptiveSeeds(plan, 3)
+    state = race_of(tmp_path, [0.01, 1.0])
+    race = AdaptiveSeeds(state, 3)
     runs = list(iter(race.suggest, None))
     for run in runs[1:]:
-        finish(plan, run, miou)
+        finish(state, run, miou)
         race.on_complete(run, None)
     race.on_complete(runs[0], "its worker died")
     assert {seed for _, seed in points(list(iter(race.suggest, None)))} == {2}
 
 
 def test_a_run_that_a_budget_cut_off_decides_nothing(tmp_path: Path) -> None:
-    plan = race_of(tmp_path, [0.01, 1.0])
-    race = AdaptiveSeeds(plan, 3)
+    state = race_of(tmp_path, [0.01, 1.0])
+    race = AdaptiveSeeds(state, 3)
     runs = list(iter(race.suggest, None))
     for run in runs[1:]:
-        finish(plan, run, miou)
+        finish(state, run, miou)
         race.on_complete(run, None)
     race.on_complete(runs[0], None)
     assert race.exhausted
-    assert plan.pending() == [runs[0]]
-    assert len(plan.runs) == 4
+    assert state.pending() == [runs[0]]
+    assert len(state.runs) == 4
 
 
 @pytest.mark.parametrize(
@@ -197,33 +198,33 @@ def test_a_race_that_cannot_be_held_is_refused(
     tmp_path: Path, seeds: int, limit: int, base_seed: int, words: str
 ) -> None:
     base = dataclasses.replace(BASE, seed=base_seed)
-    plan = plan_of(tmp_path, grid([0.01], range(base_seed, base_seed + seeds)), base=base)
+    state = sweep_state(tmp_path, grid([0.01], range(base_seed, base_seed + seeds)), base=base)
     with pytest.raises(ConfigError, match=words):
-        AdaptiveSeeds(plan, limit)
+        AdaptiveSeeds(state, limit)
 
 
 # A limit of trials
 
 
 def test_a_limit_counts_trials_that_ended_and_begins_no_run_beyond(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, grid([0.0, 0.01, 1.0], range(2)))
-    finish(plan, plan.runs[0], miou)
-    limited = TrialLimit(FixedRuns(plan.pending()), plan, 3)
+    state = sweep_state(tmp_path, grid([0.0, 0.01, 1.0], range(2)))
+    finish(state, state.runs[0], miou)
+    limited = TrialLimit(FixedRuns(state.pending()), state, 3)
     given = [limited.suggest(), limited.suggest()]
     assert limited.suggest() is None
     assert not limited.exhausted  # one of them may fail, and another take its place
     for run in filter(None, given):
-        finish(plan, run, miou)
+        finish(state, run, miou)
         limited.on_complete(run, None)
     assert limited.exhausted
     assert limited.why_partial == "limit of 3 trials"
-    again = plan_of(tmp_path, grid([0.0, 0.01, 1.0], range(2)))
+    again = sweep_state(tmp_path, grid([0.0, 0.01, 1.0], range(2)))
     assert TrialLimit(FixedRuns(again.pending()), again, 3).exhausted
 
 
 def test_a_failed_worker_does_not_count(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, grid([0.0, 0.01]))
-    limited = TrialLimit(FixedRuns(plan.pending()), plan, 1)
+    state = sweep_state(tmp_path, grid([0.0, 0.01]))
+    limited = TrialLimit(FixedRuns(state.pending()), state, 1)
     run = limited.suggest()
     assert run is not None
     limited.on_complete(run, "its worker died")
@@ -231,16 +232,16 @@ def test_a_failed_worker_does_not_count(tmp_path: Path) -> None:
 
 
 def test_a_limit_that_is_not_in_the_way_is_not_reached(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path, grid([0.0, 0.01]))
-    limited = TrialLimit(FixedRuns(plan.pending()), plan, 2)
-    drive(plan, limited)
+    state = sweep_state(tmp_path, grid([0.0, 0.01]))
+    limited = TrialLimit(FixedRuns(state.pending()), state, 2)
+    drive(state, limited)
     assert limited.why_partial == ""
 
 
 def test_all_trials_of_a_run_count(tmp_path: Path) -> None:
     configs = [dataclasses.replace(BASE, seed=s, swa_n=n) for s in (0, 1) for n in (5, 10, 20)]
-    plan = plan_of(tmp_path, configs)
-    limited = TrialLimit(FixedRuns(plan.pending()), plan, 2)
+    state = sweep_state(tmp_path, configs)
+    limited = TrialLimit(FixedRuns(state.pending()), state, 2)
     assert limited.suggest() is not None
     assert limited.suggest() is None
 

@@ -18,7 +18,7 @@ from search_helpers import (
     Killer,
     begin,
     drive,
-    empty_plan,
+    empty_sweep,
     history,
     leave,
     miou,
@@ -71,7 +71,7 @@ WAYS += [("qmc", "hyperband", "sampled"), ("cmaes", "asha", "sampled"), ("tpe", 
 def killed_at(storage: Path, search: Search, at: int) -> bool:
     """Search until the `at`-th place where a kill may come; return whether there was one."""
     killer = Killer(at)
-    source = SearchSource(empty_plan(storage), search)
+    source = SearchSource(empty_sweep(storage), search)
     killer.arm(source._log)
     try:
         source.__enter__()
@@ -131,7 +131,7 @@ def test_what_ended_while_there_was_no_driver_is_told_at_once(tmp_path: Path) ->
     before = begin(tmp_path, search_of())
     runs = [before.suggest(), before.suggest()]
     assert runs[1] is not None
-    finish(before.plan, runs[1], miou, history=history(runs[1].spec.config))
+    finish(before.state, runs[1], miou, history=history(runs[1].spec.config))
     leave(before)
     again = begin(tmp_path, search_of())
     assert [ask.state for ask in again.asks] == [None, "COMPLETE"]
@@ -175,7 +175,7 @@ def test_another_search_begins_anew_says_why_and_shares_the_runs(
     searched(tmp_path, search_of(asks=2))
     other = begin(tmp_path, search_of(asks=2, **change))
     assert other.asks == []
-    (note,) = other.plan.notes
+    (note,) = other.state.notes
     assert note.startswith("a new search")
     assert next(iter(change)) in note or "lambda_adv" in note
     assert len(list((tmp_path / "searches").iterdir())) == 2
@@ -214,7 +214,7 @@ def test_the_log_drops_a_line_that_a_kill_tore_and_refuses_damage(tmp_path: Path
 
 
 def test_a_search_has_one_driver(tmp_path: Path) -> None:
-    late = SearchSource(empty_plan(tmp_path), search_of())
+    late = SearchSource(empty_sweep(tmp_path), search_of())
     first = begin(tmp_path, search_of())
     with pytest.raises(ConfigError, match="must have one driver"):
         begin(tmp_path, search_of())
@@ -236,7 +236,7 @@ def test_exhaustive_values_a_run_by_its_best_readout_and_sampled_by_the_one_sugg
         complete = [ask for ask in source.asks if ask.state == "COMPLETE"]
         assert len(complete) > 2
         for ask in complete:
-            found = source.plan.outcome(ask.run)
+            found = source.state.outcome(ask.run)
             assert isinstance(found, Result)
             assert len(ask.run.spec.readouts) == 6  # every run carries them all
             values = [summary(found, t.config.readout)["swa/miou"] for t in ask.trials]
@@ -262,7 +262,7 @@ def test_a_suggestion_that_shares_a_training_run_is_answered_without_training(
     search = search_of(axes=axes, readouts="sampled", sampler="random", asks=20)
     source = searched(tmp_path, search)
     assert len(source.asks) == 20
-    assert len(source.plan.runs) == 4 == len(list(tmp_path.glob("*/result.json")))
+    assert len(source.state.runs) == 4 == len(list(tmp_path.glob("*/result.json")))
     assert {ask.state for ask in source.asks} == {"COMPLETE"}
 
 
@@ -292,10 +292,10 @@ def test_a_crash_is_told_as_failed_and_not_tried_again_by_a_restart(tmp_path: Pa
     leave(source)
     again = begin(tmp_path, search)
     assert (again.suggest(), again.exhausted) == (None, True)
-    assert again.plan.stopped == {run.spec.training_key: "CUDA error"}
-    assert {tags["search_state"] for tags in again.plan.tags.values()} == {"FAIL"}
-    for plan, cause in ((source.plan, "CUDA error"), (again.plan, None)):
-        ended = EndedRun.read(plan, run, cause)
+    assert again.state.stopped == {run.spec.training_key: "CUDA error"}
+    assert {tags["search_state"] for tags in again.state.tags.values()} == {"FAIL"}
+    for state, cause in ((source.state, "CUDA error"), (again.state, None)):
+        ended = EndedRun.read(state, run, cause)
         assert ended is not None
         assert (ended.status, ended.result, ended.cause) == ("FAILED", None, "CUDA error")
 
@@ -306,14 +306,14 @@ def test_a_scheduler_stops_what_lags_and_never_at_the_last_iteration(
     tmp_path: Path, scheduler: str
 ) -> None:
     source = searched(tmp_path, search_of(scheduler=scheduler, sampler="random", asks=15))
-    stopped = [ask for ask in source.asks if ask.training_key in source.plan.stopped]
+    stopped = [ask for ask in source.asks if ask.training_key in source.state.stopped]
     assert stopped
     for ask in stopped:
         assert ask.state == "PRUNED"
         assert max(ask.reports) < BASE.iterations
-        assert ask.run not in source.plan.pending()
-        assert scheduler in source.plan.stopped[ask.training_key]
-        ended = EndedRun.read(source.plan, ask.run, None)
+        assert ask.run not in source.state.pending()
+        assert scheduler in source.state.stopped[ask.training_key]
+        ended = EndedRun.read(source.state, ask.run, None)
         assert ended is not None
         assert ended.status == "KILLED"
 
@@ -322,7 +322,7 @@ def test_a_scheduler_stops_what_lags_and_never_at_the_last_iteration(
 def test_a_rung_at_the_last_iteration_stops_nothing(tmp_path: Path) -> None:
     base = dataclasses.replace(BASE, iterations=180)  # rungs at 60 and 180
     search = search_of(scheduler="asha", sampler="random", asks=15)
-    source = begin(tmp_path, search, empty_plan(tmp_path, base))
+    source = begin(tmp_path, search, empty_sweep(tmp_path, base))
     drive(source)
     at_the_end = [ask for ask in source.asks if 180 in ask.reports]
     assert len(at_the_end) > 1
@@ -359,24 +359,24 @@ def test_a_sampler_that_sees_no_pruned_trials_learns_that_they_are_bad(sampler: 
 @pytest.mark.usefixtures("_nothing_stored")
 def test_the_best_settings_are_trained_again_with_other_seeds(tmp_path: Path) -> None:
     source = searched(tmp_path, search_of(sampler="random", asks=8, confirm=2, seeds=3))
-    plan = source.plan
-    confirmed = [t for t in plan.trials if plan.tags[t.trial_key]["phase"] == "confirm"]
+    state = source.state
+    confirmed = [t for t in state.trials if state.tags[t.trial_key]["phase"] == "confirm"]
     assert sorted(trial.config.seed for trial in confirmed) == [1, 1, 2, 2, 3, 3]
     values = sorted((ask.value for ask in source.asks if ask.value is not None), reverse=True)
     asked = {ask.number: ask for ask in source.asks}
-    chosen = {int(plan.tags[trial.trial_key]["ask"]) for trial in confirmed}
+    chosen = {int(state.tags[trial.trial_key]["ask"]) for trial in confirmed}
     assert {asked[number].value for number in chosen} == set(values[:2])
     # With the readout that was best in the search, and no other.
     assert {(t.config.swa_n, t.config.swa_threshold) for t in confirmed} == {(5, 0.5)}
-    assert plan.pending() == [
+    assert state.pending() == [
         ask.run for ask in source.asks if ask.state == "FAIL"
     ]  # a crash leaves nothing behind
 
-    assert UNCONFIRMED not in plan.notes
+    assert UNCONFIRMED not in state.notes
 
     again = begin(tmp_path, source.search)
     assert again.exhausted
-    assert len(again.plan.trials) == len(plan.trials)
+    assert len(again.state.trials) == len(state.trials)
 
 
 @pytest.mark.usefixtures("_nothing_stored")
@@ -385,7 +385,7 @@ def test_a_best_without_confirmation_is_called_biased(tmp_path: Path, confirm: i
     source = begin(tmp_path, search_of(asks=2, confirm=confirm))
     source.suggest()
     leave(source)
-    assert UNCONFIRMED in source.plan.notes
+    assert UNCONFIRMED in source.state.notes
 
 
 # The stored study
@@ -398,7 +398,7 @@ def test_optuna_opens_the_stored_study_and_finds_every_sibling_once(tmp_path: Pa
     leave(again)  # a restart writes nothing twice
     storage = f"sqlite:///{tmp_path / 'optuna.db'}"
     (name,) = optuna.get_all_study_names(storage)
-    assert name.startswith(f"joint_search-{source.plan.sweep_key}-")
+    assert name.startswith(f"joint_search-{source.state.plan.sweep_key}-")
     study = optuna.load_study(study_name=name, storage=storage)
     by_key = {trial.user_attrs["trial_key"]: trial for trial in study.trials}
     assert len(by_key) == len(study.trials) == 12 * 6
@@ -421,7 +421,7 @@ def test_a_store_that_cannot_be_written_holds_nothing_up_and_is_made_up_for(
     tmp_path.joinpath("optuna.db").write_text("not a database" * 100)
     source = searched(tmp_path, search_of(asks=3))
     assert all(ask.state is not None for ask in source.asks)
-    assert "is behind" in " ".join(source.plan.notes)
+    assert "is behind" in " ".join(source.state.notes)
     tmp_path.joinpath("optuna.db").unlink()
     leave(begin(tmp_path, search_of(asks=3)))
     (name,) = optuna.get_all_study_names(f"sqlite:///{tmp_path / 'optuna.db'}")
@@ -473,7 +473,7 @@ def test_a_line_that_no_search_wrote_is_refused_with_its_place(
     for entry in ({**lines[number - 1], **change}, {"event": lines[number - 1]["event"]}, {}):
         write_log(path, [*lines[: number - 1], entry, *lines[number:]])
         with pytest.raises(ConfigError) as refused:
-            SearchSource(empty_plan(tmp_path), search)
+            SearchSource(empty_sweep(tmp_path), search)
         assert f"line {number} of {path} must be" in str(refused.value)
         assert "\n" not in str(refused.value)
 
@@ -485,19 +485,21 @@ def test_the_log_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:
     one, other = sorted((tmp_path / "searches").iterdir())
     other.write_bytes(one.read_bytes())
     searches = (search_of(asks=1), search_of(asks=1, points=({"lambda_adv": 0.1},)))
-    (refused,) = [search for search in searches if other.stem == search.name(empty_plan(tmp_path))]
+    (refused,) = [
+        search for search in searches if other.stem == search.name(empty_sweep(tmp_path).plan)
+    ]
     with pytest.raises(ConfigError, match=f"line 1 of {other} .* begins another search"):
-        SearchSource(empty_plan(tmp_path), refused)
+        SearchSource(empty_sweep(tmp_path), refused)
 
 
 @pytest.mark.usefixtures("_nothing_stored")
 def test_a_warm_start_that_is_killed_as_it_begins_is_the_whole_one(tmp_path: Path) -> None:
-    earlier = empty_plan(tmp_path / "earlier")
+    earlier = empty_sweep(tmp_path / "earlier")
     configs = [dataclasses.replace(BASE, lambda_adv=value, swa_n=5) for value in (0.01, 0.1, 0.2)]
-    for run in earlier.add(configs):
+    for run in earlier.add_trials(configs):
         finish(earlier, run, miou, history=history(run.spec.config))
     search = search_of(warm_start=(str(tmp_path / "earlier"),), asks=1)
-    source = SearchSource(empty_plan(tmp_path / "new"), search)
+    source = SearchSource(empty_sweep(tmp_path / "new"), search)
     Killer(1).arm(source._log)
     with pytest.raises(KilledError):
         source.__enter__()
@@ -517,7 +519,7 @@ def test_a_damaged_log_of_another_search_holds_none_up(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_nothing_stored")
 def test_a_warm_start_tells_the_sampler_of_finished_runs_that_fit(tmp_path: Path) -> None:
-    earlier = empty_plan(tmp_path / "earlier")
+    earlier = empty_sweep(tmp_path / "earlier")
     fitting = [dataclasses.replace(BASE, lambda_adv=value, swa_n=5) for value in (0.01, 0.1)]
     others = [
         dataclasses.replace(fitting[0], seed=1),  # another seed
@@ -525,7 +527,7 @@ def test_a_warm_start_tells_the_sampler_of_finished_runs_that_fit(tmp_path: Path
         dataclasses.replace(fitting[0], momentum=0.8),  # another fixed part
         dataclasses.replace(fitting[0], lambda_adv=0.2, swa_n=7),  # no readout of the space
     ]
-    for run in earlier.add([*fitting, *others]):
+    for run in earlier.add_trials([*fitting, *others]):
         finish(earlier, run, miou, history=history(run.spec.config))
     search = search_of(warm_start=(str(tmp_path / "earlier"),), asks=2)
     source = begin(tmp_path / "new", search)
@@ -546,7 +548,7 @@ def test_the_history_of_a_run_that_ended_unseen_reaches_the_scheduler(tmp_path: 
     source = begin(tmp_path, search_of(scheduler="asha", asks=1))
     run = source.suggest()
     assert run is not None
-    finish(source.plan, run, miou, history=history(run.spec.config))
+    finish(source.state, run, miou, history=history(run.spec.config))
     source.on_complete(run, None)
     assert source.asks[0].reports == dict(validations(run.spec.config))
     (log,) = (tmp_path / "searches").iterdir()

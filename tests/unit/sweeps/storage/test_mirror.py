@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from record_helpers import finish, grid, plan_of
+from record_helpers import finish, grid, sweep_state
 from small import small_config, spec_of
 from training_helpers import numbers, run_to_end, train, tune_config
 from whole_sweeps import DEADLINE_S, LONG, command, finished_trials, results, sweep
@@ -349,7 +349,7 @@ def plan_outcome(run: PlannedRun) -> Any:
 def test_a_run_is_fetched_before_its_end_is_told(
     store: ObjectStore, tmp_path: Path, fails: str
 ) -> None:
-    elsewhere = plan_of(tmp_path / "elsewhere", grid())
+    elsewhere = sweep_state(tmp_path / "elsewhere", grid())
     run = elsewhere.runs[0]
     mirror = mirror_of(Watched(store, fails), local_folder("file:///anywhere", "mirror"))
     finish(elsewhere, run)
@@ -359,7 +359,9 @@ def test_a_run_is_fetched_before_its_end_is_told(
     MirroredSource(told, mirror).on_complete(run, None)
     if fails == "none":
         assert told.cause is None
-        assert told.outcome == RunFolder(elsewhere.storage, run.spec.training_key).read("result")
+        assert told.outcome == RunFolder(elsewhere.plan.storage, run.spec.training_key).read(
+            "result"
+        )
     else:
         assert told.cause is not None
         assert "the store is away" in told.cause

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from record_helpers import BASE, finish, grid, plan_of
+from record_helpers import BASE, finish, grid, sweep_state
 from small import SMALL
 from store_helpers import parent_of, publish
 from trees import (
@@ -31,7 +31,7 @@ from analysis.record.schema import Sweep
 from analysis.record.trials import load_trials
 from analysis.report.page import render_report
 from sweeps.record.manifest import begin, manifests
-from sweeps.record.manifest import plan_of as plan_from
+from sweeps.record.manifest import sweep_state as plan_from
 from trainable import prepare, train
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data import datasets
@@ -392,11 +392,11 @@ def test_one_trial_says_it_on_the_screen_and_to_programs(
 def test_the_record_and_the_report_repeat_it(tmp_path: Path, uri: str) -> None:
     lines = ("train: all pixels that count are of one class, <b>", "val: suspect, too")
     data = DataFacts(fingerprint="0123456789abcdef", classes=("a", "b", "c"), warnings=lines)
-    plan = plan_of(tmp_path / "runs", grid([0.01]), base=BASE, data=data)
-    finish(plan, plan.runs[0])
-    begin(plan, uri)
-    (manifest,) = manifests(plan.storage)
-    assert publish(plan_from(manifest, plan.storage), uri) == []
+    state = sweep_state(tmp_path / "runs", grid([0.01]), base=BASE, data=data)
+    finish(state, state.runs[0])
+    begin(state, uri)
+    (manifest,) = manifests(state.plan.storage)
+    assert publish(plan_from(manifest, state.plan.storage), uri) == []
     assert parent_of(uri).data.tags["data_warnings"] == "\n".join(lines)
     sweep = Sweep.of(load_trials(uri, "lambda_grid"))
     assert sweep.data_warnings.splitlines() == list(lines)

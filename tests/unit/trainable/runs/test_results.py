@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import sealing
-from record_helpers import BASE, fail, finish, grid, plan_of
+from record_helpers import BASE, fail, finish, grid, sweep_state
 from sealing import sealed
 
 from sweeps.planning.cost import describe
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.search.space import Choice, Space
 from sweeps.search.warm_start import earlier_trials
 from trainable.config.schema import ConfigError
@@ -22,14 +22,14 @@ from trainable.storage import json_files
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    plan = plan_of(tmp_path / "runs", grid([0.01]))
-    finish(plan, plan.runs[0])
-    return plan
+def state(tmp_path: Path) -> SweepState:
+    state = sweep_state(tmp_path / "runs", grid([0.01]))
+    finish(state, state.runs[0])
+    return state
 
 
-def folder_of(plan: Plan) -> RunFolder:
-    return RunFolder(plan.storage, plan.runs[0].spec.training_key)
+def folder_of(state: SweepState) -> RunFolder:
+    return RunFolder(state.plan.storage, state.runs[0].spec.training_key)
 
 
 def places(value: Any) -> list[list[Any]]:
@@ -52,20 +52,20 @@ TEXTS = ["", "{", "[]", "7", '"text"', "{}", '{"val": 1}', "\x00\xff"]
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("name", ["result", "failure"])
-def test_a_damaged_outcome_is_refused_in_one_line(name: str, text: str, plan: Plan) -> None:
-    folder = folder_of(plan)
+def test_a_damaged_outcome_is_refused_in_one_line(name: str, text: str, state: SweepState) -> None:
+    folder = folder_of(state)
     (folder.path / "result.json").unlink()
-    fail(plan, plan.runs[0], "nan")
+    fail(state, state.runs[0], "nan")
     path = folder.path / f"{name}.json"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ConfigError) as refused:
-        outcome(folder, plan.runs[0].spec)
+        outcome(folder, state.runs[0].spec)
     assert str(refused.value).startswith(f"{path} must be what a training run wrote, but ")
     assert "\n" not in str(refused.value)
 
 
-def test_a_result_that_lacks_what_is_read_of_it_is_refused(plan: Plan) -> None:
-    folder = folder_of(plan)
+def test_a_result_that_lacks_what_is_read_of_it_is_refused(state: SweepState) -> None:
+    folder = folder_of(state)
     whole = json.loads((folder.path / "result.json").read_bytes())
     del whole["sha256"]
     del whole["training_key"]  # which the folder itself writes
@@ -82,20 +82,20 @@ def test_a_result_that_lacks_what_is_read_of_it_is_refused(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("value", ["null", "NaN", "Infinity", '"0.5"', "[]"])
-def test_a_number_that_is_none_is_refused(value: str, plan: Plan) -> None:
-    path = folder_of(plan).path / "result.json"
+def test_a_number_that_is_none_is_refused(value: str, state: SweepState) -> None:
+    path = folder_of(state).path / "result.json"
     content = json_files.loads(path.read_bytes()) | {"images_per_s": "HERE"}
     path.write_bytes(sealed(json.dumps(content).replace('"HERE"', value)))
     with pytest.raises(ConfigError, match=r"result\.json must be what a training run wrote"):
-        read_result(folder_of(plan))
+        read_result(folder_of(state))
 
 
 @pytest.mark.parametrize("history", [None, 7, "text", [1], [{"iteration": 1}]])
-def test_a_damaged_history_is_refused(history: Any, plan: Plan) -> None:
-    path = folder_of(plan).path / "metrics.json"
+def test_a_damaged_history_is_refused(history: Any, state: SweepState) -> None:
+    path = folder_of(state).path / "metrics.json"
     sealing.change(path, lambda content: content.update(history=history))
     with pytest.raises(ConfigError, match=r"metrics\.json must be what a training run wrote"):
-        read_history(folder_of(plan))
+        read_history(folder_of(state))
 
 
 def test_a_folder_that_is_not_there_says_nothing(tmp_path: Path) -> None:
@@ -103,12 +103,12 @@ def test_a_folder_that_is_not_there_says_nothing(tmp_path: Path) -> None:
     assert (read_result(folder), read_history(folder), read_description(folder)) == (None, [], {})
 
 
-def test_runs_of_another_question_that_are_damaged_hold_nothing_up(plan: Plan) -> None:
-    (folder_of(plan).path / "result.json").write_text("{}")
-    other = plan_of(plan.storage, grid([0.5]))
+def test_runs_of_another_question_that_are_damaged_hold_nothing_up(state: SweepState) -> None:
+    (folder_of(state).path / "result.json").write_text("{}")
+    other = sweep_state(state.plan.storage, grid([0.5]))
     assert "not known" in describe(other)
     space = Space(axes={"lambda_adv": Choice((0.01, 0.5)), "swa_n": Choice((BASE.swa_n,))})
-    assert not earlier_trials(other, space, [str(plan.storage)])
-    path = folder_of(plan).path / "result.json"
+    assert not earlier_trials(other, space, [str(state.plan.storage)])
+    path = folder_of(state).path / "result.json"
     (note,) = other.notes
     assert note.startswith(f"the warm start left out run folders (1): {path} must be what a")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from record_helpers import finish, grid, history_of, plan_of
+from record_helpers import finish, grid, history_of, sweep_state
 from search_helpers import begin, history, leave, miou, search_of
 from small import small_config, spec_of
 from store_helpers import children_of, runs_of, wait_until
@@ -127,7 +127,7 @@ def test_a_search_takes_an_end_in_when_its_log_has_it(
     source = begin(tmp_path, search_of())
     run = source.suggest()
     assert run is not None
-    finish(source.plan, run, miou, history=history(run.spec.config))
+    finish(source.state, run, miou, history=history(run.spec.config))
 
     append = EventLog.append
 
@@ -164,10 +164,10 @@ def test_a_trial_that_a_slow_store_made_after_all_is_not_made_again(
     monkeypatch.setattr(MlflowClient, "create_run", slow)
     monkeypatch.setattr(publisher_module, "PAUSE_S", 0.1)
     monkeypatch.setattr(publisher_module, "POLL_S", 0.05)
-    plan = plan_of(tmp_path / "runs", grid([0.01], seeds=(0,)))
-    with Publisher(plan, uri, lambda _: None, with_model=False) as publisher:
-        finish(plan, plan.runs[0])
-        publisher.publish(plan.runs[0])
+    state = sweep_state(tmp_path / "runs", grid([0.01], seeds=(0,)))
+    with Publisher(state, uri, lambda _: None, with_model=False) as publisher:
+        finish(state, state.runs[0])
+        publisher.publish(state.runs[0])
         wait_until(lambda: [one for one in children_of(uri) if one.info.status == "FINISHED"])
     assert given_up
     assert len(children_of(uri)) == 1
@@ -215,11 +215,11 @@ def test_no_history_goes_back_in_time(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_no_record_ends_before_it_began(
     tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01], seeds=(0, 1)))
-    done, broken = plan.runs
+    state = sweep_state(tmp_path / "runs", grid([0.01], seeds=(0, 1)))
+    done, broken = state.runs
     rows = [row | {"time": 1.7e9 - row["iteration"]} for row in history_of(done.spec.config)]
-    finish(plan, done, history=rows)  # by a version that let its clock be set back
-    with Publisher(plan, uri, pytest.fail, with_model=False) as publisher:
+    finish(state, done, history=rows)  # by a version that let its clock be set back
+    with Publisher(state, uri, pytest.fail, with_model=False) as publisher:
         publisher.publish(done)
         wait_until(lambda: children_of(uri))
         now = time.time()

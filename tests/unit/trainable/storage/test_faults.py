@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 from driver_helpers import options, question
-from record_helpers import finish, grid, plan_of
+from record_helpers import finish, grid, sweep_state
 from rich.console import Console
 from small import SMALL, small_config, spec_of
 from training_helpers import numbers, run_to_end, train, tune_config
@@ -29,7 +29,7 @@ from sweeps.execution.display import LiveDisplay
 from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.tune_hooks import FAULT, TuneCallback
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record import manifest
 from sweeps.record.publisher import Publisher
 from sweeps.search.source import FixedRuns
@@ -269,35 +269,35 @@ def test_a_worker_whose_folder_vanished_says_so(tmp_path: Path) -> None:
 class EndedRun:
     """A Tune trial that ended."""
 
-    def __init__(self, plan: Plan, result: dict[str, Any]) -> None:
-        self.key, self.last_result = plan.runs[0].spec.training_key, result
+    def __init__(self, state: SweepState, result: dict[str, Any]) -> None:
+        self.key, self.last_result = state.runs[0].spec.training_key, result
 
     def __str__(self) -> str:
         return self.key
 
 
 def callback_of(
-    plan: Plan, execution: ExecutionStats, ends: list[Any]
+    state: SweepState, execution: ExecutionStats, ends: list[Any]
 ) -> tuple[TuneCallback, RunsInFlight]:
-    in_flight = RunsInFlight(source=FixedRuns(plan.runs))
+    in_flight = RunsInFlight(source=FixedRuns(state.runs))
     screen = LiveDisplay(console=Console(quiet=True), title="", total=1, done=0)
     callback = TuneCallback(
-        plan, in_flight, screen, execution, lambda run, cause: ends.append((run, cause)),
+        state, in_flight, screen, execution, lambda run, cause: ends.append((run, cause)),
         gpus=0, hang_timeout_s=60,
     )  # fmt: skip
     return callback, in_flight
 
 
 def test_a_workers_fault_ends_the_sweep_and_its_run_stays_to_be_trained(tmp_path: Path) -> None:
-    plan, execution, ends = plan_of(tmp_path, grid([0.01])), ExecutionStats(), list[Any]()
-    callback, in_flight = callback_of(plan, execution, ends)
+    state, execution, ends = sweep_state(tmp_path, grid([0.01])), ExecutionStats(), list[Any]()
+    callback, in_flight = callback_of(state, execution, ends)
     in_flight.suggest()
-    trial: Any = EndedRun(plan, {"fault": "the disk is full (host)"})
+    trial: Any = EndedRun(state, {"fault": "the disk is full (host)"})
     callback.on_trial_start(0, [], trial)
     callback.on_trial_complete(0, [], trial)
-    assert (plan.fault, execution.spent) == ("the disk is full (host)", FAULT)
-    assert ends == [(plan.runs[0], None)]
-    assert plan.pending() == plan.runs
+    assert (state.fault, execution.spent) == ("the disk is full (host)", FAULT)
+    assert ends == [(state.runs[0], None)]
+    assert state.pending() == list(state.runs)
     assert execution.causes == {}
 
 
@@ -322,11 +322,11 @@ def test_what_ends_a_thread_is_seen_at_once_and_raised_where_it_is_waited_for() 
 
 
 def test_the_end_of_a_thread_ends_the_execution(tmp_path: Path) -> None:
-    plan, execution = plan_of(tmp_path, grid([0.01])), ExecutionStats()
-    callback, _ = callback_of(plan, execution, [])
+    state, execution = sweep_state(tmp_path, grid([0.01])), ExecutionStats()
+    callback, _ = callback_of(state, execution, [])
     callback.on_step_end(0, [])
     assert execution.spent is None
-    plan.threads.error = OSError("full")
+    state.threads.error = OSError("full")
     callback.on_step_end(0, [])
     assert execution.spent == FAULT
 
@@ -338,9 +338,9 @@ def full(*_: object, **__: object) -> Any:
 def test_a_manifest_that_cannot_be_written_ends_the_driver_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def execute(plan: Plan, *_: object, **__: object) -> ExecutionStats:
+    def execute(state: SweepState, *_: object, **__: object) -> ExecutionStats:
         deadline = time.monotonic() + 20
-        while plan.threads.error is None:  # as TuneCallback does
+        while state.threads.error is None:  # as TuneCallback does
             assert time.monotonic() < deadline
             time.sleep(0.01)
         return ExecutionStats()
@@ -363,17 +363,17 @@ def test_a_manifest_that_cannot_be_written_ends_the_driver_in_one_line(
 def test_a_record_without_room_ends_with_exit_code_1_and_a_server_that_is_away_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(tmp_path / "runs", grid([0.01]))
-    finish(plan, plan.runs[0])
+    state = sweep_state(tmp_path / "runs", grid([0.01]))
+    finish(state, state.runs[0])
     said: list[str] = []
-    with Publisher(plan, "http://127.0.0.1:1", said.append, with_model=False):
+    with Publisher(state, "http://127.0.0.1:1", said.append, with_model=False):
         pass
     assert "lags behind" in said[-1]
-    assert plan.fault == ""
+    assert state.fault == ""
     monkeypatch.setattr("sweeps.record.publisher.MlflowWriter", full)
-    with Publisher(plan, f"sqlite:///{tmp_path}/m.db", said.append, with_model=False):
+    with Publisher(state, f"sqlite:///{tmp_path}/m.db", said.append, with_model=False):
         pass
-    assert plan.fault.startswith("/runs/sweeps/key.json has no room")
+    assert state.fault.startswith("/runs/sweeps/key.json has no room")
 
 
 @pytest.mark.slow

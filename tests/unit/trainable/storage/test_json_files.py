@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from driver_helpers import read
-from record_helpers import fail, finish, grid, plan_of
+from record_helpers import fail, finish, grid, sweep_state
 from sealing import sealed
 from small import SMALL, small_config
 
 from sweeps import publish
 from sweeps.driver.options import sweep_parser
 from sweeps.driver.sweep import Sweep, answer
-from sweeps.planning.plan import Plan
+from sweeps.planning.state import SweepState
 from sweeps.record.ended_run import EndedRun
 from sweeps.record.manifest import begin, manifests
 from trainable.cli.reproduce import read_run
@@ -84,17 +84,17 @@ def test_the_tests_own_way_to_write_a_checksum_is_the_modules() -> None:
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    plan = plan_of(tmp_path / "runs", grid([0.0, 0.01, 0.05]))
-    finish(plan, plan.runs[0])
-    finish(plan, plan.runs[1])
-    fail(plan, plan.runs[2], "nan")
-    begin(plan, "sqlite:///mlflow.db")
-    return plan
+def state(tmp_path: Path) -> SweepState:
+    state = sweep_state(tmp_path / "runs", grid([0.0, 0.01, 0.05]))
+    finish(state, state.runs[0])
+    finish(state, state.runs[1])
+    fail(state, state.runs[2], "nan")
+    begin(state, "sqlite:///mlflow.db")
+    return state
 
 
-def folder_of(plan: Plan, number: int) -> Path:
-    return plan.storage / plan.runs[number].spec.training_key
+def folder_of(state: SweepState, number: int) -> Path:
+    return state.plan.storage / state.runs[number].spec.training_key
 
 
 def change_a_digit(path: Path) -> None:
@@ -120,8 +120,8 @@ DAMAGES = {
 }
 
 
-def all_ended(plan: Plan) -> list[EndedRun | None]:
-    return [EndedRun.read(plan, run, None) for run in plan.runs]
+def all_ended(state: SweepState) -> list[EndedRun | None]:
+    return [EndedRun.read(state, run, None) for run in state.runs]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -129,12 +129,12 @@ def all_ended(plan: Plan) -> list[EndedRun | None]:
     ("number", "name"), [(0, "result.json"), (1, "metrics.json"), (2, "failure.json")]
 )
 def test_a_change_in_a_run_folder_is_refused_by_the_files_name(
-    number: int, name: str, damage: Any, plan: Plan
+    number: int, name: str, damage: Any, state: SweepState
 ) -> None:
-    path = folder_of(plan, number) / name
+    path = folder_of(state, number) / name
     damage(path)
     with pytest.raises(ConfigError) as refused:
-        all_ended(plan)
+        all_ended(state)
     said = str(refused.value)
     assert said.startswith(f"{path} must be what a training run wrote, but ")
     assert DAMAGES[damage] in said
@@ -143,35 +143,41 @@ def test_a_change_in_a_run_folder_is_refused_by_the_files_name(
 
 
 @pytest.mark.parametrize("name", ["result.json", "metrics.json"])
-def test_a_file_of_another_run_is_refused_though_its_checksum_holds(name: str, plan: Plan) -> None:
-    one, other = folder_of(plan, 0), folder_of(plan, 1)
+def test_a_file_of_another_run_is_refused_though_its_checksum_holds(
+    name: str, state: SweepState
+) -> None:
+    one, other = folder_of(state, 0), folder_of(state, 1)
     (one / name).write_bytes((other / name).read_bytes())
     with pytest.raises(ConfigError, match=rf"{one / name} must .* it is of run {other.name}"):
-        all_ended(plan)
+        all_ended(state)
 
 
-def test_what_ended_before_is_looked_at_whole_by_who_only_reads_the_outcome(plan: Plan) -> None:
-    folder = RunFolder(plan.storage, folder_of(plan, 0).name)
+def test_what_ended_before_is_looked_at_whole_by_who_only_reads_the_outcome(
+    state: SweepState,
+) -> None:
+    folder = RunFolder(state.plan.storage, folder_of(state, 0).name)
     change_a_digit(folder.path / "result.json")
     with pytest.raises(ConfigError, match=r"result\.json must be"):
-        outcome(folder, plan.runs[0].spec)
+        outcome(folder, state.runs[0].spec)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_change_in_a_manifest_is_refused_by_its_name(damage: Any, plan: Plan) -> None:
-    path = plan.storage / "sweeps" / f"{plan.sweep_key}.json"
+def test_a_change_in_a_manifest_is_refused_by_its_name(damage: Any, state: SweepState) -> None:
+    path = state.plan.storage / "sweeps" / f"{state.plan.sweep_key}.json"
     damage(path)
     with pytest.raises(ConfigError) as refused:
-        manifests(plan.storage)
+        manifests(state.plan.storage)
     assert str(refused.value).startswith(f"{path}: must be the manifest that a sweep of version 2 ")
     assert DAMAGES[damage] in str(refused.value)
 
 
-def test_a_manifest_under_another_sweeps_name_is_refused(plan: Plan) -> None:
-    path = plan.storage / "sweeps" / f"{plan.sweep_key}.json"
+def test_a_manifest_under_another_sweeps_name_is_refused(state: SweepState) -> None:
+    path = state.plan.storage / "sweeps" / f"{state.plan.sweep_key}.json"
     path.rename(path.with_name("0123456789abcdef.json"))
-    with pytest.raises(ConfigError, match=f"0123456789abcdef.json: .* of sweep {plan.sweep_key}"):
-        manifests(plan.storage)
+    with pytest.raises(
+        ConfigError, match=f"0123456789abcdef.json: .* of sweep {state.plan.sweep_key}"
+    ):
+        manifests(state.plan.storage)
 
 
 # What commands do with it
@@ -187,19 +193,19 @@ def run_publish(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
 @pytest.mark.parametrize("name", ["config.json", "metrics.json", "result.json"])
 def test_publishing_a_changed_digit_records_nothing_at_all(
     name: str,
-    plan: Plan,
+    state: SweepState,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    other = plan_of(plan.storage, grid([0.5]), axes=("lambda_adv", "swa_n"))
+    other = sweep_state(state.plan.storage, grid([0.5]), axes=("lambda_adv", "swa_n"))
     finish(other, other.runs[0])
     begin(other, "sqlite:///mlflow.db")  # it is last, and the one before it is not told of either
-    path = plan.storage / other.runs[0].spec.training_key / name
+    path = state.plan.storage / other.runs[0].spec.training_key / name
     change_a_digit(path)
     before = files_in(tmp_path)
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    code = run_publish(monkeypatch, "--storage", str(plan.storage), "--tracking-uri", store)
+    code = run_publish(monkeypatch, "--storage", str(state.plan.storage), "--tracking-uri", store)
     assert code == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {path} must be what a training run wrote, but it was changed")
@@ -221,13 +227,13 @@ def test_a_sweep_that_is_started_again_refuses_it_before_anything_else(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     base = small_config(precision="fp32")  # as a command settles it
-    plan = plan_of(tmp_path / "runs", [base], base=base, data=datasets.inspect(base))
-    finish(plan, plan.runs[0])
-    path = plan.storage / plan.runs[0].spec.training_key / name
+    state = sweep_state(tmp_path / "runs", [base], base=base, data=datasets.inspect(base))
+    finish(state, state.runs[0])
+    path = state.plan.storage / state.runs[0].spec.training_key / name
     change_a_digit(path)
     before = files_in(tmp_path)
     sets = [part for setting in SMALL for part in ("--set", setting)]
-    given = [*sets, "--storage", str(plan.storage), "--no-figures", *option]
+    given = [*sets, "--storage", str(state.plan.storage), "--no-figures", *option]
     given += ["--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"]
     options, own = read(sweep_parser("What?"), *given)
     with pytest.raises(SystemExit) as ended:
@@ -240,15 +246,15 @@ def test_a_sweep_that_is_started_again_refuses_it_before_anything_else(
 
 
 @pytest.mark.parametrize("name", ["config.json", "result.json"])
-def test_a_folder_with_a_changed_digit_is_not_repeated(name: str, plan: Plan) -> None:
-    folder = folder_of(plan, 0)
+def test_a_folder_with_a_changed_digit_is_not_repeated(name: str, state: SweepState) -> None:
+    folder = folder_of(state, 0)
     change_a_digit(folder / name)
     with pytest.raises(ConfigError, match=f"{folder}: a run folder .* but {name} was changed"):
         read_run(folder)
 
 
-def test_files_of_two_runs_are_not_repeated_as_one(plan: Plan) -> None:
-    one, other = folder_of(plan, 0), folder_of(plan, 1)
+def test_files_of_two_runs_are_not_repeated_as_one(state: SweepState) -> None:
+    one, other = folder_of(state, 0), folder_of(state, 1)
     (one / "config.json").write_bytes((other / "config.json").read_bytes())
     with pytest.raises(ConfigError, match=f"config.json is of run {other.name} and result.json of"):
         read_run(one)

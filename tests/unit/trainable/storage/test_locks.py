@@ -20,7 +20,7 @@ from unittest.mock import Mock
 
 import pytest
 from driver_helpers import options, question
-from record_helpers import finish, grid, plan_of
+from record_helpers import finish, grid, sweep_state
 from rich.console import Console
 from small import small_config, spec_of
 from training_helpers import run_to_end, train, tune_config
@@ -197,17 +197,17 @@ def test_publish_is_refused_while_a_driver_is_at_work(
 ) -> None:
     from sweeps.record import manifest
 
-    plan = plan_of(tmp_path / "runs", grid())
-    finish(plan, plan.runs[0])
-    manifest.begin(plan, uri)
-    monkeypatch.setattr("sys.argv", ["publish", "--storage", str(plan.storage)])
-    with only_driver(plan.storage, plan.name, plan.sweep_key):
+    state = sweep_state(tmp_path / "runs", grid())
+    finish(state, state.runs[0])
+    manifest.begin(state, uri)
+    monkeypatch.setattr("sys.argv", ["publish", "--storage", str(state.plan.storage)])
+    with only_driver(state.plan.storage, state.plan.name, state.plan.sweep_key):
         before = everything(tmp_path)
         with pytest.raises(SystemExit) as ended:
             command.main()
         assert everything(tmp_path) == before
     assert ended.value.code == 2
-    assert f"but {MINE} drives lambda_grid in {plan.storage}" in capsys.readouterr().err
+    assert f"but {MINE} drives lambda_grid in {state.plan.storage}" in capsys.readouterr().err
     assert command.main() == 0
 
 
@@ -220,15 +220,15 @@ def test_two_records_of_one_sweep_hold_each_trial_once(tmp_path: Path, uri: str)
 
     from sweeps.record import manifest
 
-    plans = [plan_of(tmp_path / name, grid()) for name in ("one", "two")]
+    plans = [sweep_state(tmp_path / name, grid()) for name in ("one", "two")]
     records = []
-    for plan in plans:
-        for run in plan.runs:
-            finish(plan, run)
-        records.append(MlflowWriter(plan, uri, manifest.begin(plan, uri)))
+    for state in plans:
+        for run in state.runs:
+            finish(state, run)
+        records.append(MlflowWriter(state, uri, manifest.begin(state, uri)))
     for number in range(2):
-        for plan, record in zip(plans, records, strict=True):
-            record.publish(plan.runs[number])
+        for state, record in zip(plans, records, strict=True):
+            record.publish(state.runs[number])
     children = children_of(uri)
     assert len(children) == len({one.data.tags["trial_key"] for one in children}) == 2
 
@@ -241,10 +241,10 @@ def test_a_trial_created_at_the_same_time_elsewhere_is_kept_once(
 
     from sweeps.record import manifest
 
-    plans = [plan_of(tmp_path / name, grid([0.0])) for name in ("one", "two")]
-    for plan in plans:
-        finish(plan, plan.runs[0])
-    ours, theirs = (MlflowWriter(plan, uri, manifest.begin(plan, uri)) for plan in plans)
+    plans = [sweep_state(tmp_path / name, grid([0.0])) for name in ("one", "two")]
+    for state in plans:
+        finish(state, state.runs[0])
+    ours, theirs = (MlflowWriter(state, uri, manifest.begin(state, uri)) for state in plans)
     create = ours.client.create_run
 
     def late(*args: Any, **kwargs: Any) -> Any:
@@ -315,14 +315,14 @@ def test_a_worker_waits_for_the_other_sweep_and_takes_its_numbers(
 def test_a_wait_is_told_after_a_while_and_then_each_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_of(tmp_path, grid([0.01]))
-    in_flight = RunsInFlight(source=FixedRuns(plan.runs))
+    state = sweep_state(tmp_path, grid([0.01]))
+    in_flight = RunsInFlight(source=FixedRuns(state.runs))
     run = in_flight.suggest()
     assert run is not None
     console = Console(record=True, width=200, file=io.StringIO())
     screen = LiveDisplay(console=console, title="", total=1, done=0)
     callback = TuneCallback(
-        plan,
+        state,
         in_flight,
         screen,
         ExecutionStats(),
@@ -351,7 +351,7 @@ def test_a_sweep_clears_only_its_own_scratch(
     """Another that is under way in the same storage loses nothing when this one ends."""
     from ray import tune
 
-    plan = plan_of(tmp_path, grid([0.01]))
+    state = sweep_state(tmp_path, grid([0.01]))
     other = tmp_path / ".tune" / "another" / "file"
     other.parent.mkdir(parents=True)
     other.write_text("")
@@ -368,6 +368,6 @@ def test_a_sweep_clears_only_its_own_scratch(
     monkeypatch.setattr(tune, "Tuner", Fitted)
     monkeypatch.setattr(tune, "with_resources", lambda trainable, _: trainable)
     slots = Slots(count=1, cpus=1, gpus=0, time_budget_s=None)
-    executor._fit(object, plan, RunsInFlight(source=FixedRuns([])), slots, Mock(), Mock())
+    executor._fit(object, state, RunsInFlight(source=FixedRuns([])), slots, Mock(), Mock())
     assert not places[0].exists()
     assert other.exists()

@@ -1,0 +1,219 @@
+"""What changes while a sweep goes on: its training runs, and what is known of each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from sweeps.planning.plan import Plan, PlannedRun, Trial
+from sweeps.storage.threads import Threads
+from trainable.config.schema import TrialConfig
+from trainable.runs.folder import RunFolder
+from trainable.runs.keys import RunSpec, training_key, trial_key
+from trainable.runs.results import (
+    Failure,
+    Result,
+    distinct_readouts,
+    outcome,
+    with_known_readouts,
+)
+from trainable.training.numerics import with_precision
+
+
+class SweepState:
+    """The training runs of a sweep, and what became of each so far.
+
+    It changes by the methods below alone. `owner`, the thread that made it, drives the sweep: it
+    alone calls `add_trials`, `add_runs`, `stop`, `tag`, `retag`, `end_early` and `withdraw_note`.
+    Other threads may call `note`, `machine_refused`, `outcome` and `pending`, and read all
+    attributes; `stopped` and `tags` are views that grow, so they copy these before a loop.
+
+    Args:
+        plan: What the sweep asks.
+        stopped: Why runs were stopped before, by training key.
+        tags: Of trials, as given before, by trial key.
+
+    Attributes:
+        plan: What the sweep asks.
+        owner: The thread that drives the sweep.
+        threads: Other threads of the driver.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        stopped: Mapping[str, str] | None = None,
+        tags: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.owner = threading.current_thread()
+        self.threads = Threads()
+        self._runs: tuple[PlannedRun, ...] = ()
+        self._places: dict[str, int] = {}  # of each run, by its training key
+        self._stopped = dict(stopped or {})
+        self._tags: dict[str, Mapping[str, str]] = dict(tags or {})
+        self._outcomes: dict[RunSpec, Result | Failure] = {}  # no folder is read again for one
+        self._why_partial = self._fault = ""
+        self._notes: tuple[str, ...] = ()
+        self._writing = threading.Lock()
+
+    @classmethod
+    def of(cls, plan: Plan, configs: Iterable[TrialConfig]) -> SweepState:
+        """Return the state of a sweep that begins with some trials; see `add_trials`."""
+        state = cls(plan)
+        # The longest first, so that the last slot to finish idles the others least.
+        state.add_trials(sorted(configs, key=lambda config: not config.has_adversary))
+        return state
+
+    @property
+    def runs(self) -> tuple[PlannedRun, ...]:
+        """The training runs, in the order in which to train."""
+        return self._runs
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, by training run."""
+        return [trial for run in self._runs for trial in run.trials]
+
+    @property
+    def stopped(self) -> Mapping[str, str]:
+        """Why the sweep wants no more of a run that has no outcome, by training key."""
+        return MappingProxyType(self._stopped)
+
+    @property
+    def tags(self) -> Mapping[str, Mapping[str, str]]:
+        """What the record is to say of a trial besides, by trial key."""
+        return MappingProxyType(self._tags)
+
+    @property
+    def why_partial(self) -> str:
+        """What ended the sweep before all of it was done, empty if nothing did."""
+        return self._why_partial
+
+    @property
+    def fault(self) -> str:
+        """What the machine refused first, to be mended before the sweep is resumed; or empty."""
+        return self._fault
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person at the screen is to be told besides, one line each."""
+        return list(self._notes)
+
+    def outcome(self, run: PlannedRun) -> Result | Failure | None:
+        """Return the outcome that the run's folder holds, None if the run is to be trained.
+
+        An outcome stays: once there, its folder is not read again.
+        """
+        return self._outcome(run.spec)
+
+    def pending(self) -> list[PlannedRun]:
+        """Return the runs that are still to be trained."""
+        return [
+            run
+            for run in self._runs
+            if run.spec.training_key not in self._stopped and self.outcome(run) is None
+        ]
+
+    def add_trials(self, configs: Iterable[TrialConfig]) -> list[PlannedRun]:
+        """Take in trials and return the training runs that answer them, in the order given.
+
+        Trials that differ only in their readout share a run, also with trials taken in before; a
+        run that lacks a readout is trained again with the ones it has besides: all numbers of a
+        run folder come from one trajectory. A trial that stands twice counts once.
+        """
+        self._check_owner()
+        plan = self.plan
+        merged: dict[str, dict[str, Trial]] = {}
+        for config in configs:
+            canonical = with_precision(config, plan.auto_precision).canonical()
+            trial = Trial(
+                config=canonical,
+                training_key=training_key(canonical, plan.data.fingerprint),
+                trial_key=trial_key(canonical, plan.data.fingerprint),
+            )
+            merged.setdefault(trial.training_key, {})[trial.trial_key] = trial
+        runs = list(self._runs)
+        answering = [self._merge(key, trials, runs) for key, trials in merged.items()]
+        self._runs = tuple(runs)
+        return answering
+
+    def add_runs(self, runs: Iterable[PlannedRun]) -> None:
+        """Take in runs as they are, such as those of an earlier sweep, and merge nothing."""
+        self._check_owner()
+        self._runs = (*self._runs, *runs)
+
+    def stop(self, training_key: str, why: str) -> None:
+        """Want no more of a run that has no outcome."""
+        self._check_owner()
+        self._stopped[training_key] = why
+
+    def tag(self, trial_key: str, **tags: str) -> None:
+        """Have the record say something of a trial besides; what it says already stays."""
+        self._check_owner()
+        self._tags[trial_key] = {**tags, **self._tags.get(trial_key, {})}
+
+    def retag(self, trial_key: str, **tags: str) -> None:
+        """Have the record say this of a trial besides, and nothing of what it said before."""
+        self._check_owner()
+        self._tags[trial_key] = tags
+
+    def end_early(self, why: str) -> None:
+        """Say what ends the sweep before all of it is done."""
+        self._check_owner()
+        self._why_partial = why
+
+    def withdraw_note(self, note: str) -> None:
+        """Tell a person no longer what turned out not to be so."""
+        self._check_owner()
+        with self._writing:
+            self._notes = tuple(one for one in self._notes if one != note)
+
+    def note(self, note: str) -> None:
+        """Tell a person something besides, once."""
+        with self._writing:
+            if note not in self._notes:
+                self._notes = (*self._notes, note)
+
+    def machine_refused(self, fault: str) -> None:
+        """Take in what the machine refused; of several the first counts."""
+        with self._writing:
+            self._fault = self._fault or fault
+
+    def _check_owner(self) -> None:
+        if (thread := threading.current_thread()) is not self.owner:
+            raise RuntimeError(
+                f"the state of a sweep must be changed by {self.owner.name}, which drives it, but "
+                f"{thread.name} changes it"
+            )
+
+    def _outcome(self, spec: RunSpec) -> Result | Failure | None:
+        if spec not in self._outcomes:
+            found = outcome(RunFolder(self.plan.storage, spec.training_key), spec)
+            if found is None:
+                return None
+            self._outcomes[spec] = found
+        return self._outcomes[spec]
+
+    def _merge(self, key: str, trials: dict[str, Trial], runs: list[PlannedRun]) -> PlannedRun:
+        place = self._places.get(key)
+        known = {} if place is None else {t.trial_key: t for t in runs[place].trials}
+        if place is not None and trials.keys() <= known.keys():
+            return runs[place]
+        run = self._planned_run(tuple((known | trials).values()))
+        if place is None:
+            self._places[key] = len(runs)
+            runs.append(run)
+        else:
+            runs[place] = run
+        return run
+
+    def _planned_run(self, trials: tuple[Trial, ...]) -> PlannedRun:
+        plan = self.plan
+        readouts = distinct_readouts(trial.config.readout for trial in trials)
+        spec = RunSpec.of(trials[0].config, readouts, plan.data.fingerprint, plan.attempt)
+        if self._outcome(spec) is None:
+            spec = with_known_readouts(spec, RunFolder(plan.storage, spec.training_key))
+        return PlannedRun(spec=spec, trials=trials)
