@@ -1,1 +1,1 @@
-"""What `trainable.benchmark` compares with."""
+"""What `trainable.benchmark` measures, and the plain loop that it compares with."""
