@@ -23,6 +23,7 @@ from trainable.data.datasets import DataSet, Split
 from trainable.data.sources.labels import VOID
 from trainable.training.build import build_trainer
 from trainable.training.devices import lies_on
+from trainable.training.numerics import Numerics
 
 Array = NDArray[np.float64]
 Step = Callable[[], object]
@@ -118,19 +119,11 @@ def benchmark(
     cycle = config.swa_n if readouts else 1  # every round averages as often as the next
     per_round = cycle * math.ceil(PER_ROUND[device.type] / cycle)
     ms = time_in_turn(steps, rounds=rounds, per_round=per_round)
-    compared: dict[str, Compared] = {
-        name: {"ms_per_iteration": summary(theirs), **ratio(theirs, ms[OURS])}
-        for name, theirs in ms.items()
-        if name != OURS
-    }
+    compared = _compared(ms)
     seconds = float(np.median(ms[OURS])) / 1000
     matmul = matmul_rate(device, ours.numerics.half or torch.float32)
     return {
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "config": {name: getattr(config, name) for name in SHOWN} | ours.numerics.describe(),
+        **_setting(config, ours.numerics, device),
         "classes": classes,
         "readouts": readouts,
         "rounds": rounds,
@@ -145,6 +138,26 @@ def benchmark(
         "compared": compared,
         "speedup": compared[BASELINE]["ratio"] if baseline else None,
         "readouts_cost": 1 / compared[WITHOUT_READOUTS]["ratio"] - 1 if readouts else None,
+    }
+
+
+def _compared(ms: Mapping[str, Array]) -> dict[str, Compared]:
+    """Return how the times of all other kinds of steps compare with ours."""
+    return {
+        name: {"ms_per_iteration": summary(theirs), **ratio(theirs, ms[OURS])}
+        for name, theirs in ms.items()
+        if name != OURS
+    }
+
+
+def _setting(config: TrialConfig, numerics: Numerics, device: torch.device) -> dict[str, object]:
+    """Return what was timed, and on what."""
+    return {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "config": {name: getattr(config, name) for name in SHOWN} | numerics.describe(),
     }
 
 
