@@ -24,7 +24,7 @@ from analysis.figures.style import (
     on_data,
 )
 from analysis.record.sweep_data import Paper
-from analysis.stats.aggregation import finished, one_per_seed, over_seeds
+from analysis.stats.aggregation import one_per_seed, over_seeds
 
 STAR: dict[str, Any] = {
     "marker": "*",
@@ -82,9 +82,7 @@ def fig4(trials: pd.DataFrame, paper: Paper) -> Figure:
         axes.set(xlabel=LABELS["lambda_adv"], ylabel=MIOU)
         add_legend(axes, _handles(with_paper=bool(printed)))
         missing = caption_missing(table.attrs["n_missing"])
-        add_caption(
-            figure, [caption_seeds(table["n_seeds"]), missing, caption_mixed(finished(trials))]
-        )
+        add_caption(figure, [caption_seeds(table["n_seeds"]), missing, caption_mixed(trials)])
     return figure
 
 

@@ -22,7 +22,6 @@ from analysis.figures.style import (
     on_data,
 )
 from analysis.record.schema import RecordError
-from analysis.stats.aggregation import finished
 from analysis.stats.arms import BASELINE_LOSS, PROPOSED_LOSS, need_arms, of_one_generator
 
 Pixels = NDArray[np.uint8]
@@ -173,7 +172,7 @@ def _draw(
     legend = LEGEND_ROW_IN * -(-len(labels) // LEGEND_COLUMNS)
     with drawing(trials, title) as figure:
         figure.set_layout_engine("none")
-        add_caption(figure, [*caption, caption_mixed(finished(trials))])
+        add_caption(figure, [*caption, caption_mixed(trials)])
         # Title and caption keep a distance to the edge that is a share of the height.
         head = TITLE_LINE_IN * _lines(figure.get_suptitle()) + HEADING_IN
         foot = CAPTION_LINE_IN * _lines(figure.get_supxlabel()) + GAP_IN

@@ -23,7 +23,13 @@ from analysis.figures.style import (
     short_label,
 )
 from analysis.record.schema import RecordError
-from analysis.stats.aggregation import finished, is_logarithmic, one_per_seed, over_seeds, varying
+from analysis.stats.aggregation import (
+    is_logarithmic,
+    one_per_seed,
+    over_seeds,
+    require_finished,
+    varying,
+)
 
 NAME_ASIDE = 0.06  # between two points of one name, whose own distance is 1
 
@@ -46,7 +52,7 @@ def axis_table(trials: pd.DataFrame, axis: str) -> pd.DataFrame:
     Raises:
         RecordError: No trial has the setting, two of one value share a seed, or none has an mIoU.
     """
-    kept = finished(trials)
+    kept = require_finished(trials)
     if axis not in kept:
         raise RecordError(f"no trial has the setting {axis}; varied: {', '.join(varying(trials))}")
     others = [name for name in varying(trials) if name != axis]
@@ -94,7 +100,7 @@ def metric_vs_axis(trials: pd.DataFrame, axis: str) -> Figure:
         missing = caption_missing(table.attrs["n_missing"])
         add_caption(
             figure,
-            [caption_seeds(table["n_seeds"]), held, missing, caption_mixed(finished(trials))],
+            [caption_seeds(table["n_seeds"]), held, missing, caption_mixed(trials)],
         )
     return figure
 

@@ -26,7 +26,7 @@ from analysis.figures.style import (
     short_label,
 )
 from analysis.record.schema import RecordError
-from analysis.stats.aggregation import finished, is_logarithmic
+from analysis.stats.aggregation import is_logarithmic
 from analysis.stats.importance import METHODS, importance_table
 from analysis.stats.search import completed, confirmed, of_readout, parameters, search_table
 
@@ -204,7 +204,7 @@ def title_on(what: str, trials: pd.DataFrame) -> str:
 
 def add_search_caption(figure: Figure, trials: pd.DataFrame, parts: list[str]) -> None:
     """Add a caption of these parts and, where the trials mix versions, of those."""
-    add_caption(figure, [*parts, caption_mixed(finished(trials))])
+    add_caption(figure, [*parts, caption_mixed(trials)])
 
 
 def _caption_readouts(trials: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from analysis.figures.colors import LINE_STYLES
 from analysis.record.version_mix import describe_mixtures
+from analysis.stats.datasets import GENERATED, NAMES
 from analysis.stats.intervals import METHOD
 
 STYLE: Any = {
@@ -46,12 +47,6 @@ TITLE_CHARS_PER_IN = 12.5
 CAPTION_CHARS_PER_IN = 17.5
 STAMP_IN = 1.4  # width that a stamp takes from the title
 
-NAMES = {
-    "shapes": "shapes",
-    "sbd": "SBD",
-    "segtrackv2": "SegTrack-v2",
-    "voc2012": "Pascal VOC 2012",
-}
 LABELS = {
     "lambda_adv": r"$\lambda$, weight of the adversarial loss",
     "swa_n": r"$n$, iterations between two averagings",
@@ -122,7 +117,7 @@ def on_data(dataset: str, paper_on: Sequence[str] = ()) -> str:
         paper_on: Data sets of the paper's own figure; none where the paper has no such figure.
     """
     name = NAMES.get(dataset, dataset)
-    if dataset == "shapes":
+    if dataset in GENERATED:
         return f"{name} (generated, not the paper's data)"
     if paper_on and dataset not in paper_on:
         return f"{name} (the paper's is on {' and '.join(NAMES[other] for other in paper_on)})"

@@ -30,7 +30,6 @@ from analysis.figures.style import (
 )
 from analysis.record.schema import RecordError
 from analysis.record.sweep_data import Paper
-from analysis.stats.aggregation import finished
 from analysis.stats.swa import best_of, raw_level, swa_table
 
 RAW = LineStyle(color="0.35", marker="", linestyle=(0, (4, 2)))
@@ -180,7 +179,7 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
         # A heat map has no bars: the table beside it has the intervals.
         seeds = f"{format_number(table['n_seeds'].max())} seeds at most; intervals are in the table"
         dropped = caption_missing(whole.attrs["n_missing"])
-        add_caption(figure, [cells, start, seeds, dropped, caption_mixed(finished(trials))])
+        add_caption(figure, [cells, start, seeds, dropped, caption_mixed(trials)])
     return figure
 
 
@@ -205,4 +204,4 @@ def _caption(
 ) -> None:
     missing = caption_missing(table.attrs["n_missing"])
     seeds = caption_seeds(table["n_seeds"])
-    add_caption(figure, [seeds, *parts, missing, caption_mixed(finished(trials))])
+    add_caption(figure, [seeds, *parts, missing, caption_mixed(trials)])

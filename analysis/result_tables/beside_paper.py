@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from analysis.result_tables.cells import NOT_DISTINGUISHABLE, Cell, seeds_note, table
-from analysis.stats.arms import BASELINE, DATASETS, PROPOSED, ArmResults
+from analysis.stats.arms import BASELINE, PROPOSED, ArmResults
 from analysis.stats.comparisons import Comparison, compare
+from analysis.stats.datasets import dataset_name
 from analysis.stats.intervals import Interval, student_t
 
 Paper = Mapping[str, Any]
@@ -32,7 +33,7 @@ def table_of(
         notes: Sentences of this table alone, after those on seeds.
         where: Where the paper's numbers are printed.
     """
-    dataset = DATASETS.get(found.dataset, found.dataset)
+    dataset = dataset_name(found.dataset)
     finding = f"{title.partition(':')[0]}: no trials on {dataset} yet"
     if any(len(rows) for rows in found.rows.values()):
         finding = f"mIoU: {gain_of(found).words('proposed', 'the baseline')}"
@@ -62,7 +63,7 @@ def mean_of(values: Mapping[int, float]) -> Interval:
 def paper_note(printed: Mapping[str, Any], *, own: bool) -> list[str]:
     """Say where the paper prints its numbers, and that they do not compare on other data."""
     if not own:
-        where = DATASETS[printed["dataset"]]
+        where = dataset_name(printed["dataset"])
         return [f"The paper's {printed['where']} is on {where} and does not compare"]
     return [f"Paper: {printed['where']}, where the numbers stand as fractions"]
 

@@ -24,8 +24,9 @@ from analysis.result_tables.beside_paper import (
     table_of,
 )
 from analysis.result_tables.cells import Cell, PaperNumber, seeds_note, table
-from analysis.stats.arms import BASELINE, DATASETS, PIXELWISE, STANDARD, ArmResults, sides
+from analysis.stats.arms import BASELINE, PIXELWISE, STANDARD, ArmResults, sides
 from analysis.stats.comparisons import Comparison, compare
+from analysis.stats.datasets import dataset_name
 from analysis.stats.intervals import Interval
 from analysis.stats.multiple_comparisons import against, corrected
 from analysis.stats.rounding import count
@@ -53,7 +54,7 @@ def table2_left(trials: pd.DataFrame | None, paper: Paper, *, generator: str = "
         | {label: PaperNumber.of(row[key], printed["unit"]) for key, label in columns.items()}
         for row in printed["rows"]
     ]
-    row: dict[str, Cell] = {"method": f"ours, {DATASETS.get(found.dataset, found.dataset)}"}
+    row: dict[str, Cell] = {"method": f"ours, {dataset_name(found.dataset)}"}
     ours: list[Cell] = [*(mean_of(found.scores(arm, "miou")) for arm in PAIR), gain]
     rows.append(row | dict(zip(columns.values(), ours, strict=True)))
     notes = [
@@ -62,7 +63,7 @@ def table2_left(trials: pd.DataFrame | None, paper: Paper, *, generator: str = "
         printed["footnote"],
     ]
     if found.dataset != printed["dataset"]:
-        notes.append(f"Ours is not on {DATASETS[printed['dataset']]} and does not compare")
+        notes.append(f"Ours is not on {dataset_name(printed['dataset'])} and does not compare")
     where = [f"All other rows: {printed['where']} of the paper, as printed"]
     return table_of("Table 2 (left): adversarial approaches", found, rows, notes, where)
 
@@ -106,7 +107,7 @@ def table4(frames: Sequence[pd.DataFrame], paper: Paper, *, generator: str = "")
     rows: list[dict[str, Cell]] = [{"loss": arm.name} for arm in LOSSES]
     notes, findings, cells = [], [], []
     for dataset in dict.fromkeys([*printed["rows"]["baseline"], *given]):
-        title = DATASETS.get(dataset, dataset)
+        title = dataset_name(dataset)
         found = sides(given.get(dataset), LOSSES, dataset=dataset, generator=generator)
         for row, arm, numbers in zip(rows, LOSSES, printed["rows"].values(), strict=True):
             if dataset in numbers:

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.record.schema import finished
 from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
 from analysis.result_tables.cells import Cell, seeds_note, table
-from analysis.stats.arms import DATASETS, frame_notes, one_per_seed, require, shown
+from analysis.stats.aggregation import format_value
+from analysis.stats.arms import frame_notes, refuse_twins_of, require
 from analysis.stats.comparisons import MOST_SEEDS, POWER
+from analysis.stats.datasets import dataset_name
 from analysis.stats.intervals import student_t
 from analysis.stats.ranking import Ranking, in_order, rank, rankable
 from analysis.stats.rounding import count, fixed, percent_words
@@ -48,10 +51,10 @@ def grid_summary(
         RecordError: A column is missing, or two trials share setting and seed.
     """
     require(trials, (*axes, "seed", "status", *WEIGHTS))
-    finished = trials[trials["status"] == "FINISHED"]
-    one_per_seed(finished, axes, "the grid")
+    ended = finished(trials)
+    refuse_twins_of(ended, axes, "the grid")
     asked = _scores(trials, axes, metric)
-    scores = {name: _scores(finished, axes, name) for name in WEIGHTS}
+    scores = {name: _scores(ended, axes, name) for name in WEIGHTS}
     ranking = rank(scores[metric])
     finding = _finding(scores[metric], ranking, axes)
     rows = []
@@ -101,11 +104,11 @@ def search_summary(
         RecordError: A column is missing, or two confirming trials share setting and seed.
     """
     require(trials, (*axes, "phase", "seed", "status", metric))
-    finished = trials[trials["status"] == "FINISHED"]
-    fresh_rows = finished[finished["phase"] == "confirm"]
-    one_per_seed(fresh_rows, axes, "the confirmed settings")
+    ended = finished(trials)
+    fresh_rows = ended[ended["phase"] == "confirm"]
+    refuse_twins_of(fresh_rows, axes, "the confirmed settings")
     fresh = _scores(fresh_rows, axes, metric)
-    seen = _scores(finished[finished["phase"] == "search"], axes, metric)
+    seen = _scores(ended[ended["phase"] == "search"], axes, metric)
     ranking = rank(fresh)
     listed = _order(ranking) or _order(rank(seen))[:SHOWN_OF_SEARCH]
     finding = "No setting has been confirmed on fresh seeds"
@@ -229,7 +232,7 @@ def _optimism_notes(fresh: Scores, seen: Scores) -> list[str]:
 
 
 def _name(key: Key, axes: Sequence[str]) -> str:
-    return ", ".join(f"{axis}={shown(part)}" for axis, part in zip(axes, key, strict=True))
+    return ", ".join(f"{axis}={format_value(part)}" for axis, part in zip(axes, key, strict=True))
 
 
 def _known(part: Any) -> Any:
@@ -238,5 +241,4 @@ def _known(part: Any) -> Any:
 
 
 def _dataset(trials: pd.DataFrame) -> str:
-    dataset = str(trials.attrs["dataset"])
-    return DATASETS.get(dataset, dataset)
+    return dataset_name(str(trials.attrs["dataset"]))

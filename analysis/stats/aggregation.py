@@ -8,30 +8,25 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.record.schema import METRICS, TRIAL_TAGS, RecordError
+from analysis.record.schema import COLUMNS, RecordError, finished
+from analysis.record.version_mix import HASHES
 from analysis.stats.intervals import student_t
 
-# Columns in which two trials differ by nature.
-OWN = (
-    *("run_id", "status", "seed", "cause", "ask", "phase", "search_state"),
-    *("torch", "processor"),
-    *("start_time_s", "end_time_s", "record_hash", "artifact_uri"),
-    *(TRIAL_TAGS + METRICS),
-)
+OWN = (*COLUMNS, "seed")  # columns in which two trials of one setting differ by nature
 INTERVAL = ("n_seeds", "mean", "ci_low", "ci_high")
 LOG_DECADES = 1.5  # a positive axis that spans more than this is logarithmic,
 SHARES = ("swa_threshold", "swa_decay", "momentum")  # but for what lies between 0 and 1
 
 
-def finished(trials: pd.DataFrame) -> pd.DataFrame:
+def require_finished(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials that ended well.
 
     Raises:
         RecordError: There are none.
     """
-    kept = trials[trials["status"] == "FINISHED"]
+    kept = finished(trials)
     if kept.empty:
-        raise RecordError(f"none of the {len(trials)} trials has finished; go on with the sweep")
+        raise RecordError(f"none of the {len(trials)} trials has finished; resume the sweep")
     return kept
 
 
@@ -49,24 +44,41 @@ def one_per_seed(
     Raises:
         RecordError: No trial finished, one names no point or seed, or two share both.
     """
-    kept = finished(trials)
+    kept = require_finished(trials)
     columns = [*point, "seed"]
     for name in [*numbers, "seed"]:
         if name not in kept or not pd.api.types.is_numeric_dtype(kept[name]):
             raise RecordError(f"every trial must have a number as param {name}")
     if any(name not in kept for name in columns) or kept[columns].isna().any(axis=None):
         raise RecordError(f"every trial must have the params {' and '.join(columns)}")
-    twice = kept[kept.duplicated(columns, keep=False)]
-    if len(twice):
-        first = twice.iloc[0][columns]
-        same = twice[(twice[columns] == first).all(axis=1)]
-        differing = [n for n in same.columns if n not in OWN and same[n].nunique() > 1]
-        raise RecordError(
-            f"{figure} takes one trial per {' and '.join(columns)}, but {len(same)} share "
-            f"{', '.join(f'{k}={_typed(v)}' for k, v in first.items())}; "
-            f"they differ in {', '.join(sorted(differing)) or 'nothing that is recorded'}"
-        )
+    refuse_twins(kept, columns, f"{figure} takes one trial per {' and '.join(columns)}")
     return kept
+
+
+def refuse_twins(rows: pd.DataFrame, columns: Sequence[str], rule: str, of: str = "") -> None:
+    """Refuse two trials of one seed at one setting: their mean would hide what they differ in.
+
+    Args:
+        rows: Finished trials.
+        columns: Those that tell settings and seeds apart.
+        rule: What is broken by two, for the message.
+        of: What the trials are called in the message, where they are not all of the sweep's.
+
+    Raises:
+        RecordError: There are two.
+    """
+    twice = rows[rows.duplicated(columns, keep=False)]
+    if twice.empty:
+        return
+    first = twice.iloc[0][columns]
+    same = twice[(twice[columns] == first).all(axis=1)]
+    names = [name for name in same.columns if name not in OWN or name in HASHES]
+    differing = sorted(name for name in names if same[name].nunique() > 1)
+    raise RecordError(
+        f"{rule}, but {len(same)}{f' of {of}' if of else ''} share "
+        f"{', '.join(f'{name}={format_value(value)}' for name, value in first.items())}; "
+        f"they differ in {', '.join(differing) or 'nothing that is recorded'}"
+    )
 
 
 def over_seeds(
@@ -121,5 +133,6 @@ def is_logarithmic(name: str, values: Iterable[float]) -> bool:
     return math.log10(max(found) / min(found)) > LOG_DECADES
 
 
-def _typed(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+def format_value(value: object) -> str:
+    """Return a setting's value without needless digits."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

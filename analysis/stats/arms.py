@@ -5,24 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from analysis.record.schema import METRICS, RecordError
+from analysis.record.schema import RecordError, finished
 from analysis.record.version_mix import describe_mixtures
-from analysis.stats.aggregation import finished
+from analysis.stats.aggregation import format_value, refuse_twins, require_finished
 
-DATASETS = {
-    "voc2012": "Pascal VOC 2012",
-    "segtrackv2": "SegTrack-v2",
-    "sbd": "SBD",
-    "shapes": "shapes (generated)",
-}
 NUMBERS = ("lambda_adv", "seed")  # fields that every trial must have as a number
 PAPER_GENERATOR = "deeplabv2_resnet101"  # section 4.1
-# Columns in which two trials differ by nature.
-_OWN = ("trial_key", "training_key", "run_id", "status", "cause", "ask", *METRICS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +104,8 @@ def by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:
     return {int(s): float(v) for s, v in zip(rows["seed"], rows[metric], strict=True)}
 
 
-def one_per_seed(rows: pd.DataFrame, axes: Iterable[str], name: str) -> None:
-    """Refuse two trials of one seed at one setting: their mean would hide what they differ in.
+def refuse_twins_of(rows: pd.DataFrame, axes: Iterable[str], name: str) -> None:
+    """Refuse two trials of one seed at one setting of a table.
 
     Args:
         rows: Finished trials.
@@ -124,34 +115,16 @@ def one_per_seed(rows: pd.DataFrame, axes: Iterable[str], name: str) -> None:
     Raises:
         RecordError: There are two.
     """
-    point = [*axes, "seed"]
-    twice = rows[rows.duplicated(point, keep=False)]
-    if twice.empty:
-        return
-    first = twice.iloc[0]
-    same = twice[(twice[point] == first[point]).all(axis=1)]
-    differing = [
-        column for column in same.columns.difference([*_OWN]) if same[column].nunique() > 1
-    ]
-    where = ", ".join(f"{column}={shown(first[column])}" for column in point)
-    raise RecordError(
-        f"a table takes one trial per setting and seed, but {len(same)} of {name} share {where}; "
-        f"they differ in {', '.join(differing) or 'nothing that is recorded'}"
-    )
+    refuse_twins(rows, [*axes, "seed"], "a table takes one trial per setting and seed", name)
 
 
 def frame_notes(trials: pd.DataFrame) -> list[str]:
     """Say how many of the trials are missing, and whether they may not compare."""
-    finished = trials[trials["status"] == "FINISHED"]
+    done = len(finished(trials))
     notes = []
-    if len(finished) < (asked := trials.attrs["trials_total"]):
-        notes.append(f"{len(finished)} of {asked} trials finished")
-    return notes + [f"{told[0].upper()}{told[1:]}" for told in describe_mixtures(finished)]
-
-
-def shown(value: Any) -> str:
-    """Return a setting's value without needless digits."""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    if done < (asked := trials.attrs["trials_total"]):
+        notes.append(f"{done} of {asked} trials finished")
+    return notes + [f"{told[0].upper()}{told[1:]}" for told in describe_mixtures(trials)]
 
 
 def _of_generator(trials: pd.DataFrame, wanted: str) -> tuple[pd.DataFrame, str]:
@@ -167,16 +140,11 @@ def _of_generator(trials: pd.DataFrame, wanted: str) -> tuple[pd.DataFrame, str]
 
 
 def _rows_of(trials: pd.DataFrame, arm: Arm) -> pd.DataFrame:
-    finished = trials[trials["status"] == "FINISHED"]
-    # With lambda 0 no adversary acts, whatever its name.
-    without = (finished["adversarial"] == "none") | (finished["lambda_adv"] == 0)
-    if arm.adversarial == "none":
-        rows = finished[without]
-    else:
-        rows = finished[~without & (finished["adversarial"] == arm.adversarial)]
+    ended = finished(trials)
+    rows = ended[acting_loss(ended) == arm.adversarial]
     if arm.weights == "val":  # the raw weights are the same, however the run is read
         rows = rows.drop_duplicates("training_key")
-    one_per_seed(rows, (), f"the {arm.name}")
+    refuse_twins_of(rows, (), f"the {arm.name}")
     return rows.sort_values("seed")
 
 
@@ -185,7 +153,7 @@ def _setting(rows: pd.DataFrame, arm: Arm) -> str:
     names = ["lambda_adv"] if arm.adversarial != "none" else []
     names += ["swa_rule", "swa_n", "swa_threshold"] if arm.weights == "swa" else []
     found = [
-        f"{name}={'/'.join(shown(v) for v in rows[name].unique())}"
+        f"{name}={'/'.join(format_value(v) for v in rows[name].unique())}"
         for name in names
         if name in rows and len(rows)
     ]
@@ -193,21 +161,28 @@ def _setting(rows: pd.DataFrame, arm: Arm) -> str:
 
 
 # In the order of Table 4. The baseline has no discriminator.
-ARMS = {"none": "baseline", "standard": "standard loss", "pixelwise": "pixel-wise loss"}
+ARMS = {BASELINE.adversarial: BASELINE.name} | {
+    arm.adversarial: f"{arm.name} loss" for arm in (STANDARD, PIXELWISE)
+}
 BASELINE_LOSS, PROPOSED_LOSS = BASELINE.adversarial, PROPOSED.adversarial
 
 
 def with_arm(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the finished trials with a column `arm`; with lambda 0 no adversary acts.
+    """Return the finished trials with a column `arm`: the loss that acts.
 
     Raises:
         RecordError: No trial finished, or one does not tell its adversary.
     """
-    kept = finished(trials)
+    kept = require_finished(trials)
     for name in ("adversarial", "lambda_adv"):
         if name not in kept or kept[name].isna().any():
             raise RecordError(f"every trial must have the param {name}")
-    return kept.assign(arm=kept["adversarial"].where(kept["lambda_adv"] > 0, BASELINE_LOSS))
+    return kept.assign(arm=acting_loss(kept))
+
+
+def acting_loss(trials: pd.DataFrame) -> pd.Series:
+    """Return the adversarial loss of each trial: none with lambda 0, whatever its name."""
+    return trials["adversarial"].where(trials["lambda_adv"] > 0, BASELINE.adversarial)
 
 
 def of_one_generator(trials: pd.DataFrame, generator: str | None) -> tuple[pd.DataFrame, str]:

@@ -78,7 +78,7 @@ def _shares(points: pd.DataFrame, names: list[str]) -> dict[str, dict[str, float
     if len(points) < LEAST_TRIALS:
         raise RecordError(
             f"an importance needs {LEAST_TRIALS} completed suggestions, but there are "
-            f"{len(points)}; go on with the search"
+            f"{len(points)}; resume the search"
         )
     if points["value"].nunique() < 2:
         raise RecordError("all suggestions are equally good, so no setting has an importance")

@@ -328,6 +328,15 @@ def test_two_settings_in_one_row_are_refused_not_averaged() -> None:
         table2_right(both, PAPER)
 
 
+def test_two_trials_that_differ_in_their_code_alone_are_refused_by_it() -> None:
+    trials = ablation()
+    twin = trials[trials["adversarial"] == "pixelwise"].assign(run_id="twin", code_version="c2")
+    both = pd.concat([trials, twin])
+    both.attrs = trials.attrs
+    with pytest.raises(RecordError, match=r"they differ in code_version$"):
+        table2_right(both, PAPER)
+
+
 def test_a_table_is_of_one_generator_and_names_the_others() -> None:
     trials = ablation()
     paper = ablation({"none": (0.7, 0.7)}, generator="deeplabv2_resnet101")
