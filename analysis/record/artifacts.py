@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.record.cache import cache_folder, load_cached, read_file, save_cached
-from analysis.record.mlflow_calls import ARTIFACT_S, StoreError, ask, bound_answers
+from analysis.record.mlflow_calls import ARTIFACT_S, StoreError, bound_answers, call_within
 from analysis.record.mlflow_store import Store, one_line_errors
 from analysis.record.schema import CURVES, DETAIL_FILE, ENVIRONMENT_FILE, MASKS_FILE, RecordError
 from analysis.record.tracking_uri import artifacts_folder
@@ -160,7 +160,7 @@ def _fetch(trials: pd.DataFrame, name: str) -> list[tuple[str, bytes]]:
 def _download(tracking_uri: str, uri: str, name: str) -> bytes | None:
     with one_line_errors(tracking_uri), tempfile.TemporaryDirectory() as folder:
         try:
-            ask(ARTIFACT_S, _download_into, folder, tracking_uri, uri)
+            call_within(ARTIFACT_S, _download_into, folder, tracking_uri, uri)
         except StoreError as error:
             if NOT_FOUND.search(str(error)):
                 return None

@@ -135,12 +135,12 @@ def open_client(tracking_uri: str, patience: Patience | None = None) -> MlflowCl
         bound_answers()
         return MlflowClient(tracking_uri)
 
-    client = ask(SEARCH_S, make)  # the import takes its time
-    return cast("MlflowClient", _Asking(client, patience or Patience()))
+    client = call_within(SEARCH_S, make)  # the import takes its time
+    return cast("MlflowClient", _BoundedClient(client, patience or Patience()))
 
 
-class _Asking:
-    """A client of MLflow each of whose calls goes through `ask`."""
+class _BoundedClient:
+    """A client of MLflow each of whose calls goes through `call_within`."""
 
     def __init__(self, client: MlflowClient, patience: Patience) -> None:
         self._client = client
@@ -151,16 +151,16 @@ class _Asking:
         if not callable(found):
             return found
 
-        def asking(*args: Any, **kwargs: Any) -> Any:
-            answer = _ask(self._patience, LIMITS.get(name, SMALL_S), found, *args, **kwargs)
+        def bounded(*args: Any, **kwargs: Any) -> Any:
+            answer = _call_within(self._patience, LIMITS.get(name, SMALL_S), found, *args, **kwargs)
             for one in answer if isinstance(answer, list) else [answer]:
                 _check(one)
             return answer
 
-        return asking
+        return bounded
 
 
-def pages(
+def search_pages(
     client: MlflowClient, experiment_id: str, condition: str, *, order: str
 ) -> Iterator[list[Run]]:
     """Yield the runs that fulfil a condition, page by page.
@@ -182,7 +182,7 @@ def pages(
         before.add(token)
 
 
-def ask(limit_s: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+def call_within(limit_s: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what a call of MLflow returns.
 
     It is made in a thread of its own, which is left behind when the limit is reached: a server
@@ -191,10 +191,10 @@ def ask(limit_s: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
     Raises:
         StoreError: It failed, its answer makes no sense, or it took longer than the limit.
     """
-    return _ask(Patience(), limit_s, call, *args, **kwargs)
+    return _call_within(Patience(), limit_s, call, *args, **kwargs)
 
 
-def _ask(
+def _call_within(
     patience: Patience, limit_s: float, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
     if not patience.left():

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.record.mlflow_calls import SMALL_S, StoreError, ask
+from analysis.record.mlflow_calls import SMALL_S, StoreError, call_within
 from analysis.record.schema import EXPERIMENT
 from analysis.record.tracking_uri import is_server, sqlite_file
 from trainable.storage.redaction import redact, redact_uri
@@ -52,7 +52,7 @@ REVISION = re.compile(r'^(revision|down_revision)\b.*?= ["\'](\w+)', re.MULTILIN
 MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"  # PostgreSQL's
 
 
-def deleted(experiment_id: str, shown: str) -> str:
+def describe_deleted(experiment_id: str, shown: str) -> str:
     """Return that the experiment of our sweeps is deleted, and the command that restores it."""
     return (
         f"the experiment {EXPERIMENT!r} in {shown} is deleted; restore it with "
@@ -77,19 +77,19 @@ def database_fault(uri: str, *, writing: bool) -> str | None:
     if path is not None and (fault := _file_fault(path, writing=writing)):
         return fault
     try:
-        return ask(SMALL_S, _fault, uri, shown, writing=writing)
+        return call_within(SMALL_S, _fault, uri, shown, writing=writing)
     except StoreError as error:
-        return _of_driver(error.__cause__, path, uri)
+        return _driver_fault(error.__cause__, path, uri)
 
 
-def reach(uri: str) -> None:
+def check_reachable(uri: str) -> None:
     """Connect to a database that is a server: MLflow tries for two minutes, and says less.
 
     Raises:
         StoreError: It does not answer, or refuses.
     """
     if sqlite_file(uri) is None and not is_server(uri):
-        ask(SMALL_S, _connect, uri)
+        call_within(SMALL_S, _connect, uri)
 
 
 def _connect(uri: str) -> None:
@@ -111,18 +111,18 @@ def _fault(uri: str, shown: str, *, writing: bool) -> str | None:
     with _engine(uri).connect() as connection:
         found = _read(connection)
         if not found.tables:
-            return _of_empty(connection, shown, writing=writing)
+            return _empty_fault(connection, shown, writing=writing)
         if "experiments" not in found.tables:
             some = ", ".join(sorted(found.tables)[:NAMED])
             return (
                 f"{shown} must be a database of MLflow's, but holds other tables ({some}); "
                 "name another, or one that is not there yet"
             )
-        if found.revision != head():
-            return _of_schema(found.revision, shown)
+        if found.revision != newest_schema():
+            return _schema_fault(found.revision, shown)
         if writing and connection.dialect.name != "sqlite":
             _try_writing(connection)  # raises what the database says
-    return deleted(found.deleted, shown) if found.deleted else None
+    return describe_deleted(found.deleted, shown) if found.deleted else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ def _read(connection: Connection) -> _Database:
     return _Database(tables=tables, revision=revision, deleted=gone[0] if is_deleted else None)
 
 
-def _of_empty(connection: Connection, shown: str, *, writing: bool) -> str | None:
+def _empty_fault(connection: Connection, shown: str, *, writing: bool) -> str | None:
     from sqlalchemy import text
 
     if not writing:
@@ -163,7 +163,7 @@ def _of_empty(connection: Connection, shown: str, *, writing: bool) -> str | Non
     return None
 
 
-def _of_schema(revision: str | None, shown: str) -> str:
+def _schema_fault(revision: str | None, shown: str) -> str:
     mine = version("mlflow")
     if revision is None or revision in _revisions():
         return (
@@ -202,7 +202,7 @@ def _engine(uri: str) -> Engine:
     )
 
 
-def _of_driver(error: BaseException | None, path: Path | None, uri: str) -> str | None:
+def _driver_fault(error: BaseException | None, path: Path | None, uri: str) -> str | None:
     """Return what a database's refusal means, None where only waiting helps."""
     origin = getattr(error, "orig", None)
     if origin is None:
@@ -260,7 +260,7 @@ def _steps(folder: Path) -> Iterator[tuple[str, str | None]]:
             yield names["revision"], names.get("down_revision")
 
 
-def head() -> str:
+def newest_schema() -> str:
     """Return the version of the schema that this mlflow writes."""
     steps = _revisions()
     (newest,) = steps.keys() - set(steps.values())

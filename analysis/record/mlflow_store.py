@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from analysis.record.mlflow_calls import StoreError, open_client, pages
-from analysis.record.mlflow_database import database_fault, deleted, reach
+from analysis.record.mlflow_calls import StoreError, open_client, search_pages
+from analysis.record.mlflow_database import check_reachable, database_fault, describe_deleted
 from analysis.record.schema import EXPERIMENT, RecordError
 from analysis.record.tracking_uri import is_server, sqlite_file
 from trainable.storage.redaction import UNQUOTED, is_unclear, redact, redact_uri
@@ -37,19 +37,19 @@ class Store:
             if fault is not None:
                 raise RecordError(fault)
         with one_line_errors(tracking_uri):
-            reach(tracking_uri)
+            check_reachable(tracking_uri)
             self.client = open_client(tracking_uri)
             experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:
             raise RecordError(f"no experiment {EXPERIMENT!r} in {shown}; run a sweep first")
         if experiment.lifecycle_stage != "active":
-            raise RecordError(deleted(str(experiment.experiment_id), shown))
+            raise RecordError(describe_deleted(str(experiment.experiment_id), shown))
         self.experiment_id = str(experiment.experiment_id)
 
     def search(self, condition: str) -> Iterator[Run]:
         """Yield the runs that meet a condition, the newest first."""
         order = "attributes.start_time DESC"
-        found = pages(self.client, self.experiment_id, condition, order=order)
+        found = search_pages(self.client, self.experiment_id, condition, order=order)
         while True:
             with one_line_errors(self.tracking_uri), _no_collector():
                 page = next(found, None)

@@ -12,12 +12,12 @@ from analysis.record.mlflow_calls import (
     ARTIFACT_S,
     Patience,
     StoreError,
-    ask,
+    call_within,
     open_client,
-    pages,
+    search_pages,
     set_up_mlflow,
 )
-from analysis.record.mlflow_database import reach
+from analysis.record.mlflow_database import check_reachable
 from analysis.record.tracking_uri import is_server
 from trainable.cli.options import check_writable
 from trainable.config.schema import ConfigError
@@ -111,15 +111,15 @@ def open_store(
     if path is not None and not create:
         raise FileNotFoundError(f"there is no file {path}")
     if path is not None:
-        ask(ARTIFACT_S, create_database, path)
-    reach(tracking_uri)
+        call_within(ARTIFACT_S, create_database, path)
+    check_reachable(tracking_uri)
     return open_client(tracking_uri, patience)
 
 
 def search(client: MlflowClient, experiment_id: str, condition: str) -> list[Run]:
     """Return all runs of an experiment that match MLflow's filter string, the oldest first."""
     order = "attributes.start_time ASC"
-    found = pages(client, experiment_id, condition, order=order)
+    found = search_pages(client, experiment_id, condition, order=order)
     return [run for page in found for run in page]
 
 

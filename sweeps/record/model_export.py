@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from analysis.record.mlflow_calls import MODEL_S, SMALL_S, ask
+from analysis.record.mlflow_calls import MODEL_S, SMALL_S, call_within
 from sweeps.record.environment import git_commit
 from sweeps.record.reader import RecordedTrial
 from trainable.config.choices import GENERATORS
@@ -101,8 +101,8 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
     module(example)  # what normalising keeps for later calls must be there before the export
     mlflow.set_tracking_uri(tracking_uri)
     experiment_id = trial.run.info.experiment_id
-    ask(SMALL_S, mlflow.set_experiment, experiment_id=experiment_id)
-    logged = ask(
+    call_within(SMALL_S, mlflow.set_experiment, experiment_id=experiment_id)
+    logged = call_within(
         MODEL_S,
         mlflow.pytorch.log_model,
         module,

@@ -12,7 +12,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from analysis.record.mlflow_calls import SMALL_S, StoreError, ask
+from analysis.record.mlflow_calls import SMALL_S, StoreError, call_within
 from analysis.record.mlflow_database import LOCK_S
 from analysis.record.schema import EXPERIMENT
 from analysis.record.tracking_uri import local_path, sqlite_file
@@ -51,7 +51,7 @@ def bring_home(tracking_uri: str) -> str:
     path = sqlite_file(tracking_uri)
     if path is None or not path.exists() or path.stat().st_size == 0:
         return ""
-    return ask(SMALL_S, _bring_home, path.resolve())
+    return call_within(SMALL_S, _bring_home, path.resolve())
 
 
 def _bring_home(path: Path) -> str:

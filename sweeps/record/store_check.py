@@ -6,8 +6,8 @@ refuse: the record catches up later. Any other would show only after hours of tr
 
 from __future__ import annotations
 
-from analysis.record.mlflow_calls import SMALL_S, StoreError, ask, set_up_mlflow
-from analysis.record.mlflow_database import database_fault, deleted
+from analysis.record.mlflow_calls import SMALL_S, StoreError, call_within, set_up_mlflow
+from analysis.record.mlflow_database import database_fault, describe_deleted
 from analysis.record.schema import EXPERIMENT
 from analysis.record.tracking_uri import is_server
 from sweeps.record.mlflow_store import open_store
@@ -37,7 +37,7 @@ def lasting_fault(tracking_uri: str, *, writing: bool = True) -> str | None:
     if not is_server(tracking_uri):
         return database_fault(tracking_uri, writing=writing)
     try:
-        return ask(SMALL_S, _server_fault, tracking_uri, shown)
+        return call_within(SMALL_S, _server_fault, tracking_uri, shown)
     except StoreError as error:
         if not error.lasting:
             return None
@@ -56,4 +56,4 @@ def _server_fault(tracking_uri: str, shown: str) -> str | None:
     named = f"name = '{EXPERIMENT}'"
     found = open_store(tracking_uri).search_experiments(ViewType.ALL, filter_string=named)
     gone = [str(one.experiment_id) for one in found if one.lifecycle_stage == "deleted"]
-    return deleted(gone[0], shown) if gone and len(gone) == len(found) else None
+    return describe_deleted(gone[0], shown) if gone and len(gone) == len(found) else None

@@ -19,7 +19,7 @@ from refusals import one_line
 
 from analysis import make_figures
 from analysis.record import mlflow_calls
-from analysis.record.mlflow_calls import Patience, StoreError, ask, open_client
+from analysis.record.mlflow_calls import Patience, StoreError, call_within, open_client
 from sweeps import log_model, publish, repeat
 from sweeps.planning.state import SweepState
 from sweeps.record import publisher as publisher_module
@@ -308,10 +308,10 @@ def test_patience_ends_a_call_that_is_under_way() -> None:
     threading.Timer(0.2, patience.end_in, [0.0]).start()
     begun = time.monotonic()
     with pytest.raises(StoreError):
-        mlflow_calls._ask(patience, 60.0, time.sleep, 30)
+        mlflow_calls._call_within(patience, 60.0, time.sleep, 30)
     assert time.monotonic() - begun < 5
     with pytest.raises(StoreError, match="long enough"):
-        mlflow_calls._ask(patience, 60.0, time.sleep, 30)
+        mlflow_calls._call_within(patience, 60.0, time.sleep, 30)
 
 
 def test_an_answer_that_is_too_long_is_not_read_to_its_end(
@@ -337,7 +337,7 @@ def raising(error: Exception) -> Callable[[], None]:
 )
 def test_whatever_mlflow_stumbles_over_is_an_error_of_the_store(error: Exception) -> None:
     with pytest.raises(StoreError) as raised:
-        ask(5.0, raising(error))
+        call_within(5.0, raising(error))
     assert raised.value.__cause__ is error
 
 

@@ -24,7 +24,7 @@ from store_helpers import change, files_of, publish
 
 from analysis import make_figures
 from analysis.record import mlflow_database
-from analysis.record.mlflow_database import database_fault, head
+from analysis.record.mlflow_database import database_fault, newest_schema
 from sweeps import log_model, repeat
 from sweeps import publish as publish_command
 from sweeps.record.publisher import Publisher
@@ -39,7 +39,7 @@ UPGRADE = "`mlflow db upgrade sqlite:///mlflow.db`"
 def of_older_schema(database: Path, empty_store: Path) -> None:
     """As an MLflow left it that had fewer tables: which this one adds when it opens it."""
     shutil.copy(empty_store, database)
-    before = mlflow_database._revisions()[head()]
+    before = mlflow_database._revisions()[newest_schema()]
     change(
         database,
         f"UPDATE alembic_version SET version_num = '{before}'",
@@ -195,7 +195,7 @@ def test_a_file_without_rights_is_refused_with_the_command_that_gives_them(
 def test_the_head_is_that_of_mlflow() -> None:
     from mlflow.store.db.utils import _get_latest_schema_revision
 
-    assert head() == _get_latest_schema_revision()
+    assert newest_schema() == _get_latest_schema_revision()
 
 
 # What is no reason to refuse
@@ -349,6 +349,6 @@ def test_what_postgresql_refuses_for_ever_is_refused_and_what_it_does_not_is_let
         assert fault(guest) == ""
         run("UPDATE experiments SET lifecycle_stage = 'deleted' WHERE experiment_id = 1")
         assert "mlflow experiments restore -x 1" in fault(uri)
-        before = mlflow_database._revisions()[head()]
+        before = mlflow_database._revisions()[newest_schema()]
         run(f"UPDATE alembic_version SET version_num = '{before}'")
         assert "`mlflow db upgrade 'postgresql+psycopg2://***@" in fault(uri)
