@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -158,13 +158,9 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
     with drawing(trials, title, size=size) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
-        middle = mean.min(axis=None) + DARK_SHARE * np.ptp(mean.stack())
         image = axes.imshow(mean, aspect="auto", origin="lower", cmap="cividis")
-        for row, column in np.ndindex(*mean.shape) if annotated else ():
-            text = _cell(*(grid[n].iat[row, column] for n in grid), with_start=rule != "uniform")
-            is_dark = mean.iat[row, column] < middle
-            colour = "white" if is_dark else "black"
-            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+        if annotated:
+            _annotate(axes, grid, with_start=rule != "uniform")
         across, up = (
             range(0, many, 1 if annotated else -(-many // most))
             for many, most in zip(mean.shape[::-1], MOST_TICKS, strict=True)
@@ -181,6 +177,16 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
         dropped = caption_missing(whole.attrs["n_missing"])
         add_caption(figure, [cells, start, seeds, dropped, caption_mixed(trials)])
     return figure
+
+
+def _annotate(axes: Axes, grid: Mapping[str, pd.DataFrame], *, with_start: bool) -> None:
+    """Write mean, gain and share of the start into each cell, in white on dark colours."""
+    mean = 100 * grid["mean"]
+    middle = mean.min(axis=None) + DARK_SHARE * np.ptp(mean.stack())
+    for row, column in np.ndindex(*mean.shape):
+        text = _cell(*(grid[name].iat[row, column] for name in grid), with_start=with_start)
+        colour = "white" if mean.iat[row, column] < middle else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
 
 
 def _cell(mean: float, gain: float, share: float, *, with_start: bool) -> str:
