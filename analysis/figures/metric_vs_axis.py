@@ -30,6 +30,7 @@ from analysis.stats.aggregation import (
     require_finished,
     varying,
 )
+from analysis.stats.selection import best_over
 
 NAME_ASIDE = 0.06  # between two points of one name, whose own distance is 1
 
@@ -58,9 +59,8 @@ def axis_table(trials: pd.DataFrame, axis: str) -> pd.DataFrame:
     others = [name for name in varying(trials) if name != axis]
     held: dict[str, object] = {}
     if others:
-        means = kept.groupby(others)["swa/miou"].mean()
-        best = means.idxmax()
-        held = dict(zip(others, best if len(others) > 1 else [best], strict=True))
+        best = best_over(kept, others, [n for n in (axis, "seed") if n in kept], "swa/miou")
+        held = dict(zip(others, best, strict=True))
         kept = kept[(kept[others] == pd.Series(held)).all(axis=1)]
     kept = one_per_seed(kept, [axis], "a figure over one setting")
     metrics = {weights: series.metric for weights, series in SERIES.items()}

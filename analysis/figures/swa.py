@@ -30,7 +30,8 @@ from analysis.figures.style import (
 )
 from analysis.record.schema import RecordError
 from analysis.record.sweep_data import Paper
-from analysis.stats.swa import best_of, raw_level, swa_table
+from analysis.stats.selection import best_over
+from analysis.stats.swa import raw_level, swa_table
 
 RAW = LineStyle(color="0.35", marker="", linestyle=(0, (4, 2)))
 DARK_SHARE = 0.55  # of the colours, those that want white letters
@@ -92,8 +93,9 @@ def _draw(
         handles = [handle(RAW, "raw weights")]
         shares = None
         for i, (rule, style) in enumerate(zip(rules, line_styles(len(rules)), strict=True)):
-            best = best_of(table, rule, held)
-            rows = table[(table["swa_rule"] == rule) & (table[held] == best)]
+            of_rule = table[table["swa_rule"] == rule]
+            (best,) = best_over(of_rule, [held], [along], "mean")
+            rows = of_rule[of_rule[held] == best]
             places = [axis.place(v, i - (len(rules) - 1) / 2) for v in rows[along]]
             draw_means(axes, places, rows, style)
             handles.append(handle(style, f"{RULES[rule]}, {SHORT[held]} = {format_number(best)}"))

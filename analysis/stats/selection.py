@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from analysis.stats.intervals import LEVEL, Interval, student_t
 from analysis.stats.ranking import Setting, best_of, rankable
 from analysis.stats.rounding import count, percent_words
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEAST_SEEDS = 4  # each half then has two
 MOST_SPLITS = 1000
@@ -80,6 +83,27 @@ def choose(settings: Mapping[Setting, Mapping[int, float]]) -> Selection[Setting
         corrected=_cross_fitted(values, splits) if len(splits) else student_t([]),
         splits=len(splits),
     )
+
+
+def best_over(
+    rows: pd.DataFrame, settings: Sequence[str], over: Sequence[str], value: str
+) -> tuple[Any, ...]:
+    """Return the values of some settings with the highest mean over all others and the seeds.
+
+    What was tried of one value alone does not win by it: see `rankable`.
+
+    Args:
+        rows: Trials, or means of them.
+        settings: Columns of the settings that are chosen.
+        over: Columns that tell their rows apart: other settings, and seeds.
+        value: Column of what is to be high.
+    """
+    cells = rows.assign(_cell=rows.groupby([*over]).ngroup())
+    found = {
+        key: dict(zip(group["_cell"].tolist(), group[value].tolist(), strict=True))
+        for key, group in cells.groupby([*settings])
+    }
+    return best_of(found)
 
 
 def _splits(n: int) -> NDArray[np.bool_]:

@@ -61,11 +61,6 @@ def raw_level(trials: pd.DataFrame) -> Any:
     return next(pd.DataFrame([values]).itertuples())
 
 
-def best_of(table: pd.DataFrame, rule: str, column: str) -> float:
-    """Return the n or threshold of a rule with the highest mean over the whole other axis."""
-    return float(table[table["swa_rule"] == rule].groupby(column)["mean"].mean().idxmax())
-
-
 def start_share(trial: Any) -> float:
     """Return the weight that the weights at the start of averaging keep to its end.
 

@@ -435,6 +435,28 @@ def test_a_sweep_that_is_no_search_is_refused() -> None:
         figures.search_history(figure_data.lambda_grid())
 
 
+@pytest.mark.parametrize(
+    ("name", "along", "held"),
+    [("swa_threshold", "swa_threshold", "swa_n"), ("swa_n", "swa_n", "swa_threshold")],
+)
+def test_what_was_tried_at_few_places_is_not_held_for_its_luck(
+    name: str, along: str, held: str
+) -> None:
+    trials = figure_data.swa_grid(rules=("uniform",))
+    whole = getattr(figures, name)(trials, PAPER).axes[0]
+    worst = figures.swa_table(trials).groupby(held)["mean"].mean().idxmin()
+    first = trials[along].min()
+    lucky = trials.index[(trials[held] == worst) & (trials[along] == first)]
+    others = trials.index[(trials[held] == worst) & (trials[along] != first)]
+    trials.loc[lucky, "swa/miou"] = 0.99
+    trials.loc[others, "status"] = "FAILED"
+    axes = getattr(figures, name)(trials, PAPER).axes[0]
+    told = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert told == [text.get_text() for text in whole.get_legend().get_texts()]
+    trials.attrs["axes"] = (along, held)
+    assert figures.axis_table(trials, along).attrs["held"][held] != worst
+
+
 # Any setting
 
 
