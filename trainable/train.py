@@ -17,7 +17,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,11 +52,9 @@ from trainable.networks import pretrained
 from trainable.runs.folder import RunFolder, RunFolderLockedError
 from trainable.runs.keys import RunSpec, readout_key, trial_key
 from trainable.runs.results import Failure, Result, outcome, with_known_readouts
-from trainable.runs.training_run import TrainingRun
+from trainable.runs.trial import resolve, train_run
 from trainable.storage.faults import machine_fault
-from trainable.training.devices import pick_device
 from trainable.training.metrics import METRICS
-from trainable.training.numerics import auto_precision, check_precision, with_precision
 from trainable.training.trainer import NonFiniteLossError
 
 
@@ -114,7 +111,10 @@ def _train(options: TrainOptions) -> int:
     folder = RunFolder(storage, spec.training_key)
     found = outcome(folder, spec)
     if found is None:
-        found = _train_in_folder(with_known_readouts(spec, folder), folder, options.threads)
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        watched = partial(train_to_end, where=str(folder.path))
+        found = train_run(with_known_readouts(spec, folder), storage, watched)
     else:
         _say(options, f"{folder.path} holds the {_kind(found)} already; --no-reuse trains again")
     return _conclude(options, spec, data, folder, found)
@@ -126,10 +126,7 @@ def _spec(options: TrainOptions) -> tuple[RunSpec, DataFacts]:
     Returns:
         What is to be trained, and what is to be known of its data.
     """
-    config = pretrained.pin(config_of(options))
-    device = pick_device(config.device)
-    config = with_precision(config, auto_precision(device)).canonical()
-    check_precision(config.precision, device)
+    config = resolve(config_of(options))
     data = datasets.inspect(config)
     for line in data.describe():
         _say(options, line)
@@ -138,20 +135,6 @@ def _spec(options: TrainOptions) -> tuple[RunSpec, DataFacts]:
         _say(options, pretrained.try_out(config, len(data.classes)).describe())
     spec = RunSpec.of(config, [config.readout], data.fingerprint, options.no_reuse or "")
     return spec, data
-
-
-def _train_in_folder(spec: RunSpec, folder: RunFolder, threads: int | None) -> Result | Failure:
-    """Train a run in its folder and return what came of it: a result, or why there is none."""
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with closing(TrainingRun(spec, folder.path.parent)) as run:
-        try:
-            train_to_end(run, where=str(folder.path))
-        except NonFiniteLossError as error:
-            run.fail(str(error))
-    ended = outcome(folder, spec)
-    assert ended is not None  # nosec B101  # cannot happen
-    return ended
 
 
 def _conclude(
