@@ -5,13 +5,24 @@ from __future__ import annotations
 from torch import nn
 
 from trainable.config.choices import GENERATORS, imported
-from trainable.config.schema import TrialConfig
+from trainable.config.schema import ConfigError, TrialConfig
 from trainable.networks.convolutions import without_strided_1x1
 
 
 def build_generator(config: TrialConfig, classes: int) -> nn.Module:
-    """Build the generator that `config` names, with logits for `classes` classes."""
+    """Build the generator that `config` names, with logits for `classes` classes.
+
+    Raises:
+        ConfigError: A weight of it would not train, since it lies in neither of the two parts.
+    """
     network: nn.Module = imported(GENERATORS[config.generator].builder)(config, classes)
+    parts = sorted({name.partition(".")[0] for name, _ in network.named_parameters()})
+    if parts != ["head", "trunk"]:
+        raise ConfigError(
+            f"the weights of generator={config.generator} must lie in its parts `trunk` and "
+            f"`head`, which train at rates of their own, but lie in {', '.join(parts) or 'none'}; "
+            "name its parts so"
+        )
     return without_strided_1x1(network)
 
 

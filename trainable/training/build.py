@@ -46,25 +46,6 @@ def build_trainer(
     numerics.apply()
     generator = generator or new_generator(config, classes)
     numerics.place(generator)
-    torch.manual_seed(stream_seed(config.seed, "discriminator"))
-    discriminator = build_discriminator(config, classes)
-    adversary = None
-    if (spec := config.adversary_spec) is not None and discriminator is not None:
-        numerics.place(discriminator)
-        adam = torch.optim.Adam(
-            [_group(discriminator, config.lr_discriminator)],
-            betas=(config.adam_beta1, config.adam_beta2),
-            fused=numerics.fused or None,
-        )
-        adversary = Adversary(
-            discriminator,
-            adam,
-            lambda_adv=config.lambda_adv,
-            loss_weight=config.loss_disc_weight,
-            loss=imported(spec.loss),
-            judge=numerics.forward_of(discriminator),
-            scaler=numerics.scaler(),
-        )
     return Trainer(
         config,
         data,
@@ -72,19 +53,39 @@ def build_trainer(
         numerics,
         generator=generator,
         optimizer=_sgd(generator, config, fused=numerics.fused or None),
-        adversary=adversary,
+        adversary=_new_adversary(config, classes, numerics),
+    )
+
+
+def _new_adversary(config: TrialConfig, classes: int, numerics: Numerics) -> Adversary | None:
+    """Build the adversary from the config's seed; None where none acts on the weights."""
+    torch.manual_seed(stream_seed(config.seed, "discriminator"))
+    spec, discriminator = config.adversary_spec, build_discriminator(config, classes)
+    if spec is None or discriminator is None:
+        return None
+    numerics.place(discriminator)
+    adam = torch.optim.Adam(
+        [_group(discriminator, config.lr_discriminator)],
+        betas=(config.adam_beta1, config.adam_beta2),
+        fused=numerics.fused or None,
+    )
+    return Adversary(
+        discriminator,
+        adam,
+        loss=imported(spec.loss),
+        lambda_adv=config.lambda_adv,
+        loss_weight=config.loss_disc_weight,
+        judge=numerics.forward_of(discriminator),
+        scaler=numerics.scaler(),
     )
 
 
 def _sgd(generator: nn.Module, config: TrialConfig, *, fused: bool | None) -> torch.optim.SGD:
+    trunk, head = (generator.get_submodule(part) for part in ("trunk", "head"))
     return torch.optim.SGD(
         [
-            _group(
-                generator.get_submodule("trunk"), config.lr_generator * config.lr_trunk_multiplier
-            ),
-            _group(
-                generator.get_submodule("head"), config.lr_generator * config.lr_head_multiplier
-            ),
+            _group(trunk, config.lr_generator * config.lr_trunk_multiplier),
+            _group(head, config.lr_generator * config.lr_head_multiplier),
         ],
         momentum=config.momentum,
         weight_decay=config.weight_decay,

@@ -27,7 +27,7 @@ from trainable.config.choices import (
     GeneratorSpec,
     SwaRuleSpec,
 )
-from trainable.config.schema import DATA_FIELDS, DEFAULTS, Readout, TrialConfig
+from trainable.config.schema import DATA_FIELDS, DEFAULTS, ConfigError, Readout, TrialConfig
 from trainable.data.check import check
 from trainable.data.sources import voc
 from trainable.data.sources.file_tree import (
@@ -42,6 +42,7 @@ from trainable.data.sources.labels import mask_image
 from trainable.data.sources.source import FileSource, GeneratedSource
 from trainable.inference.multi_scale import predict_multi_scale
 from trainable.inference.saved_model import SavedModel, load_model
+from trainable.networks.build import build_generator
 from trainable.runs import keys
 from trainable.runs.keys import readout_key
 from trainable.runs.training_run import TrainingRun
@@ -98,6 +99,27 @@ def test_a_generator_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(choices.GENERATORS, "plain", spec)
     model = trained_and_loaded(small_config(generator="plain", crop_px=16), tmp_path)
     assert isinstance(model.network(None), Plain)
+
+
+class Decoder(Plain):
+    """A generator with weights that no optimizer would be given."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes)
+        self.decoder = nn.Conv2d(classes, classes, 1)
+
+
+def decoder(config: TrialConfig, classes: int) -> nn.Module:
+    return Decoder(classes)
+
+
+def test_a_generator_with_weights_that_would_not_train_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = GeneratorSpec(builder=refer(monkeypatch, decoder), least_px=8)
+    monkeypatch.setitem(choices.GENERATORS, "decoder", spec)
+    with pytest.raises(ConfigError, match=r"but lie in decoder, head, trunk; name"):
+        build_generator(small_config(generator="decoder"), 3)
 
 
 class Judge(nn.Conv2d):

@@ -339,7 +339,9 @@ def test_the_code_version_covers_every_module_that_training_reaches() -> None:
     # What fields of a config mean counts by their values, and storage keeps bytes as they are.
     folder = Path(trainable.__file__).parent
     reached = set[str]()
+    builders = (reference.partition(":")[0] for reference in choices.references())
     left = ["training.build", "data.datasets", "networks.pretrained"]
+    left += [module.removeprefix("trainable.") for module in builders]
     while left:
         name = left.pop()
         path = folder / f"{name.replace('.', '/')}.py"
