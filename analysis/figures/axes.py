@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 from analysis.figures.colors import LineStyle
 from analysis.figures.style import format_number
 from analysis.stats.aggregation import is_logarithmic
+from analysis.stats.intervals import Interval
 
 LABEL_SHARE = 0.07  # of the axis, which a tick's label takes at least
 ASIDE_SHARE = 0.009  # of the axis, by which lines are moved so that their bars do not hide others
@@ -164,11 +165,11 @@ def draw_means(
     axes.errorbar(list(xs), mean, yerr=[mean - low, high - mean], **options | changes)
 
 
-def draw_level(axes: Axes, row: pd.Series, style: LineStyle) -> None:
+def draw_level(axes: Axes, found: Interval, style: LineStyle) -> None:
     """Draw a mean as a level across the axes, its interval as a band."""
-    axes.axhline(100 * row.mean, color=style.color, linestyle=style.linestyle, zorder=1.5)
-    if not math.isnan(row.ci_low):
-        axes.axhspan(100 * row.ci_low, 100 * row.ci_high, color=style.color, alpha=0.13, lw=0)
+    axes.axhline(100 * found.mean, color=style.color, linestyle=style.linestyle, zorder=1.5)
+    if not math.isnan(found.low):
+        axes.axhspan(100 * found.low, 100 * found.high, color=style.color, alpha=0.13, lw=0)
 
 
 def handle(style: LineStyle, label: str, **changes: Any) -> Line2D:

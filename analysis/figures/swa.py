@@ -94,7 +94,7 @@ def _draw(
         shares = None
         for i, (rule, style) in enumerate(zip(rules, line_styles(len(rules)), strict=True)):
             of_rule = table[table["swa_rule"] == rule]
-            (best,) = best_over(of_rule, [held], [along], "mean")
+            best = float(best_over(of_rule, [held], [along], "mean")[0])
             rows = of_rule[of_rule[held] == best]
             places = [axis.place(v, i - (len(rules) - 1) / 2) for v in rows[along]]
             draw_means(axes, places, rows, style)
@@ -108,7 +108,7 @@ def _draw(
         handles += _add_paper(axes, along, dataset, paper)
         axes.set(xlabel=LABELS[along], ylabel=MIOU)
         add_legend(axes, handles, gap_pt=TOP_AXIS_PT * (shares is not None), in_row=3)
-        band = "the band is the raw weights'" if raw.n_seeds > 1 else ""
+        band = "the band is the raw weights'" if raw.n > 1 else ""
         chosen = f"each rule at its {SHORT[held]} of the highest mean over all {SHORT[along]}"
         _caption(figure, trials, table, [band, chosen])
     return figure

@@ -36,7 +36,7 @@ def table_of(
     dataset = dataset_name(found.dataset)
     finding = f"{title.partition(':')[0]}: no trials on {dataset} yet"
     if any(len(rows) for rows in found.rows.values()):
-        finding = f"mIoU: {gain_of(found).words('proposed', 'the baseline')}"
+        finding = f"mIoU: {gain_of(found).describe('proposed', 'the baseline')}"
         notes = [*notes, finding]
     measured = [name for name in rows[0] if "[" in name and ", paper" not in name]
     cells = [cell for row in rows for cell in row.values()]

@@ -132,7 +132,7 @@ def _losses(found: ArmResults) -> list[str]:
     if not scores[BASELINE.name]:
         return []
     compared = against(BASELINE.name, {name: s for name, s in scores.items() if s})
-    return [one.words(f"{name} loss", "the baseline") for name, one in compared.items()]
+    return [one.describe(f"{name} loss", "the baseline") for name, one in compared.items()]
 
 
 def _common_metrics(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from analysis.stats.comparisons import MOST_SEEDS, POWER
 from analysis.stats.datasets import dataset_name
 from analysis.stats.intervals import student_t
 from analysis.stats.ranking import Ranking, in_order, rank, rankable
-from analysis.stats.rounding import count, fixed, percent_words
+from analysis.stats.rounding import count, describe_percent, fixed
 from analysis.stats.selection import choose
 
 WEIGHTS = {"val/miou": "raw weights", "swa/miou": "averaged weights"}
@@ -28,7 +27,8 @@ FRESH = "on fresh seeds [%]"
 SEEN = "in the search, optimistic [%]"
 SEEDS_NEEDED = "seeds needed"
 
-Key = tuple[Any, ...]
+Part = str | int | float | None  # of a setting; None where a trial has no such field
+Key = tuple[Part, ...]
 Scores = dict[Key, dict[int, float]]  # setting to metric by seed
 
 
@@ -114,8 +114,8 @@ def search_summary(
     finding = "No setting has been confirmed on fresh seeds"
     if ranking is not None:
         finding = f"On fresh seeds {_finding(fresh, ranking, axes)}"
-    rows = [
-        dict(zip(axes, key, strict=True))
+    rows: list[dict[str, Cell]] = [
+        dict[str, Cell](zip(axes, key, strict=True))
         | {"fresh seeds": len(fresh.get(key, {})), FRESH: mean_of(fresh.get(key, {}))}
         | _to_best(key, ranking)
         | {SEEN: mean_of(seen.get(key, {}))}
@@ -176,7 +176,7 @@ def _family_notes(ranking: Ranking[Key] | None, axes: Sequence[str]) -> list[str
         "same seeds have picked the best",
         *marks_note(tested, "pairs"),
         f"Seeds needed: of each setting, to show a difference as seen with a power of {POWER:g}",
-        ranking.gains[second].words(_name(second, axes), best),
+        ranking.gains[second].describe(_name(second, axes), best),
     ]
 
 
@@ -187,12 +187,12 @@ def _finding(scores: Scores, ranking: Ranking[Key] | None, axes: Sequence[str]) 
     name = _name(ranking.best, axes)
     words = [
         f"{name} has the highest mean of {len(scores):,} with "
-        f"{percent_words(ranking.best_interval)}, which cannot be corrected: the settings have no "
-        "seed in common"
+        f"{describe_percent(ranking.best_interval)}, which cannot be corrected: the settings have "
+        "no seed in common"
     ]
     if rankable(scores):
         found = choose(scores)
-        words = [found.words(name)]
+        words = [found.describe(name)]
         if found.left_out:
             words.append(f"{count(found.left_out, 'setting')} not finished at every seed left out")
     if ranking.gains:
@@ -235,7 +235,7 @@ def _name(key: Key, axes: Sequence[str]) -> str:
     return ", ".join(f"{axis}={format_value(part)}" for axis, part in zip(axes, key, strict=True))
 
 
-def _known(part: Any) -> Any:
+def _known(part: Part) -> Part:
     """Return None for a field that a trial has not: NaN would not equal itself as a key."""
     return None if isinstance(part, float) and math.isnan(part) else part
 

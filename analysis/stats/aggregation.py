@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -98,7 +97,7 @@ def over_seeds(
     Raises:
         RecordError: No value is finite.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     missing = 0
     for at, group in kept.groupby([*point]):
         for name, column in metrics.items():

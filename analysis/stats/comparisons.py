@@ -71,7 +71,7 @@ class Comparison:
         below, above = nctdtr(freedom, shift, [-critical, critical])
         return float(1 - above + below)
 
-    def words(self, one: str, other: str) -> str:
+    def describe(self, one: str, other: str) -> str:
         """Return in a sentence without its stop how the first setting compares with the second.
 
         Args:

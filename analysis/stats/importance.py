@@ -45,7 +45,7 @@ def importance_table(trials: pd.DataFrame) -> pd.DataFrame:
     """
     readout = of_readout(trials)
     kinds = {"training": [p for p in parameters(trials) if p not in readout], "readout": readout}
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for kind, names in kinds.items():
         if not names:
             continue

@@ -44,7 +44,7 @@ def percent(found: Interval) -> str:
     return f"{mean} ± {fixed(half, decimals(half))}"
 
 
-def percent_words(found: Interval) -> str:
+def describe_percent(found: Interval) -> str:
     """Return a fraction's mean in percent with the ends of its interval, for a sentence."""
     if found.n < 2:
         mean = fixed(100 * found.mean, 1)

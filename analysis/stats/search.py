@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from analysis.record.schema import OBJECTIVE, RecordError
@@ -88,7 +86,7 @@ def confirmed(trials: pd.DataFrame) -> pd.DataFrame:
         Columns of the settings, `n_seeds`, `mean`, `ci_low` and `ci_high`, the best first; empty
         where none was.
     """
-    again: Any = trials[(trials["phase"] == CONFIRM) & (trials["status"] == "FINISHED")]
+    again = trials[(trials["phase"] == CONFIRM) & (trials["status"] == "FINISHED")]
     names = parameters(trials)
     if again[OBJECTIVE].isna().all():
         return pd.DataFrame(columns=[*names, "n_seeds", "mean", "ci_low", "ci_high"])
@@ -96,5 +94,5 @@ def confirmed(trials: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("mean", ascending=False, ignore_index=True)
 
 
-def _is_complete(kept: pd.DataFrame) -> Any:
+def _is_complete(kept: pd.DataFrame) -> pd.Series:
     return (kept["search_state"] == COMPLETE) & (kept["status"] == "FINISHED")

@@ -6,17 +6,19 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.stats.intervals import LEVEL, Interval, student_t
 from analysis.stats.ranking import Setting, best_of, rankable
-from analysis.stats.rounding import count, percent_words
+from analysis.stats.rounding import count, describe_percent
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Value = str | float  # of a field of the config
 
 LEAST_SEEDS = 4  # each half then has two
 MOST_SPLITS = 1000
@@ -33,15 +35,15 @@ class Selection(Generic[Setting]):
     corrected: Interval  # chosen on one half of the seeds, reported on the other; n=0: impossible
     splits: int
 
-    def words(self, name: str) -> str:
+    def describe(self, name: str) -> str:
         """Return in a sentence without its stop what choosing the best is worth.
 
         Args:
             name: What the best setting is called.
         """
-        seen = f"{name} is the best of {self.candidates:,} with {percent_words(self.naive)}"
+        seen = f"{name} is the best of {self.candidates:,} with {describe_percent(self.naive)}"
         if self.candidates < 2:
-            return f"{name} is the only setting, with {percent_words(self.naive)}"
+            return f"{name} is the only setting, with {describe_percent(self.naive)}"
         if not self.corrected.n:
             return (
                 f"{seen}, which is optimistic: the same seeds have picked it, and with fewer than "
@@ -49,7 +51,7 @@ class Selection(Generic[Setting]):
             )
         return (
             f"{seen}, which is optimistic; choosing on one half of the seeds and reporting on the "
-            f"other gives {percent_words(self.corrected)}, over {count(self.splits, 'split')}"
+            f"other gives {describe_percent(self.corrected)}, over {count(self.splits, 'split')}"
         )
 
 
@@ -87,7 +89,7 @@ def choose(settings: Mapping[Setting, Mapping[int, float]]) -> Selection[Setting
 
 def best_over(
     rows: pd.DataFrame, settings: Sequence[str], over: Sequence[str], value: str
-) -> tuple[Any, ...]:
+) -> tuple[Value, ...]:
     """Return the values of some settings with the highest mean over all others and the seeds.
 
     What was tried of one value alone does not win by it: see `rankable`.

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.record.schema import RecordError
-from analysis.stats.aggregation import INTERVAL, one_per_seed, over_seeds
-from analysis.stats.intervals import student_t
+from analysis.stats.aggregation import one_per_seed, over_seeds
+from analysis.stats.intervals import Interval, student_t
 
 READOUT = ["swa_rule", "swa_n", "swa_threshold"]
 METRIC = {"swa": "swa/miou"}
@@ -41,11 +41,8 @@ def swa_table(trials: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def raw_level(trials: pd.DataFrame) -> Any:
+def raw_level(trials: pd.DataFrame) -> Interval:
     """Return the raw weights' mIoU over the training runs, which the readouts share.
-
-    Returns:
-        A row with `n_seeds`, `mean`, `ci_low`, `ci_high`.
 
     Raises:
         RecordError: Training runs of one seed differ, so that there is no one level.
@@ -56,9 +53,7 @@ def raw_level(trials: pd.DataFrame) -> Any:
             "the SWA study takes one training run per seed, but "
             f"{len(runs)} runs share {runs['seed'].nunique()} seeds"
         )
-    found = student_t(runs["val/miou"])
-    values = dict(zip(INTERVAL, (found.n, found.mean, found.low, found.high), strict=True))
-    return next(pd.DataFrame([values]).itertuples())
+    return student_t(runs["val/miou"])
 
 
 def start_share(trial: Any) -> float:

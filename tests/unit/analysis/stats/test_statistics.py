@@ -14,7 +14,7 @@ from analysis.stats.comparisons import Comparison, compare
 from analysis.stats.intervals import student_t
 from analysis.stats.multiple_comparisons import against, corrected, holm
 from analysis.stats.ranking import Ranking, best_of, in_order, rank
-from analysis.stats.rounding import decimals, fixed, p_value, percent, percent_words
+from analysis.stats.rounding import decimals, describe_percent, fixed, p_value, percent
 from analysis.stats.selection import choose
 
 SWEEPS = 4000
@@ -77,14 +77,14 @@ def test_without_shared_seeds_a_comparison_equals_welchs_test_and_says_so() -> N
     assert (found.paired, found.n) == (False, 3)
     assert found.p == pytest.approx(expected.pvalue)
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()))
-    assert "Welch's t-test" in found.words("this", "that")
+    assert "Welch's t-test" in found.describe("this", "that")
 
 
 def test_a_seed_that_only_one_setting_has_is_left_out_and_counted() -> None:
     one, other = PAIR
     found = compare({**one, 3: 0.1, 4: math.nan}, {**other, 4: 0.9, 9: math.inf})
     assert found == dataclasses.replace(compare(*PAIR), missing=4)
-    assert "3 seeds (4 values left out)" in found.words("this", "that")
+    assert "3 seeds (4 values left out)" in found.describe("this", "that")
 
 
 def test_one_seed_gives_a_difference_and_nothing_else() -> None:
@@ -94,7 +94,7 @@ def test_one_seed_gives_a_difference_and_nothing_else() -> None:
         assert all(math.isnan(x) for x in (found.low, found.high, found.p, found.p_corrected))
         assert not found.distinguishable
         assert found.seeds_needed is None
-        assert found.words("this", "that") == (
+        assert found.describe("this", "that") == (
             "this and that cannot be told apart by one seed (difference +10.0 points, no interval)"
         )
 
@@ -103,32 +103,32 @@ def test_without_any_trial_there_is_no_difference() -> None:
     found = compare({}, {0: 0.4, 1: 0.5})
     assert found.n == 0
     assert math.isnan(found.difference)
-    assert "one of them has no finished trial" in found.words("this", "that")
+    assert "one of them has no finished trial" in found.describe("this", "that")
 
 
 def test_values_without_scatter_are_equal_or_differ() -> None:
     same = compare(PAIR[0], PAIR[0])
     assert (same.p, same.distinguishable, same.seeds_needed) == (1, False, None)
-    assert same.words("this", "that") == "this and that are equal at each of the 3 seeds"
+    assert same.describe("this", "that") == "this and that are equal at each of the 3 seeds"
     # Quarters, whose difference has no rounding.
     other = compare({0: 0.75, 1: 0.5}, {0: 0.5, 1: 0.25})
     assert (other.p, other.distinguishable, other.seeds_needed) == (0, True, 2)
 
 
 def test_the_words_say_a_difference_with_its_evidence_or_that_there_is_none() -> None:
-    assert compare(*PAIR).words("pixel-wise", "the baseline") == (
+    assert compare(*PAIR).describe("pixel-wise", "the baseline") == (
         "pixel-wise is 4.0 points above the baseline (95 % 1.5 to 6.5, 3 seeds, p = 0.02)"
     )
-    assert "is 4.0 points below" in compare(*PAIR[::-1]).words("this", "that")
+    assert "is 4.0 points below" in compare(*PAIR[::-1]).describe("this", "that")
     # Differences 4, -1 and 3 points: t = 2 / (2.6458 / sqrt 3) = 1.309.
     found = compare({0: 0.64, 1: 0.61, 2: 0.64}, PAIR[1])
-    assert found.words("pixel-wise", "the baseline") == (
+    assert found.describe("pixel-wise", "the baseline") == (
         "pixel-wise and the baseline are not distinguishable at these seeds (difference +2.0 "
         "points, 95 % -4.6 to 8.6, 3 seeds, p = 0.32); about 16 seeds would be needed for a "
         "difference as seen"
     )
     family = corrected({"a": found, "b": compare(*PAIR)})
-    assert "p = 0.04 after Holm over 2 comparisons" in family["b"].words("this", "that")
+    assert "p = 0.04 after Holm over 2 comparisons" in family["b"].describe("this", "that")
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 5])
@@ -192,7 +192,7 @@ def test_the_seeds_needed_of_unpaired_settings_give_the_power_named() -> None:
 def test_more_seeds_than_anyone_has_are_not_counted() -> None:
     found = with_difference(0.0001, 0.01)
     assert found.seeds_needed is None
-    assert "more than 1,000 seeds would be needed" in found.words("this", "that")
+    assert "more than 1,000 seeds would be needed" in found.describe("this", "that")
 
 
 # Families
@@ -372,7 +372,7 @@ def test_with_one_setting_the_correction_changes_nothing() -> None:
     found = choose({"only": values})
     plain = student_t(values.values())
     assert dataclasses.astuple(found.corrected) == pytest.approx(dataclasses.astuple(plain))
-    assert found.words("it").startswith(
+    assert found.describe("it").startswith(
         "it is the only setting, with 61 % (95 % 58 to 65, 5 seeds)"
     )
 
@@ -389,7 +389,7 @@ def test_a_choice_among_few_equals_the_sum_by_hand() -> None:
 def test_fewer_than_four_seeds_cannot_be_corrected_and_the_number_is_named_optimistic() -> None:
     found = choose({"a": by_seed([0.5, 0.6, 0.7]), "b": by_seed([0.4, 0.6, 0.5])})
     assert (found.best, found.corrected.n, found.splits) == ("a", 0, 0)
-    assert found.words("a") == (
+    assert found.describe("a") == (
         "a is the best of 2 with 60 % (95 % 35 to 85, 3 seeds), which is optimistic: the same "
         "seeds have picked it, and with fewer than 4 seeds this cannot be corrected"
     )
@@ -447,8 +447,8 @@ def test_a_mean_has_the_digits_that_its_interval_allows(half: float, shown: str)
 def test_a_mean_of_one_seed_has_no_plus_and_minus_and_none_has_a_dash() -> None:
     assert percent(student_t([0.7143])) == "71.4 (1 seed)"
     assert percent(student_t([])) == percent(student_t([math.nan])) == "—"
-    assert percent_words(student_t([0.7143])) == "71.4 % (1 seed, no interval)"
-    assert percent_words(student_t([])) == "no finished trial"
+    assert describe_percent(student_t([0.7143])) == "71.4 % (1 seed, no interval)"
+    assert describe_percent(student_t([])) == "no finished trial"
     assert decimals(math.nan) == 1
 
 

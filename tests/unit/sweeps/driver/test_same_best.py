@@ -15,7 +15,7 @@ from analysis.figures.fig4 import fig4_table
 from analysis.record.trials import load_trials
 from analysis.result_tables.summaries import TO_BEST, grid_summary
 from analysis.stats.intervals import Interval, student_t
-from analysis.stats.rounding import percent_words
+from analysis.stats.rounding import describe_percent
 from sweeps.driver.summary import SweepSummary
 from sweeps.execution.progress import ExecutionStats
 from sweeps.planning import ranking
@@ -134,7 +134,7 @@ def test_driver_record_and_report_name_the_same_best(
     assert ends(parent, "val/miou") == alike(ends(best, "val/miou"))
     mean, low, high = ends(best, "swa/miou")
     found = Interval(n=best["best/seeds"], missing=0, mean=mean, low=low, high=high)
-    assert f" with {percent_words(found)}" in finding
+    assert f" with {describe_percent(found)}" in finding
     assert parent["best/seeds"] == best["best/seeds"]
 
     # How many others may be as good.
