@@ -102,7 +102,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 def search_source(
     state: SweepState, options: SweepOptions, own: argparse.Namespace, space: Space
 ) -> SearchSource:
-    """Return the source of a search; with `--plan`, the plan has the runs still to come.
+    """Return the source of a search; with `--plan`, the state has the runs still to come.
 
     Args:
         state: The state of the sweep, which has no trials yet.

@@ -30,7 +30,7 @@ MANY = 1_000_000  # runs or trials: no limit
 
 
 class OtherPrecisionError(Exception):
-    """`precision=auto` means another on the nodes that train than it was planned with."""
+    """`precision=auto` means another precision on the nodes that train than was planned with."""
 
     def __init__(self, precision: str) -> None:
         super().__init__(f"precision=auto is {precision} on the nodes that train; planning anew")
@@ -42,13 +42,13 @@ class Session:
     """Trains what a sweep still wants and keeps its record, until it is done or ended early.
 
     Attributes:
-        state: The sweep.
-        source: Gives its training runs.
-        resources: What a training run may take, and where.
-        publisher: Keeps manifest and record up to date.
-        console: Where to say what happens.
-        most_trials: That may end before the session does, those done before included; None is
-            without end.
+        state: The state of the sweep, which the thread that runs the session owns.
+        source: The source that suggests the training runs.
+        resources: What a training run may take, and where the runs train.
+        publisher: The publisher that keeps manifest and record up to date.
+        console: The console on which to say what happens.
+        most_trials: How many trials may end before the session does, those that ended before
+            included; None is without a limit.
     """
 
     state: SweepState
@@ -59,13 +59,16 @@ class Session:
     most_trials: int | None
 
     def run(self) -> ExecutionStats:
-        """Train and publish; return what became of it.
+        """Train and publish until the sweep is done or ended early; return the statistics.
 
         Raises:
             ConfigError: Another process drives the sweep or its search, or the storage cannot be
                 made.
-            ExecutorError: Ray cannot be reached or lacks the resources, or a node the storage.
+            ExecutorError: Ray cannot be reached or lacks the resources, or a node cannot use the
+                storage.
             OtherPrecisionError: The plan's precision is not that of the nodes that train.
+            KeyboardInterrupt: The driver was interrupted; the record says so.
+            RayGoneError: Ray is gone and is not started again; the record says so.
         """
         state, plan = self.state, self.state.plan
         pending = state.pending()
@@ -95,7 +98,7 @@ class Session:
         return execution
 
     def _reserve_slots(self, stack: ExitStack, pending: int) -> Slots:
-        """Have Ray for the rest of the session, and know what it trains with."""
+        """Start or join Ray for the rest of the session, and compare the nodes that train."""
         wanted = pending if isinstance(self.source, FixedRuns) else MANY
         measured = largest(self.state) if self.resources.gpus_per_trial == "auto" else None
         ready = ray_slots(
@@ -164,11 +167,11 @@ def assumed_precision(precision: str) -> str:
 
 
 def check_precision_of_nodes(state: SweepState, slots: Slots) -> None:
-    """Hold what `precision=auto` was taken as against the nodes that train.
+    """Compare what `precision=auto` was taken as with what it means on the nodes that train.
 
     Raises:
-        OtherPrecisionError: It means another there.
-        ConfigError: It means one thing on one and another on another.
+        OtherPrecisionError: It means another precision there.
+        ConfigError: It means one precision on one node and another on another.
     """
     note = assumed_precision(state.plan.auto_precision)
     if note not in state.notes:

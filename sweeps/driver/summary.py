@@ -29,10 +29,10 @@ class SweepSummary:
     """What came out of a sweep so far.
 
     Attributes:
-        state: The sweep.
+        state: The state of the sweep.
         failures: Key, label and cause of each training run that ended without numbers.
-        left: Training runs that are still to be trained.
-        ranking: Of the settings of the trials that have numbers, None where none has.
+        left: How many training runs are still to be trained.
+        ranking: The ranking of the settings that have numbers, None where none has.
         best: The best setting, None where there is none.
         refused: Why workers would not train what other code has planned, empty if they did.
         mixtures: What the trials that have numbers do not share, of what their digits follow from.
@@ -48,7 +48,7 @@ class SweepSummary:
 
     @classmethod
     def of(cls, state: SweepState, execution: ExecutionStats) -> SweepSummary:
-        """Return what came out, judged by the run folders."""
+        """Return what came out of a sweep, judged by its run folders."""
         ranking = rank_settings(state)
         return cls(
             state=state,
@@ -108,7 +108,7 @@ def draw(plan: Plan, tracking_uri: str, out: str) -> tuple[str | None, str]:
     """Draw the figures in a process of their own.
 
     Args:
-        plan: The sweep.
+        plan: The plan of the sweep.
         tracking_uri: MLflow store that holds its record.
         out: Folder of the figures.
 

@@ -45,10 +45,10 @@ COST_FIELDS = (
 
 
 def describe(state: SweepState, measure: Measure | None = None) -> str:
-    """Return the plan in words, one fact a line.
+    """Return what a sweep will cost in words, one fact a line.
 
     Args:
-        state: The sweep.
+        state: The state of the sweep, with the trials that it begins with.
         measure: Times a few iterations where no earlier run says what they take; None where this
             machine is not the one that trains.
     """

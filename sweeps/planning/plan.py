@@ -1,4 +1,4 @@
-"""What a sweep asks: its trials, the training runs that answer them, and the plan of it all."""
+"""What a sweep asks: its plan, its trials, and the training runs that answer them."""
 
 from __future__ import annotations
 

@@ -30,15 +30,15 @@ STATUS: dict[Kind, str] = {"result": "FINISHED", "failure": "FAILED", "stopped":
 
 @dataclass(frozen=True, kw_only=True)
 class EndedRun:
-    """A training run that ended, each of its files read once for all of its trials.
+    """What the files of a training run that ended hold, read once for all of its trials.
 
     Attributes:
         kind: How it ended: with a `result`, of a `failure`, or `stopped` by the sweep.
         result: The numbers that it ended with, None where it has none.
         cause: Why it has no numbers, empty where it has some.
-        history: Losses and validations so far.
+        history: The losses and validations until it ended.
         setting: The values of ORIGIN as the worker wrote them, as text.
-        samples: File of predicted masks, where there is one and the sweep wants it.
+        samples: The file of predicted masks, None where there is none or none is wanted.
     """
 
     kind: Kind
@@ -53,8 +53,8 @@ class EndedRun:
         """Return how a run of the sweep ended, None where it did not.
 
         Args:
-            state: The sweep.
-            run: One of the sweep's.
+            state: The state of the sweep.
+            run: One of its runs.
             cause: Why its worker failed, where the folder holds no outcome.
 
         Raises:

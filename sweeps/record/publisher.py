@@ -35,16 +35,17 @@ Warn = Callable[[str], None]
 
 
 class Publisher:
-    """Publishes in a thread of its own, so that a slow store delays the record, not the training.
+    """Publishes runs in a thread of its own, so that a slow store delays the record alone.
 
     When the store fails, one warning is given and it is left alone for a while, then given all
     that has piled up. At the end it gets a last chance; what it misses even then, the run folders
     and the manifest keep.
 
     Args:
-        state: The sweep.
-        tracking_uri: Of the store.
-        warn: Is given the warnings.
+        state: The state of the sweep, which the publisher reads; at the end it may say there what
+            the machine refused the store.
+        tracking_uri: URI of the MLflow store.
+        warn: Called with each warning.
         with_model: Whether the best trial's model is logged at the end, which takes about 10 s.
 
     Attributes:
