@@ -33,7 +33,7 @@ ROOMS = {
     "trainable.benchmarking": "trainable.config trainable.data trainable.data.sources "
     "trainable.networks trainable.training",
     "analysis.record": "trainable.storage",
-    "analysis.stats": "analysis.record",
+    "analysis.stats": "trainable.storage analysis.record",
     "analysis.figures": "analysis.record analysis.stats",
     "analysis.result_tables": "analysis.record analysis.stats",
     "analysis.report": "trainable.storage analysis.record analysis.stats analysis.figures "
