@@ -45,8 +45,8 @@ class SegmentationTrainable(tune.Trainable):
         """Remember what to train; it is opened at the first step, where a fault is retried.
 
         Args:
-            config: As the class says.
-            uri: Of a storage whose URI gives access, which Ray would write to files of the config.
+            config: The values that the docstring of the class names.
+            uri: The URI of a storage whose URI holds a secret; Ray would write the config to files.
         """
         self._spec = RunSpec.from_primitives(json.loads(config["spec"]))
         storage: str = uri or config["storage"]
@@ -90,7 +90,7 @@ class SegmentationTrainable(tune.Trainable):
             report = self._progress() | {"done": True, "fault": f"{fault} ({platform.node()})"}
         return {"busy_s": time.perf_counter() - started, "rss_gb": _peak_rss_gb()} | report
 
-    def _step(self, started: float) -> dict[str, Any]:
+    def _step(self, started: float) -> dict[str, object]:
         """Return a step's report.
 
         A diverged run is an outcome, not a fault: it is recorded and not tried again. One that
@@ -98,7 +98,7 @@ class SegmentationTrainable(tune.Trainable):
         other code has planned is left as it is, too: the driver says so. One that another process
         trains is waited for, a second at a time, so that the driver hears of it.
         """
-        ended: dict[str, Any] = {}
+        ended: dict[str, object] = {}
         try:
             run = self._opened()
             deadline = started + REPORT_S
@@ -153,7 +153,7 @@ class SegmentationTrainable(tune.Trainable):
         if self._remote is not None and self._run is not None:
             self._remote.push()
 
-    def _progress(self) -> dict[str, Any]:
+    def _progress(self) -> dict[str, object]:
         """Return how far the run is, with the validations that were not yet reported.
 
         They are in the run folder, too, before anyone decides by them that it is to stop.

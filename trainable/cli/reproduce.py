@@ -35,8 +35,8 @@ class PastRun:
     """What a run folder says of its training.
 
     Attributes:
-        spec: What was trained.
-        setting: What it was trained by and on: see DECIDING, and the `threads` of a CPU.
+        spec: The training run.
+        setting: The code that trained it and what it ran on: see DECIDING, and `threads`.
         result: The numbers that came out.
     """
 
@@ -76,9 +76,9 @@ def repeat(folder: Path, execution: Mapping[str, Any], say: Callable[[str], None
     """Train again, from the beginning and in a temporary folder, what a run folder holds.
 
     Args:
-        folder: Of a finished run.
+        folder: The run folder of a finished run.
         execution: Fields of the config to change, none of which decides a number.
-        say: Is told, before training, why the digits may differ.
+        say: Called, before training, with each reason why the digits may differ.
 
     Raises:
         ConfigError: The folder holds no result, or the data is not what it was.
@@ -101,7 +101,9 @@ def repeat(folder: Path, execution: Mapping[str, Any], say: Callable[[str], None
         return Repetition(numbers=count, differ=differ, doubts=why)
 
 
-def doubts(was: Mapping[str, Any], now: Mapping[str, Any], config: TrialConfig) -> dict[str, str]:
+def doubts(
+    was: Mapping[str, object], now: Mapping[str, object], config: TrialConfig
+) -> dict[str, str]:
     """Return why the digits of a repetition may differ, in few words and told.
 
     Args:
@@ -126,7 +128,7 @@ def read_run(folder: Path) -> PastRun:
     """Return what a run folder holds, which may be a copy of another name.
 
     Raises:
-        ConfigError: It holds no result, or its files are not those of this version.
+        ConfigError: The folder holds no result, or its files are not of this version.
     """
     try:
         config, content = (
@@ -190,7 +192,7 @@ def _compared(result: Result) -> dict[str, object]:
     return {"val": result.val, "readouts": readouts, "train": result.train}
 
 
-def numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+def numbers(name: str, value: object) -> Iterator[tuple[str, float]]:
     """Yield the numbers at the ends of nested mappings and lists, each with its path."""
     if isinstance(value, Mapping):
         for key, inner in value.items():

@@ -11,13 +11,10 @@ import platform
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TypedDict
 
 import torch
 
-# What `setting` returns; digits follow from the threads, too, which a repetition takes over.
-SETTING = ("torch", "device", "cpu", "threads", "torchvision", "python", "host")
-DECIDING = ("torch", "device", "cpu")
 THEN = ", then "  # between what a run began with and what it went on with
 CPU = "cpu"  # as `device`
 # What torch, oneDNN (by two names) and MKL read to use less of a CPU than it has.
@@ -30,7 +27,33 @@ LIMITS = (
 )
 
 
-def setting(device: torch.device) -> dict[str, Any]:
+class Setting(TypedDict):
+    """What a process trains on and with.
+
+    Attributes:
+        torch: The version of torch.
+        device: The name of the GPU, or `cpu`.
+        cpu: The kind of CPU; see `cpu_kind`.
+        threads: How many threads of the CPU torch uses; digits follow from them, too, so a
+            repetition takes them over.
+        torchvision: The version of torchvision, or `none`.
+        python: The version of Python.
+        host: The name of the machine.
+    """
+
+    torch: str
+    device: str
+    cpu: str
+    threads: int
+    torchvision: str
+    python: str
+    host: str
+
+
+SETTING = tuple(Setting.__annotations__)
+
+
+def setting(device: torch.device) -> Setting:
     """Return what this process trains on and with, as primitives."""
     is_cuda = device.type == "cuda"
     return {
@@ -44,15 +67,18 @@ def setting(device: torch.device) -> dict[str, Any]:
     }
 
 
-def gone_on(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the setting of a run that was begun in one and goes on in another."""
-    both = {
-        name: f"{before[name]}{THEN}{now[name]}"
-        for name in DECIDING
-        if before[name].rpartition(THEN)[2] != now[name]
+def resumed(before: Setting, now: Setting) -> Setting:
+    """Return the setting of a run that was begun in one and is resumed in another."""
+    return {
+        **now,
+        "torch": _joined(before["torch"], now["torch"]),
+        "device": _joined(before["device"], now["device"]),
+        "cpu": _joined(before["cpu"], now["cpu"]),
     }
-    same = {name: before[name] for name in DECIDING}
-    return {**now, **same, **both}
+
+
+def _joined(before: str, now: str) -> str:
+    return before if before.rpartition(THEN)[2] == now else f"{before}{THEN}{now}"
 
 
 def cpu_kind() -> str:

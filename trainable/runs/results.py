@@ -12,7 +12,7 @@ from typing import Any, Self, TypedDict, TypeVar
 from trainable.config.schema import READOUT_FIELDS, ConfigError, Readout
 from trainable.runs.folder import RunFolder, RunFolderLockedError
 from trainable.runs.keys import RunSpec, readout_key
-from trainable.runs.machine import SETTING
+from trainable.runs.machine import SETTING, Setting
 from trainable.storage.faults import machine_fault
 from trainable.training.metrics import METRICS, SegmentationMetrics
 
@@ -31,6 +31,20 @@ class ReadoutResult(TypedDict):
     readout: dict[str, Any]
     averaged: int
     swa: SegmentationMetrics
+
+
+class Origin(TypedDict):
+    """What an outcome was made by.
+
+    Attributes:
+        attempt: The attempt that it is of.
+        code_version: The version of the code that trained it.
+        setting: What it was trained on and with.
+    """
+
+    attempt: str
+    code_version: str
+    setting: Setting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,9 +20,10 @@ from trainable.data.datasets import DataSet
 from trainable.networks.pretrained import check_start, load_pretrained
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec, code_version, readout_key, version_on_disk
-from trainable.runs.machine import gone_on, setting
+from trainable.runs.machine import resumed, setting
 from trainable.runs.results import (
     Failure,
+    Origin,
     ReadoutResult,
     Result,
     outcome,
@@ -59,13 +59,13 @@ class EvaluatedAverage:
 class TrainingRun:
     """Trains what a spec asks for, from the last good checkpoint on, and writes the result.
 
-    Holds the run folder's lock from construction to `close`; `complete` is set when the result is
-    written.
+    It holds the run folder's lock from its construction until `close`; `complete` is set when the
+    result is written.
 
     Args:
-        spec: What to train.
-        storage: Folder of all run folders.
-        wait_s: Seconds to wait for another process that trains it: see `RunFolder`.
+        spec: The training run.
+        storage: The folder that holds all run folders.
+        wait_s: Seconds to wait for another process that trains the same run; see `RunFolder`.
 
     Attributes:
         found: Whether the folder held the outcome when the lock was there, after another process
@@ -74,7 +74,7 @@ class TrainingRun:
     Raises:
         ConfigError: The data or the pretrained weights are not what the spec says or what it
             needs, or the device does not have its precision.
-        OtherCodeError: The code is not; nothing was written.
+        OtherCodeError: The code is not the one that planned the run; nothing was written.
         RunFolderLockedError: Another process trains this run.
     """
 
@@ -117,24 +117,24 @@ class TrainingRun:
         state = self.folder.load_checkpoint()
         if state is not None and self._is_of_this_run(state):
             trainer.load_state_dict(state)
-            self._setting = gone_on(state["setting"], self._setting)
+            self._setting = resumed(state["setting"], self._setting)
             self._saved_at = trainer.iteration
         else:
             self.folder.drop_checkpoints()
         return trainer
 
-    def _run_identity(self) -> dict[str, Any]:
+    def _run_identity(self) -> dict[str, object]:
         """Return what a checkpoint must agree with, to be continued."""
         return {
             "readouts": [readout_key(readout) for readout in self.spec.readouts],
             "attempt": self.spec.attempt,
         }
 
-    def _is_of_this_run(self, state: Mapping[str, Any]) -> bool:
+    def _is_of_this_run(self, state: Mapping[str, object]) -> bool:
         is_alike = state["run"] == self._run_identity()
         return is_alike and bool(state["training_key"] == self.spec.training_key)
 
-    def _describe(self, trainer: Trainer) -> dict[str, Any]:
+    def _describe(self, trainer: Trainer) -> dict[str, object]:
         return {
             **self.spec.to_primitives(),
             **self._setting,
@@ -142,8 +142,8 @@ class TrainingRun:
             "pretrained": self.pretrained.describe() if self.pretrained else None,
         }
 
-    def _origin(self) -> dict[str, Any]:
-        """Return by what an outcome was made, so that no other file is needed to tell."""
+    def _origin(self) -> Origin:
+        """Return what the outcome is made by, so that no other file is needed to tell."""
         return {
             "attempt": self.spec.attempt,
             "code_version": code_version(),
@@ -191,7 +191,7 @@ class TrainingRun:
         """Write what was measured so far."""
         self.folder.write("metrics", {"history": self.trainer.history})
 
-    def _names(self) -> dict[str, Any]:
+    def _names(self) -> dict[str, object]:
         """Return what a file of tensors needs to be read by itself."""
         return {
             "training_key": self.spec.training_key,
@@ -234,7 +234,7 @@ class TrainingRun:
     def _finish(self) -> None:
         trainer, config = self.trainer, self.spec.config
         readouts: dict[str, ReadoutResult] = {}
-        averages: dict[str, Any] = {}
+        averages: dict[str, object] = {}
         for one in self._validated:
             readout = one.average.readout
             key, values = readout_key(readout), dataclasses.asdict(readout)
