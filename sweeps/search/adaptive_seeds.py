@@ -125,7 +125,8 @@ class AdaptiveSeeds:
         no interval.
         """
         seeds = {setting: len(self._seeds[_family(setting.config)]) for setting in settings}
-        leading = {s: s.by_seed() for s in settings if seeds[s] == max(seeds.values())}
+        most = max(seeds.values(), default=0)
+        leading = {setting: setting.by_seed() for setting in settings if seeds[setting] == most}
         if not leading:
             return []
         low = best_of(leading).interval().low

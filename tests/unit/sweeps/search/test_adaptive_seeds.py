@@ -162,6 +162,24 @@ def test_a_setting_that_always_diverges_gets_no_more_seeds(tmp_path: Path) -> No
     assert points(rounds[1]) == [(0.01, 2), (1.0, 2)]
 
 
+def test_a_setting_that_failed_does_not_lead_a_race_by_its_lucky_seed(tmp_path: Path) -> None:
+    state = race_of(tmp_path, [0.0, 0.01, 1.0], seeds=3)
+
+    def lucky(config: TrialConfig, readout: Readout) -> tuple[float, float]:
+        mean = {0.0: 0.9, 0.01: 0.6, 1.0: 0.3}[config.lambda_adv]
+        return 0.5, mean + NOISE[config.seed]
+
+    def end(state: SweepState, run: PlannedRun, *_: object) -> None:
+        if run.spec.config.lambda_adv == 0 and run.spec.config.seed:
+            fail(state, run, "nan")
+        else:
+            finish(state, run, lucky)
+
+    rounds = drive(state, AdaptiveSeeds(state, 4), end)
+    # One seed tells nothing of 0, but 1 lies below 0.01.
+    assert points(rounds[1]) == [(0.0, 3), (0.01, 3)]
+
+
 def test_a_run_whose_worker_failed_holds_up_no_round(tmp_path: Path) -> None:
     state = race_of(tmp_path, [0.01, 1.0])
     race = AdaptiveSeeds(state, 3)
