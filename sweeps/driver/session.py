@@ -110,7 +110,7 @@ class Session:
         return slots
 
     def _open(self, stack: ExitStack) -> None:
-        """Be the one driver, and begin what goes on beside the training."""
+        """Become the only driver, and start the threads that work while it trains."""
         plan = self.state.plan
         make_storage(plan.storage)
         stack.enter_context(only_driver(plan.storage, plan.name, plan.sweep_key))

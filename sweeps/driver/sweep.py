@@ -61,18 +61,19 @@ Sources = Callable[[SweepState, SweepOptions, argparse.Namespace], RunSource]
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What a sweep script asks.
+    """The sweep that a script runs.
 
     Attributes:
-        name: Of the sweep, also in the record.
-        axes: The config fields that it varies, besides the seed.
-        trials: From the base config, the seeds and the script's own options to the trials.
-        source: From the state of the sweep, the options that every sweep has and the script's own
-            to what gives the training runs, where those are not known before. It is made for
-            `--plan`, too, and writes nothing before it is entered, if it is a context manager:
-            that happens when Ray runs and the storage is there.
-        question: The same in one sentence.
-        settings: `key=value` that this question changes in a preset, before `--set` has its say.
+        name: The name of the sweep, also in the record.
+        axes: The config fields that the sweep varies, besides the seed.
+        trials: A function that returns the trials, given the base config, the seeds and the
+            script's own options.
+        source: A function that returns the source of the training runs where they are not known
+            beforehand, given the state of the sweep, the options that every sweep has and the
+            script's own. It is called for `--plan`, too. A source that is a context manager writes
+            nothing before it is entered, which happens when Ray runs and the storage exists.
+        question: The question that the sweep answers, in one sentence.
+        settings: Texts `key=value` that the sweep changes in a preset; `--set` overrides them.
         with_samples: Whether the record takes the predicted masks, too.
     """
 
@@ -101,9 +102,9 @@ def answer(question: Sweep, options: SweepOptions, own: argparse.Namespace) -> i
     """Answer the question and return the exit code.
 
     Args:
-        question: What is asked.
-        options: Those of `sweep_parser`.
-        own: Those that the script added.
+        question: The sweep to run.
+        options: The options of `sweep_parser`.
+        own: The options that the script added.
     """
     if options.config is None:
         overrides = (*question.settings, *options.overrides)

@@ -27,8 +27,8 @@ def best_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Table:
     """Return the best settings, one a row, the best first.
 
     Args:
-        ranking: Of the sweep's settings.
-        axes: Of the sweep.
+        ranking: The ranking of the sweep's settings.
+        axes: The config fields that the sweep varies.
     """
     count = f"{min(SHOWN, len(ranking.order))} of {len(ranking.order)}"
     table = Table(box=None, title=f"best settings ({count})", title_justify="left")

@@ -42,13 +42,15 @@ from sweeps.execution.resources import (
     packed,
     slots_of,
 )
-from sweeps.planning.plan import PlannedRun
+from sweeps.planning.plan import Plan, PlannedRun
 from sweeps.planning.state import SweepState
 from sweeps.search.source import RunSource
 from trainable.runs.keys import RunSpec
 from trainable.storage.redaction import first_line, redact_command, redact_uri
 
 if TYPE_CHECKING:
+    from ray import tune
+
     from sweeps.execution.in_flight import RunsInFlight
     from sweeps.execution.tune_hooks import Budget, TuneCallback
 
@@ -295,17 +297,13 @@ def _fit(
 
     from sweeps.execution.tune_hooks import SourceScheduler, SourceSearcher
 
-    storage = redact_uri(state.plan.workers_storage)
-    if storage != state.plan.workers_storage:
-        # By reference: Ray writes the parameters of a trial to files.
-        trainable = tune.with_parameters(trainable, uri=state.plan.workers_storage)
+    plan = state.plan
     searcher = SourceSearcher(in_flight, most=RUNS_OF_A_SLOT * slots.count)
-    # Another sweep may be under way beside it.
-    scratch = state.plan.storage / ".tune" / state.plan.sweep_key
+    scratch = plan.storage / ".tune" / plan.sweep_key  # another sweep may be under way beside it
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus}),
+        _with_resources(trainable, plan, slots),
         param_space={
-            "storage": storage,
+            "storage": redact_uri(plan.workers_storage),
             "threads": max(1, int(slots.cpus)),
             "gpu_share": slots.gpus,
         },
@@ -318,15 +316,7 @@ def _fit(
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
         ),
-        run_config=tune.RunConfig(
-            name=state.plan.sweep_key,
-            storage_path=str(scratch),
-            verbose=0,
-            stop=budget,
-            callbacks=[callback],
-            failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-        ),
+        run_config=_run_config(plan, scratch, budget, callback),
     )
     try:
         with slots.lifeline.watch() as watch:
@@ -341,6 +331,34 @@ def _fit(
         with suppress(OSError):  # another sweep's is in it
             scratch.parent.rmdir()
     return searcher.more
+
+
+def _with_resources(trainable: type, plan: Plan, slots: Slots) -> type:
+    """Return a trainable that takes what a slot has, and knows a storage with a password."""
+    from ray import tune
+
+    if redact_uri(plan.workers_storage) != plan.workers_storage:
+        # By reference: Ray writes the parameters of a trial to files.
+        trainable = tune.with_parameters(trainable, uri=plan.workers_storage)
+    limited: type = tune.with_resources(trainable, {"cpu": slots.cpus, "gpu": slots.gpus})
+    return limited
+
+
+def _run_config(
+    plan: Plan, scratch: Path, budget: Budget, callback: TuneCallback
+) -> tune.RunConfig:
+    """Return how a Tuner runs: in a folder that is thrown away, without checkpoints of its own."""
+    from ray import tune
+
+    return tune.RunConfig(
+        name=plan.sweep_key,
+        storage_path=str(scratch),
+        verbose=0,
+        stop=budget,
+        callbacks=[callback],
+        failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+    )
 
 
 def _hide_arguments() -> None:

@@ -38,9 +38,9 @@ class PlannedRun:
         A run that answers several trials names their number instead of their readouts.
         """
         if len(self.trials) == 1:
-            return in_words(self.spec.config, (*axes, "seed"))
+            return format_setting(self.spec.config, (*axes, "seed"))
         shared = [axis for axis in axes if axis not in READOUT_FIELDS]
-        words = in_words(self.spec.config, (*shared, "seed"))
+        words = format_setting(self.spec.config, (*shared, "seed"))
         return f"{words} ({len(self.trials)} readouts)"
 
 
@@ -83,7 +83,7 @@ class Plan:
         return str(self.storage) if self.mirror is None else self.mirror.uri
 
 
-def in_words(config: TrialConfig, fields: Iterable[str]) -> str:
+def format_setting(config: TrialConfig, fields: Iterable[str]) -> str:
     """Return the values of some fields as `name=value`, numbers without needless digits."""
     values = {field: getattr(config, field) for field in fields}
     return " ".join(

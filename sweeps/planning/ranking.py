@@ -24,8 +24,8 @@ class Setting:
     """A point of a sweep with its numbers over seeds.
 
     Attributes:
-        config: Of one of its trials; the seed is not read.
-        metrics: By seed.
+        config: The config of one of its trials, whose seed is not read.
+        metrics: The metrics of each trial by their recorded names, by seed.
     """
 
     config: TrialConfig
@@ -78,11 +78,11 @@ class BestPoint:
     """What is said of the best setting of a sweep.
 
     Attributes:
-        point: Its values on the sweep's axes.
+        point: The values of the setting on the sweep's axes.
         seeds: Over how many seeds the settings were ranked.
         others: How many other settings there are.
         not_distinguishable: How many of them these seeds do not tell from it.
-        metrics: Of `swa/miou` and `val/miou` the mean over those seeds, with its interval.
+        metrics: The mean of `swa/miou` and of `val/miou` over those seeds, with its interval.
     """
 
     point: Mapping[str, Value]
@@ -113,8 +113,8 @@ def best_of_ranking(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> Be
     """Return what is said of the best of some settings, None where there is none.
 
     Args:
-        ranking: Of the sweep's settings.
-        axes: Of the sweep.
+        ranking: The ranking of the sweep's settings.
+        axes: The config fields that the sweep varies.
     """
     if ranking is None:
         return None
@@ -146,8 +146,8 @@ def best_by_axis(ranking: Ranking[Setting], axes: Iterable[str]) -> dict[str, li
     """Return, for each axis that varies, the best setting with each of its values.
 
     Args:
-        ranking: Of the sweep's settings.
-        axes: Of the sweep.
+        ranking: The ranking of the sweep's settings.
+        axes: The config fields that the sweep varies.
     """
     tables: dict[str, list[Setting]] = {}
     for axis in axes:

@@ -1,4 +1,4 @@
-"""What changes while a sweep goes on: its training runs, and what is known of each."""
+"""What changes while a sweep runs: its training runs, and what is known of each."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class SweepState:
     attributes; `stopped` and `tags` are views that grow, so they copy these before a loop.
 
     Args:
-        plan: What the sweep asks.
-        stopped: Why runs were stopped before, by training key.
-        tags: Of trials, as given before, by trial key.
+        plan: The plan of the sweep.
+        stopped: Why runs were stopped in earlier executions, by training key.
+        tags: The tags that trials had in earlier executions, by trial key.
 
     Attributes:
-        plan: What the sweep asks.
+        plan: The plan of the sweep.
         owner: The thread that drives the sweep.
         threads: Other threads of the driver.
     """

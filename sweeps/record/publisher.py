@@ -167,13 +167,13 @@ def say_moved(record: MlflowWriter, warn: Warn) -> None:
 def conclude(
     record: MlflowWriter, tracking_uri: str, warn: Warn, *, with_model: bool = True
 ) -> None:
-    """Write what a sweep as a whole came to, and log the best trial's model if all have ended.
+    """Write the summary of a sweep, and log the best trial's model if all trials have ended.
 
     Args:
-        record: Its trials are up to date.
-        tracking_uri: Of the store.
-        warn: Is told why a model is not logged.
-        with_model: Whether one is wanted.
+        record: The record of the sweep, whose trials are up to date.
+        tracking_uri: The URI of the MLflow store.
+        warn: Called with the reason why a model is not logged.
+        with_model: Whether to log the model.
     """
     pending, best = len(record.state.pending()), best_point(record.state)
     why = record.state.why_partial or (f"{pending} training runs are left" if pending else None)

@@ -22,7 +22,7 @@ from analysis.record.schema import (
     MASKS_FILE,
     SCHEMA,
 )
-from sweeps.planning.plan import PlannedRun, Trial, in_words
+from sweeps.planning.plan import PlannedRun, Trial, format_setting
 from sweeps.planning.ranking import BestPoint
 from sweeps.planning.state import SweepState
 from sweeps.planning.version_mix import mixtures_among
@@ -341,7 +341,7 @@ class MlflowWriter:
             self.client.create_run(
                 self.experiment_id,
                 start_time=start_time,
-                run_name=in_words(trial.config, (*self.state.plan.axes, "seed")),
+                run_name=format_setting(trial.config, (*self.state.plan.axes, "seed")),
                 tags=self._common_tags()
                 | {
                     "kind": "trial",
