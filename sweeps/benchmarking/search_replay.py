@@ -141,7 +141,7 @@ class SearchReplayOptions(ConfigOptions):
 
     Attributes:
         benchmark: The name of the benchmark.
-        storage: Folder of run folders.
+        storage: The folder of run folders.
         replays: How many searches there are, each with its seed.
     """
 

@@ -38,8 +38,8 @@ class SwaCostOptions:
 
     Attributes:
         benchmark: The name of the benchmark.
-        overrides: Texts `key=value` that change the demo preset.
-        seeds: How many there are.
+        overrides: Texts `key=value` that change fields of the demo preset.
+        seeds: How many seeds the grid has.
     """
 
     benchmark: str

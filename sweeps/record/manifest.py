@@ -134,12 +134,12 @@ def sweep_state(
     them.
 
     Args:
-        content: Of the manifest.
-        storage: Folder of all run folders.
-        mirror: Mirror of the object store that has them, if one does.
+        content: The content of the manifest.
+        storage: The folder of run folders.
+        mirror: The mirror of the object store that has the run folders, if one does.
 
     Raises:
-        ConfigError: Its configs are not those of this version.
+        ConfigError: The manifest's configs are not those of this version.
     """
     asked = Plan(
         name=content["name"],
