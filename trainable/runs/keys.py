@@ -42,7 +42,7 @@ def package_version() -> str:
     return hash_of(sorted(PACKAGE.rglob("*.py")))
 
 
-_IMPORTED = version_on_disk()  # files may change while a process goes on with what it imported
+_IMPORTED = version_on_disk()  # files may change while a process keeps what it imported
 
 
 def code_version() -> str:

@@ -288,6 +288,6 @@ def _data_config(config: TrialConfig) -> TrialConfig:
 
 @lru_cache(maxsize=1)
 def _load_data(config: TrialConfig, device: torch.device) -> DataSet:
-    """Load a data set once per process: a warm worker goes on with the one it has."""
+    """Load a data set once per process: a warm worker keeps the one it has."""
     data = datasets.load(config)
     return data.to(device) if lies_on(device, config.data_device, data.nbytes) else data

@@ -1,6 +1,6 @@
 """What the machine refuses, told apart from faults of ours: no room, no right, too few open files.
 
-Nothing is wrong with what was asked; the same command goes on when the machine gives what it
+Nothing is wrong with what was asked; the same command resumes when the machine gives what it
 refused. So such an error ends in one line that says what is full, and none is taken for damage.
 """
 

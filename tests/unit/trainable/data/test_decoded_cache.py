@@ -374,14 +374,14 @@ def test_damage_that_one_sample_meets_and_the_next_one_misses_is_decoded_again(
     flip_a_bit(path)
     starts = [len(whole) // 2 // 512, 0]
 
-    class RenderedItem(random.SystemRandom):
+    class Drawn(random.SystemRandom):
         """The first draw meets the block that was changed, and no later one does."""
 
         def sample(self, population: Any, k: int, **_: Any) -> list[Any]:
             start = starts.pop(0) if len(starts) > 1 else starts[0]
             return list(population)[start : start + k]
 
-    monkeypatch.setattr(random, "SystemRandom", RenderedItem)
+    monkeypatch.setattr(random, "SystemRandom", Drawn)
     datasets.inspect(config)
     assert path.read_bytes() == whole
 
