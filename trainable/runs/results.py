@@ -185,22 +185,31 @@ def read_description(folder: RunFolder) -> dict[str, Any]:
 
 
 def clear_finished(folder: RunFolder) -> None:
-    """Delete the checkpoints of a run that has its result: a kill came before its worker could.
+    """Delete the checkpoints of a run that has its result, unless another process writes there.
 
-    Those of a later attempt, or of one that carries further readouts, are kept, and so are those of
-    a run that another process writes.
+    Raises:
+        ConfigError: A file is not what a training run wrote.
+    """
+    if has_needless_checkpoints(folder):
+        with suppress(RunFolderLockedError), folder:
+            folder.drop_checkpoints()
+
+
+def has_needless_checkpoints(folder: RunFolder) -> bool:
+    """Return whether a kill came between a result and the end of the checkpoints that led to it.
+
+    Those of a later attempt, or of one that carries further readouts, are needed.
 
     Raises:
         ConfigError: A file is not what a training run wrote.
     """
     if next(folder.path.glob("checkpoint-*"), None) is None:
-        return
+        return False
     result, begun = read_result(folder), read_description(folder)
     if result is None or len(begun["readouts"]) > len(result.readouts):
-        return
-    if (begun["attempt"], begun["code_version"]) == (result.attempt, result.code_version):
-        with suppress(RunFolderLockedError), folder:
-            folder.drop_checkpoints()
+        return False
+    made_by = (result.attempt, result.code_version)
+    return bool((begun["attempt"], begun["code_version"]) == made_by)
 
 
 def with_known_readouts(spec: RunSpec, folder: RunFolder) -> RunSpec:

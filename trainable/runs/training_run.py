@@ -26,6 +26,7 @@ from trainable.runs.results import (
     Origin,
     ReadoutResult,
     Result,
+    has_needless_checkpoints,
     outcome,
     read_history,
     with_known_readouts,
@@ -94,6 +95,8 @@ class TrainingRun:
             if not self.found:
                 self.trainer = self._build()
                 self.samples = Samples(self.folder.path, self.trainer)
+            elif has_needless_checkpoints(self.folder):  # the worker that finished it was killed
+                self.folder.drop_checkpoints()
             self._held = stack.pop_all()
 
     def _build(self) -> Trainer:

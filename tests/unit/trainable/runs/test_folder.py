@@ -299,6 +299,20 @@ def test_checkpoints_that_a_kill_left_of_a_finished_run_are_cleared(
     assert not list(folder.path.glob("checkpoint-*"))
 
 
+def test_a_worker_that_finds_the_result_of_one_that_was_killed_clears_its_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of(small_config())
+    with monkeypatch.context() as killed:
+        killed.setattr(RunFolder, "drop_checkpoints", lambda _: None)
+        train(spec, tmp_path)
+    folder = RunFolder(tmp_path, spec.training_key, wait_s=0)
+    assert folder.checkpoints()
+    with closing(TrainingRun(spec, tmp_path)) as run:
+        assert run.found
+    assert not list(folder.path.glob("checkpoint-*"))
+
+
 @pytest.mark.parametrize("changed", ["attempt", "readouts"])
 def test_checkpoints_of_a_later_training_of_a_finished_run_are_kept(
     tmp_path: Path, changed: str
