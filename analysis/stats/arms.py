@@ -133,7 +133,7 @@ def _of_generator(trials: pd.DataFrame, wanted: str) -> tuple[pd.DataFrame, str]
     names = sorted(trials["generator"].unique())
     if wanted and wanted not in names:
         raise RecordError(f"no trial has generator={wanted}; there are: {', '.join(names)}")
-    chosen = wanted or (PAPER_GENERATOR if PAPER_GENERATOR in names else names[0])
+    chosen = wanted or main_generator(trials)
     others = [name for name in names if name != chosen]
     told = f"; generator {chosen}" + (f" (not: {', '.join(others)})" if others else "")
     return trials[trials["generator"] == chosen], told
@@ -185,21 +185,34 @@ def acting_loss(trials: pd.DataFrame) -> pd.Series:
     return trials["adversarial"].where(trials["lambda_adv"] > 0, BASELINE.adversarial)
 
 
+def main_generator(trials: pd.DataFrame) -> str:
+    """Return the generator of which a figure or table is where none is asked for.
+
+    It is the paper's if that has finished trials, else the one with most of them, the first of
+    several by name.
+    """
+    counts = finished(trials)["generator"].value_counts()
+    if PAPER_GENERATOR in counts:
+        return PAPER_GENERATOR
+    names = sorted(str(name) for name in trials["generator"].unique())
+    return min(names, key=lambda name: -int(counts.get(name, 0)))
+
+
 def of_one_generator(trials: pd.DataFrame, generator: str | None) -> tuple[pd.DataFrame, str]:
     """Return the finished trials of a generator, each with its `arm`, and the generator's name.
 
     Args:
         trials: A frame as `load_trials` returns it.
-        generator: The generator; None takes the one with most trials, the first of several by name.
+        generator: The generator; None takes `main_generator`.
 
     Raises:
         RecordError: As `with_arm`; or no finished trial has the generator.
     """
     kept = with_arm(trials)
-    counts = kept["generator"].value_counts()
-    chosen = generator or min(counts.index, key=lambda name: (-counts[name], name))
-    if chosen not in counts:
-        known = ", ".join(sorted(counts.index))
+    names = sorted(kept["generator"].unique())
+    chosen = generator or main_generator(kept)
+    if chosen not in names:
+        known = ", ".join(names)
         raise RecordError(f"no finished trial has generator={chosen}; there are: {known}")
     return kept[kept["generator"] == chosen], chosen
 

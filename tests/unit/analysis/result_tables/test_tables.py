@@ -16,6 +16,7 @@ from analysis.result_tables.cells import text, value
 from analysis.result_tables.paper import table1, table2_left, table2_right, table3, table4
 from analysis.result_tables.render import to_csv, to_latex, to_markdown
 from analysis.result_tables.summaries import grid_summary, search_summary
+from analysis.stats.arms import of_one_generator
 
 PAPER = load_paper()
 CLASSES = ("background", "disc", "ring")
@@ -348,6 +349,15 @@ def test_a_table_is_of_one_generator_and_names_the_others() -> None:
     assert shown(table2_right(both, PAPER, generator="deeplab_small"))[0][4] == GOLDEN_SHAPES[0]
     with pytest.raises(RecordError, match="no trial has generator=vgg; there are: deeplab_small"):
         table2_right(both, PAPER, generator="vgg")
+
+
+@pytest.mark.parametrize("other", ["a_net", "z_net"])
+def test_tables_and_figures_are_of_the_same_generator(other: str) -> None:
+    trials = ablation()
+    both = pd.concat([trials, ablation(generator=other).query("seed == 0")])
+    both.attrs = trials.attrs
+    assert f"generator deeplab_small (not: {other})" in caption(table2_right(both, PAPER))
+    assert of_one_generator(both, None)[1] == "deeplab_small"
 
 
 def test_a_record_without_a_needed_field_is_refused_by_its_name() -> None:
