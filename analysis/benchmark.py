@@ -36,7 +36,7 @@ class BenchmarkOptions:
     """The options of this command.
 
     Attributes:
-        trials: Of the larger record.
+        trials: How many trials the larger record has.
     """
 
     trials: int

@@ -61,17 +61,18 @@ class BenchmarkOptions(ConfigOptions):
     """The options of this command.
 
     Attributes:
-        device: Of FIELDS, as the five below: the value of a field as text, None for the config's.
+        device: What computes. This and the next five are values of fields, as text; None stands for
+            the config's own.
         generator: The network.
         crop: Side of a crop, in pixels.
         batch: Images of a batch.
-        precision: Of the forward pass.
+        precision: The precision of the forward pass.
         compile: `true` or None.
-        classes: Of the random labels.
+        classes: How many classes the random labels have.
         readouts: How many averages are carried along.
         rounds: How often each is timed.
         warmup: Iterations before that, None for the device's default.
-        threads: Of the CPU, None for torch's choice.
+        threads: How many threads of the CPU to use, None for torch's choice.
         baseline: Whether the plain loop is timed, too.
         against: Texts `key=value` to be timed, too.
     """

@@ -46,9 +46,9 @@ class CheckOptions:
     """The options of `check`.
 
     Attributes:
-        command: Its name.
+        command: The name of the subcommand.
         folder: Root of a data set.
-        cache_dir: Of decoded data, empty for the user's.
+        cache_dir: The cache of decoded data, empty for the user's own.
     """
 
     command: str

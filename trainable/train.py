@@ -64,7 +64,7 @@ class TrainOptions(ConfigOptions):
 
     Attributes:
         storage: Folder of run folders, None for the default.
-        threads: Of the CPU, None for torch's choice.
+        threads: How many threads of the CPU to use, None for torch's choice.
         no_reuse: The attempt to train for, None to take what is there.
         run_folder: What to repeat, None to train.
         json: Whether one JSON object goes to standard output.

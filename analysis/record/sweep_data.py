@@ -40,7 +40,7 @@ class SweepData:
     Attributes:
         trials: A frame as `load_trials` returns it.
         paper: The paper's printed numbers.
-        others: By data set, the newest sweep of the same name on each other data set.
+        others: The newest sweep of the same name on each other data set, by data set.
     """
 
     trials: pd.DataFrame
@@ -63,7 +63,7 @@ class SweepData:
 
     @cached_property
     def details(self) -> dict[str, Detail]:
-        """By run id: `result.json`, as `load_details` returns it."""
+        """The `result.json` of each trial by its run id, as `load_details` returns it."""
         return load_details(self.trials)
 
     @cached_property
@@ -73,7 +73,7 @@ class SweepData:
 
     @cached_property
     def masks(self) -> dict[str, Masks]:
-        """By run id: the images and masks that `load_masks` returns."""
+        """The images and masks of each trial by its run id, as `load_masks` returns them."""
         return load_masks(self.trials)
 
     @property

@@ -49,7 +49,7 @@ def mixtures(values: Mapping[str, Iterable[object]]) -> Iterator[VersionMix]:
     """Yield what finished trials do not share.
 
     Args:
-        values: By name of what `SHARED` lists, the value of each trial; an empty one, or None,
+        values: The value of each trial, by the names that `SHARED` lists; an empty one, or None,
             counts for nothing.
     """
     for name, (plural, consequence) in SHARED.items():

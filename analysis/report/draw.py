@@ -34,7 +34,7 @@ class RenderedItem:
         sentence: What came out, in one sentence.
         caption: Seeds, method of the interval, what is left out or mixed.
         table: The table; None for a figure.
-        files: By name, the content of its files; a figure has a PNG among them.
+        files: The content of each of its files, by name; a figure has a PNG among them.
     """
 
     name: str
@@ -52,7 +52,7 @@ class RenderedSweep:
     Attributes:
         data: What it was drawn from.
         items: Its figures and tables, the main one first.
-        left_out: By name, why a figure or a table cannot be drawn of this sweep.
+        left_out: Why a figure or a table cannot be drawn of this sweep, by its name.
     """
 
     data: SweepData

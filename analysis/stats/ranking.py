@@ -129,7 +129,7 @@ def in_order(values: Iterable[object]) -> tuple[tuple[int, float, str], ...]:
     """Return what the settings of a sweep are sorted by: numbers by size, then texts.
 
     Args:
-        values: Of one setting, on the axes of its sweep.
+        values: The values of one setting on the axes of its sweep.
     """
     return tuple(
         (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))

@@ -29,7 +29,7 @@ class Search:
         asks: How many settings are suggested.
         confirm: How many of the best settings are trained again with other seeds: the best of many
             on one seed owes part of its value to that seed.
-        seeds: With how many other seeds each of those is trained.
+        seeds: How many other seeds each of those is trained with.
         points: The settings that come first, before the sampler chooses.
         warm_start: The storages whose finished runs the sampler learns from at the beginning.
     """

@@ -50,8 +50,8 @@ class Repetition:
     """How a repetition compares.
 
     Attributes:
-        numbers: How many were compared.
-        differ: In words each that is not the same to the last digit.
+        numbers: How many numbers were compared.
+        differ: What is not the same to the last digit, each in words.
         doubts: Why digits may differ though the training is the same: in few words, and told.
     """
 

@@ -151,7 +151,8 @@ class _Match:
         names: The file's name of each tensor.
         found: The file's tensors.
         wanted: The generator's tensors.
-        misfits: By each wanted tensor, why the file's cannot take its place; empty where it can.
+        misfits: Why the file's tensor cannot take a wanted one's place, by the wanted one's name;
+            empty where it can.
     """
 
     names: dict[str, str]

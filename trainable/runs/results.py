@@ -105,7 +105,7 @@ class Failure:
     """Why a training run ended without numbers: the content of `failure.json`.
 
     Attributes:
-        cause: In one line.
+        cause: What ended the run, in one line.
         attempt: The attempt that it is of.
         code_version: The version of the code that trained it.
         setting: What it was trained on and with; see `trainable.runs.machine.setting`.

@@ -24,7 +24,7 @@ def check_blocks(files: Mapping[Path, Sequence[str]], sampled: int | None) -> No
     """Refuse files of which a block no longer has the digest that it had when it was written.
 
     Args:
-        files: By file, the digests of its blocks, as `block_digests` gave them.
+        files: The digests of the blocks of each file, as `block_digests` gave them.
         sampled: How many blocks of all files to look at, at random; None looks at all.
 
     Raises:
