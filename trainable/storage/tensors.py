@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
+import pickle  # nosec B403  # for its error alone
 import struct
 import warnings
 from collections.abc import Mapping
