@@ -63,6 +63,7 @@ COMMON = (
     "trainable.storage.json_files",
     "trainable.storage.lazy_exports",
     "trainable.storage.redaction",
+    "trainable.storage.user_cache",
 )
 # What the driver shares with the analysis: the border to MLflow, what a record is, and what its
 # numbers say.
@@ -74,6 +75,7 @@ SHARED = (
     "analysis.record.version_mix",
     "analysis.stats.intervals",
     "analysis.stats.ranking",
+    "analysis.stats.rounding",
 )
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 from analysis.record.schema import COLUMNS, RecordError, Sweep
 from analysis.record.tracking_uri import sqlite_file
 from trainable.storage.redaction import redact_uri
+from trainable.storage.user_cache import user_cache
 
 FORMAT = 1  # to be raised when the same record gives another frame
 MOST_BYTES = 256 * 2**20  # of one file; real artifacts take a few MB
@@ -31,8 +32,7 @@ CHANGE_COUNTER = slice(24, 28)  # raised by every transaction; SQLite file forma
 
 def cache_folder() -> Path:
     """Return the user's folder of what the analysis keeps between calls."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "pixelwise-adversarial" / "analysis"
+    return user_cache("pixelwise-adversarial") / "analysis"
 
 
 def load_cached(path: Path) -> bytes | None:

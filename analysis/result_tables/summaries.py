@@ -11,13 +11,12 @@ import pandas as pd
 from analysis.record.schema import finished
 from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
 from analysis.result_tables.cells import Cell, seeds_note, table
-from analysis.stats.aggregation import format_value
 from analysis.stats.arms import frame_notes, refuse_twins_of, require
 from analysis.stats.comparisons import MOST_SEEDS, POWER
 from analysis.stats.datasets import dataset_name
 from analysis.stats.intervals import student_t
 from analysis.stats.ranking import Ranking, in_order, rank, rankable
-from analysis.stats.rounding import count, describe_percent, fixed
+from analysis.stats.rounding import count, describe_percent, fixed, format_value
 from analysis.stats.selection import choose
 
 WEIGHTS = {"val/miou": "raw weights", "swa/miou": "averaged weights"}

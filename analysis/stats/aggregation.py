@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.record.schema import COLUMNS, RecordError, finished
 from analysis.record.version_mix import HASHES
 from analysis.stats.intervals import student_t
+from analysis.stats.rounding import format_value
 
 OWN = (*COLUMNS, "seed")  # columns in which two trials of one setting differ by nature
 INTERVAL = ("n_seeds", "mean", "ci_low", "ci_high")
@@ -130,8 +131,3 @@ def is_logarithmic(name: str, values: Iterable[float]) -> bool:
     if name in SHARES or min(found) <= 0:
         return False
     return math.log10(max(found) / min(found)) > LOG_DECADES
-
-
-def format_value(value: object) -> str:
-    """Return a setting's value without needless digits."""
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -10,7 +10,8 @@ import pandas as pd
 
 from analysis.record.schema import RecordError, finished
 from analysis.record.version_mix import describe_mixtures
-from analysis.stats.aggregation import format_value, refuse_twins, require_finished
+from analysis.stats.aggregation import refuse_twins, require_finished
+from analysis.stats.rounding import format_value
 
 NUMBERS = ("lambda_adv", "seed")  # fields that every trial must have as a number
 PAPER_GENERATOR = "deeplabv2_resnet101"  # section 4.1

@@ -62,3 +62,8 @@ def p_value(p: float) -> str:
 def count(number: int, noun: str) -> str:
     """Return the number with its noun, in the plural where there is not one."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def format_value(value: object) -> str:
+    """Return a setting's value without needless digits."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -9,6 +9,7 @@ from rich.table import Table
 from analysis.record.schema import OBJECTIVE
 from analysis.stats.intervals import Interval
 from analysis.stats.ranking import Ranking
+from analysis.stats.rounding import format_value
 from sweeps.planning.ranking import (
     REPORTED,
     BestPoint,
@@ -16,7 +17,6 @@ from sweeps.planning.ranking import (
     best_by_axis,
     interval_numbers,
 )
-from trainable.config.schema import Value
 
 SHOWN = 5
 
@@ -89,11 +89,6 @@ def format_best(best: BestPoint) -> str:
             "distinguishable from it"
         )
     return line
-
-
-def format_value(value: Value) -> str:
-    """Return a value without needless digits."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _numbers(setting: Setting) -> list[str]:

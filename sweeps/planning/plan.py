@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from analysis.stats.rounding import format_value
 from trainable.config.schema import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig
 from trainable.data.datasets import DataFacts
 from trainable.runs.keys import RunSpec, code_version, key_of
@@ -85,11 +86,7 @@ class Plan:
 
 def format_setting(config: TrialConfig, fields: Iterable[str]) -> str:
     """Return the values of some fields as `name=value`, numbers without needless digits."""
-    values = {field: getattr(config, field) for field in fields}
-    return " ".join(
-        f"{field}={value:g}" if isinstance(value, float) else f"{field}={value}"
-        for field, value in values.items()
-    )
+    return " ".join(f"{field}={format_value(getattr(config, field))}" for field in fields)
 
 
 def make_plan(  # noqa: PLR0913  one for each thing asked

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from record_helpers import sweep_state
+from refusals import refusal_of
 
 from sweeps import ablation
 from sweeps.ablation import parser, trials
@@ -100,13 +100,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["ablation.py", *argv])
-    with pytest.raises(SystemExit) as ended:
-        ablation.main()
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
+    said = refusal_of(ablation, argv, monkeypatch, capsys)
     assert [word for word in words if word not in said] == []
     assert list(tmp_path.iterdir()) == []
 

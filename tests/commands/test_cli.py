@@ -15,7 +15,7 @@ import torch
 from driver_helpers import read
 from PIL import Image
 from record_helpers import finish, grid, sweep_state
-from refusals import SCRIPT, one_line, refused
+from refusals import one_line, refused
 from trees import write_voc_tree
 
 from sweeps import ablation, lambda_grid
@@ -24,6 +24,8 @@ from sweeps.planning.state import SweepState
 from trainable.config.loading import PRESET_DIR, load_config
 from trainable.data import datasets
 from trainable.networks.deeplab import deeplab_small
+
+SCRIPT = Path(lambda_grid.__file__)
 
 pytestmark = pytest.mark.trains
 

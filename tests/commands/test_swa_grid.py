@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from record_helpers import sweep_state
+from refusals import refusal_of
 from small import SMALL, small_config, spec_of
 
 from sweeps import swa_grid
@@ -86,13 +87,7 @@ def test_a_range_that_is_empty_or_out_of_bounds_is_refused_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["swa_grid.py", *argv])
-    with pytest.raises(SystemExit) as ended:
-        swa_grid.main()
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
+    said = refusal_of(swa_grid, argv, monkeypatch, capsys)
     assert [word for word in words if word not in said] == []
     assert list(tmp_path.iterdir()) == []
 

@@ -5,22 +5,30 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from sweeps import lambda_grid
 
-SCRIPT = Path(lambda_grid.__file__)
-
 
 def refused(
     argv: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> str:
-    """Run the script in this process, which must refuse, and return its one line."""
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *argv])
+    """Run `lambda_grid` in this process, which must refuse, and return its one line."""
+    return refusal_of(lambda_grid, argv, monkeypatch, capsys)
+
+
+def refusal_of(
+    script: ModuleType,
+    argv: Sequence[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> str:
+    """Run a script in this process, which must refuse, and return its one line."""
+    monkeypatch.setattr(sys, "argv", [str(script.__file__), *argv])
     with pytest.raises(SystemExit) as ended:
-        lambda_grid.main()
+        script.main()
     assert ended.value.code == 2
     return one_line(capsys.readouterr().err)
 

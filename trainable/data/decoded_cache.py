@@ -44,6 +44,7 @@ from trainable.storage.block_checksums import SAMPLED, block_digests, check_bloc
 from trainable.storage.files import hash_of, write_atomically
 from trainable.storage.json_files import ChecksumError
 from trainable.storage.locks import FileLock, say_on_stderr
+from trainable.storage.user_cache import user_cache
 
 Sizes = dict[str, list[list[int]]]  # for each split, height and width of each image
 
@@ -115,8 +116,7 @@ def cache_folder(config: TrialConfig) -> Path:
     """Return the folder of decoded data that a config names, or the user's."""
     if config.cache_dir:
         return Path(config.cache_dir).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "pixelwise-adversarial"
+    return user_cache("pixelwise-adversarial")
 
 
 def check_cache(folder: Path) -> tuple[int, list[str]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
+
+from trainable.storage.user_cache import user_cache
 
 Stamp = tuple[int, int]  # bytes, and the time of writing in ns: who changes a file changes these
 
@@ -34,9 +35,8 @@ def is_uri(storage: str) -> bool:
 
 def local_folder(uri: str, use: str) -> Path:
     """Return where this machine keeps what belongs to a store: in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = hashlib.sha256(uri.encode()).hexdigest()[:16]
-    return Path(home) / "pixelwise-adversarial-stores" / name / use
+    return user_cache("pixelwise-adversarial-stores") / name / use
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -37,7 +37,7 @@ def weights(spec: RunSpec, storage: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def test_a_finished_folderholds_config_metrics_result_and_model(tmp_path: Path) -> None:
+def test_a_finished_folder_holds_config_metrics_result_and_model(tmp_path: Path) -> None:
     spec = spec_of(small_config())
     result = train(spec, tmp_path)
     names = {path.name for path in (tmp_path / spec.training_key).iterdir()}
