@@ -51,7 +51,7 @@ from trainable.data.datasets import DataFacts
 from trainable.networks import pretrained
 from trainable.runs.folder import RunFolder, RunFolderLockedError
 from trainable.runs.keys import RunSpec, readout_key, trial_key
-from trainable.runs.results import Failure, Result, outcome, with_known_readouts
+from trainable.runs.results import Failure, Result, outcome
 from trainable.runs.trial import resolve, train_run
 from trainable.storage.faults import machine_fault
 from trainable.training.metrics import METRICS
@@ -114,7 +114,7 @@ def _train(options: TrainOptions) -> int:
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         watched = partial(train_to_end, where=str(folder.path))
-        found = train_run(with_known_readouts(spec, folder), storage, watched)
+        found = train_run(spec, storage, watched)
     else:
         _say(options, f"{folder.path} holds the {_kind(found)} already; --no-reuse trains again")
     return _conclude(options, spec, data, folder, found)

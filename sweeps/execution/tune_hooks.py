@@ -34,10 +34,9 @@ from sweeps.planning.plan import PlannedRun
 from sweeps.planning.state import SweepState
 from trainable.runs.keys import code_version, version_on_disk
 from trainable.runs.results import Failure, Result, summary
+from trainable.storage.locks import SAID_AFTER_S, SAID_EVERY_S
 from trainable.storage.redaction import redact
 
-WAIT_SAID_AFTER_S = 5.0  # that a run waits for another process; a shorter wait is a killed one's
-WAIT_SAID_EVERY_S = 60.0
 TRIES = 3  # of a run whose worker dies before it begins
 FAULT = "machine's refusal"
 REFUSAL = "workers' refusal to train what other code has planned"
@@ -126,9 +125,9 @@ class TuneCallback(tune.Callback):
         now = time.monotonic()
         if waits is None:
             self._wait_said_at.pop(key, None)
-        elif now >= self._wait_said_at.setdefault(key, now + WAIT_SAID_AFTER_S):
+        elif now >= self._wait_said_at.setdefault(key, now + SAID_AFTER_S):
             self.screen.note(f"{self.screen.running[key].label} waits: {waits}")
-            self._wait_said_at[key] = now + WAIT_SAID_EVERY_S
+            self._wait_said_at[key] = now + SAID_EVERY_S
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: object

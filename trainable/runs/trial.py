@@ -11,7 +11,7 @@ from trainable.data import datasets
 from trainable.networks import pretrained
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec
-from trainable.runs.results import Failure, Result, outcome, with_known_readouts
+from trainable.runs.results import Failure, Result, outcome
 from trainable.runs.training_run import TrainingRun
 from trainable.training.devices import pick_device
 from trainable.training.numerics import auto_precision, check_precision, with_precision
@@ -37,7 +37,7 @@ def train_trial(config: TrialConfig, storage: Path = Path("runs")) -> Result | F
     pretrained.check_start(config)
     spec = RunSpec.of(config, [config.readout], data.fingerprint)
     folder = RunFolder(storage, spec.training_key)
-    return outcome(folder, spec) or train_run(with_known_readouts(spec, folder), storage)
+    return outcome(folder, spec) or train_run(spec, storage)
 
 
 def resolve(config: TrialConfig) -> TrialConfig:
