@@ -334,6 +334,7 @@ def uninterrupted(
     uri = f"sqlite:///{shutil.copy(empty_store, folder / 'mlflow.db')}"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(manifest, "git_diff", str)
         assert publish(finished(folder / "runs", lambdas=[0.01]), uri) == []
     return record_of(uri)
 
@@ -348,7 +349,9 @@ def test_a_crash_between_two_writes_is_made_up_for_without_a_duplicate(
     uri: str,
     crash_at: Callable[[int | None], list[str]],
     uninterrupted: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(manifest, "git_diff", str)  # of this checkout, which may have changes
     state = finished(tmp_path / "runs", lambdas=[0.01])
     calls = crash_at(survived)
     assert publish(state, uri)
