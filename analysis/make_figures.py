@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import pandas as pd
 
@@ -41,19 +41,25 @@ class FigureOptions:
         out: Folder of the figures.
         sweep: Names, keys or parent runs of sweeps, None for the newest of each name.
         cache: Whether what was read before and has not changed is used.
+        style: How figures look, `screen` or `paper`.
+        font: Letters of figures for a paper, `serif` or `sans`; None for serif.
     """
 
     tracking_uri: str
     out: str
     sweep: tuple[str, ...] | None
     cache: bool
+    style: str
+    font: Literal["serif", "sans"] | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = read_options(FigureOptions, _parser().parse_args(argv))
+    if options.font and options.style != "paper":
+        return _refuse(f"--font is of --style paper, but got --style {options.style}")
     try:
-        rendered = _draw(options.tracking_uri, options.sweep, cache=options.cache)
+        rendered = _draw(options)
         files = _all_files(options.tracking_uri, rendered)
     except RecordError as error:
         return _refuse(str(error))
@@ -104,11 +110,24 @@ def _parser() -> argparse.ArgumentParser:
         action="store_false",
         help="read the whole record again, even where it has not changed since the last time",
     )
+    parser.add_argument(
+        "--style",
+        choices=("screen", "paper"),
+        default="screen",
+        help="`paper`: for a column of 3.3 inches, without title and caption, which a .tex file "
+        "beside each figure has instead (default: screen)",
+    )
+    parser.add_argument(
+        "--font",
+        choices=("serif", "sans"),
+        help="letters of --style paper (default: serif)",
+    )
     return parser
 
 
-def _draw(uri: str, wanted: Sequence[str] | None, *, cache: bool) -> list[RenderedSweep]:
+def _draw(options: FigureOptions) -> list[RenderedSweep]:
     """Draw the sweeps that are wanted, or the newest one of each name that has trials to draw."""
+    uri, wanted, cache = options.tracking_uri, options.sweep, options.cache
     if wanted is None:
         loaded = _newest(uri, cache=cache)
     else:
@@ -120,15 +139,18 @@ def _draw(uri: str, wanted: Sequence[str] | None, *, cache: bool) -> list[Render
         if names.count(name) > 1:
             raise RecordError(f"one sweep per figure, but {names.count(name)} are {name!r}")
     # matplotlib is imported once the record is known to be good.
+    from analysis.figures.appearance import paper_style, screen_style, styled
     from analysis.report.draw import draw
 
     paper = load_paper()
-    rendered = []
-    for trials in loaded:
-        others = _on_other_datasets(trials, paper, cache=cache)
-        data = SweepData(trials=trials, paper=paper, others=others)
-        rendered.append(draw(data))
-    return rendered
+    sweeps = [
+        SweepData(trials=trials, paper=paper, others=_on_other_datasets(trials, paper, cache=cache))
+        for trials in loaded
+    ]
+    is_paper = options.style == "paper"
+    style = paper_style(font=options.font or "serif") if is_paper else screen_style()
+    with styled(style):
+        return [draw(data) for data in sweeps]
 
 
 def _newest(uri: str, *, cache: bool) -> list[pd.DataFrame]:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.figures.appearance import paper_style as paper_style
+from analysis.figures.appearance import screen_style as screen_style
+from analysis.figures.appearance import styled as styled
 from analysis.figures.curves import draw_health as draw_health
 from analysis.figures.curves import fig6 as fig6
 from analysis.figures.curves import fig6_table as fig6_table
@@ -30,7 +33,6 @@ from analysis.figures.search import search_contour as search_contour
 from analysis.figures.search import search_history as search_history
 from analysis.figures.search import search_importance as search_importance
 from analysis.figures.search import search_slices as search_slices
-from analysis.figures.style import STYLE as STYLE
 from analysis.figures.swa import swa_heatmap as swa_heatmap
 from analysis.figures.swa import swa_n as swa_n
 from analysis.figures.swa import swa_threshold as swa_threshold

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import matplotlib
 import pandas as pd
@@ -15,29 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
+from analysis.figures.appearance import DescribedFigure, current_style
 from analysis.figures.colors import LINE_STYLES
 from analysis.record.version_mix import describe_mixtures
 from analysis.stats.datasets import GENERATED, NAMES
 from analysis.stats.intervals import METHOD
 
-STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": "0.9",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 5.5,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "pixelwise-adversarial-sweeps",  # its ids are random otherwise
-    "figure.constrained_layout.w_pad": 0.08,
-    "figure.constrained_layout.h_pad": 0.06,
-}
 Handle = Artist | tuple[Artist, ...]  # what a legend shows
 DOUBLE_IN = 6.4  # width of a figure over two columns of a paper
 TITLE_SIZE = 11
@@ -135,20 +118,22 @@ def done_of(trials: pd.DataFrame) -> int:
 @contextmanager
 def drawing(
     trials: pd.DataFrame, title: str, *, size: tuple[float, float] = (DOUBLE_IN, 4.2)
-) -> Iterator[Figure]:
+) -> Iterator[DescribedFigure]:
     """Yield a new figure with its title and, over an unfinished sweep, a stamp that says so.
 
     Args:
         trials: The frame that is drawn, for its `attrs`.
         title: What the figure shows and on which data.
-        size: Width and height in inches.
+        size: Width and height in inches on a screen; in a paper's column both are smaller.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
+    style = current_style()
+    with matplotlib.rc_context(style.rc):
+        figure = DescribedFigure(style, title, size)
         done, asked = done_of(trials), trials.attrs["trials_total"]
-        room = size[0] - STAMP_IN * (done < asked)
-        wrapped = textwrap.fill(title, int(room * TITLE_CHARS_PER_IN))
-        figure.suptitle(wrapped, x=0.01, ha="left", fontsize=TITLE_SIZE)
+        if style.has_words:
+            room = figure.get_figwidth() - STAMP_IN * (done < asked)
+            wrapped = textwrap.fill(title, int(room * TITLE_CHARS_PER_IN))
+            figure.suptitle(wrapped, x=0.01, ha="left", fontsize=TITLE_SIZE)
         if done < asked:
             _stamp(figure, f"{done} of {asked} trials")
         yield figure
@@ -157,16 +142,23 @@ def drawing(
         figure.set_layout_engine("none")
 
 
-def _stamp(figure: Figure, text: str) -> None:
-    corner = figure.transFigure + ScaledTranslation(-6 / 72, -6 / 72, figure.dpi_scale_trans)
+def _stamp(figure: DescribedFigure, text: str) -> None:
     box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "black"}
+    if not figure.style.has_words:  # where a title would stand, which keeps its room free
+        figure.suptitle(text, x=0.98, ha="right", weight="bold", bbox=box, fontsize="medium")
+        return
+    corner = figure.transFigure + ScaledTranslation(-6 / 72, -6 / 72, figure.dpi_scale_trans)
     figure.text(1, 1, text, transform=corner, ha="right", va="top", weight="bold", bbox=box)
 
 
 def add_caption(figure: Figure, parts: Sequence[str]) -> None:
-    """Write the sentences that are not empty under the figure."""
+    """Give the figure its caption: the sentences that are not empty."""
     caption = "; ".join(part for part in parts if part)
     caption = caption[:1].upper() + caption[1:] + "."
+    if isinstance(figure, DescribedFigure):
+        figure.caption = caption
+        if not figure.style.has_words:
+            return
     wrapped = textwrap.fill(caption, int(figure.get_figwidth() * CAPTION_CHARS_PER_IN))
     figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=CAPTION_SIZE, color="0.3")
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.figures import FigureSpec
+from analysis.figures.appearance import DescribedFigure
 from analysis.figures.style import on_data
 from analysis.record.schema import RecordError, Sweep
 from analysis.record.sweep_data import SweepData
 from analysis.record.version_mix import SHARED
 from analysis.report.catalogue import TableSpec, axes_of, specs_of
-from analysis.report.files import render, render_csv
+from analysis.report.files import render, render_csv, render_float
 from analysis.report.page import FigureItem, Section, TableItem
 from analysis.result_tables.cells import text
 from analysis.result_tables.render import to_csv, to_latex, to_markdown
@@ -33,6 +34,8 @@ class RenderedItem:
         title: Its heading.
         sentence: What came out, in one sentence.
         caption: Seeds, method of the interval, what is left out or mixed.
+        shows: What a figure shows, for those who do not see it; empty where it does not tell.
+        in_picture: Whether a figure's title and caption stand in its picture.
         table: The table; None for a figure.
         files: The content of each of its files, by name; a figure has a PNG among them.
     """
@@ -41,6 +44,8 @@ class RenderedItem:
     title: str
     sentence: str
     caption: str
+    shows: str = ""
+    in_picture: bool = False
     table: pd.DataFrame | None
     files: Mapping[str, bytes]
 
@@ -86,11 +91,20 @@ def _draw_figure(name: str, spec: FigureSpec, data: SweepData) -> RenderedItem:
     files = {f"{name}.{kind}": render(figure, kind) for kind in ("pdf", "png", "svg")}
     if spec.numbers is not None:
         files[f"{name}.csv"] = render_csv(spec.numbers(data))
+    title, caption = figure.get_suptitle(), figure.get_supxlabel()
+    shows, in_picture = "", True
+    if isinstance(figure, DescribedFigure):
+        title, caption, shows = figure.title, figure.caption, figure.shows
+        in_picture = figure.style.has_words
+    if not in_picture:
+        files[f"{name}.tex"] = render_float(name, f"{title}. {caption}")
     return RenderedItem(
         name=name,
-        title=_plain(figure.get_suptitle()),
+        title=_plain(title),
         sentence="",
-        caption=_plain(figure.get_supxlabel()),
+        caption=_plain(caption),
+        shows=shows,
+        in_picture=in_picture,
         table=None,
         files=files,
     )
@@ -149,6 +163,8 @@ def _figure(item: RenderedItem) -> FigureItem:
         name=item.name,
         title=item.title,
         caption=item.caption,
+        shows=item.shows,
+        in_picture=item.in_picture,
         png=item.files[f"{item.name}.png"],
         svg=svg.decode() if len(svg) <= MOST_SVG_BYTES else None,
         files=[*item.files],

@@ -14,9 +14,10 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.style import STYLE
+from analysis.figures.appearance import current_style
 from analysis.record.schema import finished
 from analysis.result_tables.cells import inert
+from analysis.result_tables.render import LATEX
 
 PNG_DPI = 200
 PACKAGES = ("matplotlib", "mlflow", "numpy", "optuna", "pandas", "scipy")
@@ -31,9 +32,32 @@ METADATA: dict[str, dict[str, str | None]] = {
 def render(figure: Figure, file_format: str) -> bytes:
     """Return the figure as the content of a `pdf`, `png` or `svg` file, the same at every call."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):  # the backends read some settings as they write
+    with matplotlib.rc_context(current_style().rc):  # for a figure that has no style
         figure.savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=METADATA[file_format])
     return buffer.getvalue()
+
+
+def render_float(name: str, caption: str) -> bytes:
+    """Return a figure with its caption and label as LaTeX, for `input` into a paper.
+
+    Args:
+        name: Stem of the figure's files; its PDF lies beside.
+        caption: Words, with formulas between dollars, which stay as they are.
+    """
+    parts = " ".join(caption.split()).split("$")  # every second one is a formula
+    words = "$".join(
+        part if i % 2 else "".join(LATEX.get(letter, letter) for letter in part)
+        for i, part in enumerate(parts)
+    )
+    lines = [
+        r"\begin{figure}",
+        r"  \centering",
+        rf"  \includegraphics{{{name}.pdf}}",
+        rf"  \caption{{{words}}}",
+        rf"  \label{{fig:{name}}}",
+        r"\end{figure}",
+    ]
+    return ("\n".join(lines) + "\n").encode()
 
 
 def render_csv(table: pd.DataFrame) -> bytes:

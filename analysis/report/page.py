@@ -47,8 +47,10 @@ class FigureItem:
 
     name: str  # unique among the section's figures and tables: the anchor
     title: str
-    caption: str  # a sentence or more; also what is read out instead of the picture
+    caption: str  # a sentence or more
     png: bytes  # which names its dots per inch, as those of matplotlib do
+    shows: str = ""  # what is read out instead of the picture; the caption where it is empty
+    in_picture: bool = False  # whether the caption is to be seen in the picture already
     svg: str | None = None  # shown instead of the PNG: sharp at every size
     files: Sequence[str] = ()  # names beside the page
 

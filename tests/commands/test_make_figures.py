@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 from written_records import POINTS, write_sweep
 
 from analysis import make_figures
@@ -52,6 +53,28 @@ def test_a_users_own_sweep_has_a_figure_per_axis_and_a_summary(
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line
         assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("font", ["serif", "sans"])
+def test_a_paper_has_its_own_figures_whose_words_are_a_float(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], font: str
+) -> None:
+    write_sweep(uri, "lambda_grid", key="a" * 16, start=1, asked={"axes": "lambda_adv"})
+    asked = ["--tracking-uri", uri, "--font", font, "--out", str(tmp_path / "out")]
+    assert make_figures.main(asked) == 2
+    assert capsys.readouterr().err == (
+        "error: --font is of --style paper, but got --style screen\n"
+    )
+    assert not (tmp_path / "out").exists()
+    assert make_figures.main([*asked, "--style", "paper"]) == 0
+    with Image.open(tmp_path / "out" / "fig4.png") as image:
+        assert image.width == pytest.approx(3.3 * image.info["dpi"][0], abs=1)
+    float_of = (tmp_path / "out" / "fig4.tex").read_text()
+    assert r"\includegraphics{fig4.pdf}" in float_of
+    assert "Fig. 4 on shapes (generated, not the paper's data). Mean over 3 seeds" in float_of
+    letters = {"serif": b"STIXGeneral", "sans": b"DejaVuSans"}
+    assert letters[font] in (tmp_path / "out" / "fig4.pdf").read_bytes()
+    assert '<figcaption class="caption">' in (tmp_path / "out" / "report.html").read_text()
 
 
 def seed_means(trials: pd.DataFrame) -> pd.DataFrame:

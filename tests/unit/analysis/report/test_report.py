@@ -345,9 +345,18 @@ def test_a_database_is_linked_to_through_the_command_that_serves_it() -> None:
 def test_a_figure_has_its_caption_as_words_and_its_size_in_paper() -> None:
     (image,) = [attrs for tag, attrs in Page(page()).elements if tag == "img"]
     assert image["alt"] == CAPTION
+    shown = Page(page(section(figures=[figure_item(shows="It rises.")]))).values("alt", "img")
+    assert shown == ["It rises."]
     # 6.4 x 3 inches at 96 CSS pixels each, a fifth larger
     assert (image["width"], image["height"]) == ("737", "346")
     assert image["src"] == f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
+
+
+@pytest.mark.parametrize(("in_picture", "look"), [(True, "unseen"), (False, "caption")])
+def test_a_caption_is_to_be_seen_once(in_picture: bool, look: str) -> None:
+    html = page(section(figures=[figure_item(in_picture=in_picture)]))
+    assert html.count(f'<figcaption class="{look}">{CAPTION}</figcaption>') == 1
+    assert html.count("<figcaption") == 1
 
 
 def test_a_vector_figure_is_shown_instead_of_its_pixels() -> None:
