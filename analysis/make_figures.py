@@ -1,10 +1,13 @@
 """Draw the paper's figures and tables from the MLflow record.
 
-By default it draws the newest sweep of each name in the record. Each figure comes as PDF, PNG and
-SVG, most with a CSV of their numbers, beside a report and a `manifest.json` that names the runs it
-was drawn from; the same record gives the same bytes. The path of each figure's PNG is printed, that
-of the first sweep's main figure last. Exit codes: 0, or 2 for bad input, with one line on standard
-error and nothing written.
+By default it draws, of each name and data set in the record, the newest complete sweep, but for one
+with fewer trials than a complete one before it. What is newer and not drawn is named on the screen
+and in the report. Of several data sets, the files of all but the first bear its name.
+
+Each figure comes as PDF, PNG and SVG, most with a CSV of their numbers, beside a report and a
+`manifest.json` that names the runs it was drawn from; the same record gives the same bytes. The
+path of each figure's PNG is printed, that of the first sweep's main figure last. Exit codes: 0, or
+2 for bad input, with one line on standard error and nothing written.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import pandas as pd
 
-from analysis.record.schema import RecordError, finished
+from analysis.record.choice import RULE, choose, others
+from analysis.record.schema import RecordError, Sweep, finished
 from analysis.record.sweep_data import Paper, SweepData, load_paper
-from analysis.record.trials import list_sweeps, load_trials
+from analysis.record.trials import Record
 from trainable.cli.parsed_options import read_options
 from trainable.storage.redaction import printable, read_uri, redact
 
@@ -39,7 +43,7 @@ class FigureOptions:
     Attributes:
         tracking_uri: MLflow store that holds the record.
         out: Folder of the figures.
-        sweep: Names, keys or parent runs of sweeps, None for the newest of each name.
+        sweep: Names, keys or parent runs of sweeps, None for all names.
         cache: Whether what was read before and has not changed is used.
         style: How figures look, `screen` or `paper`.
         font: Letters of figures for a paper, `serif` or `sans`; None for serif.
@@ -59,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.font and options.style != "paper":
         return _refuse(f"--font is of --style paper, but got --style {options.style}")
     try:
-        rendered = _draw(options)
+        record = Record(options.tracking_uri, cache=options.cache)
+        rendered = _draw(record, options)
         files = _all_files(options.tracking_uri, rendered)
     except RecordError as error:
         return _refuse(str(error))
@@ -70,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refuse(f"cannot write to {options.out!r}: {error.strerror}")
     for sweep in rendered:
+        for note in sweep.notes:
+            print(printable(note), file=sys.stderr)
         for name, reason in sweep.left_out.items():
             print(printable(f"not drawn: {name}: {reason}"), file=sys.stderr)
     figures = [item.name for sweep in rendered for item in sweep.items if item.table is None]
@@ -101,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         "--sweep",
         metavar="NAME",
         nargs="+",
-        help="sweeps to draw, by name (the newest one of it), by sweep_key or by the id of the "
-        "parent run (default: the newest one of each name)",
+        help="sweeps to draw, by sweep_key, by the id of the parent run, or by name (default: all "
+        f"names): {RULE}",
     )
     parser.add_argument(
         "--no-cache",
@@ -125,43 +132,59 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _draw(options: FigureOptions) -> list[RenderedSweep]:
-    """Draw the sweeps that are wanted, or the newest one of each name that has trials to draw."""
-    uri, wanted, cache = options.tracking_uri, options.sweep, options.cache
-    if wanted is None:
-        loaded = _newest(uri, cache=cache)
-    else:
-        loaded = [load_trials(uri, sweep, cache=cache) for sweep in dict.fromkeys(wanted)]
-        for trials in loaded:
-            _check_drawable(trials)
-    names = [trials.attrs["sweep"] for trials in loaded]
-    for name in names:
-        if names.count(name) > 1:
-            raise RecordError(f"one sweep per figure, but {names.count(name)} are {name!r}")
+def _draw(record: Record, options: FigureOptions) -> list[RenderedSweep]:
+    """Draw the sweeps that are wanted, or those that stand for all names and data sets."""
+    chosen = _chosen(record, options.sweep)
+    for sweep in chosen:
+        _check_drawable(record.trials(sweep))
     # matplotlib is imported once the record is known to be good.
     from analysis.figures.appearance import paper_style, screen_style, styled
     from analysis.report.draw import draw
 
     paper = load_paper()
-    sweeps = [
-        SweepData(trials=trials, paper=paper, others=_on_other_datasets(trials, paper, cache=cache))
-        for trials in loaded
-    ]
     is_paper = options.style == "paper"
     style = paper_style(font=options.font or "serif") if is_paper else screen_style()
+    rendered = []
     with styled(style):
-        return [draw(data) for data in sweeps]
+        for sweep, suffix in zip(chosen, _suffixes(chosen), strict=True):
+            alike = record.sweeps(sweep.sweep)
+            elsewhere = {} if suffix else _on_other_datasets(sweep, alike, record, paper)
+            data = SweepData(trials=record.trials(sweep), paper=paper, others=elsewhere)
+            rendered.append(draw(data, suffix=suffix, notes=others(sweep, alike, record.ended)))
+    return rendered
 
 
-def _newest(uri: str, *, cache: bool) -> list[pd.DataFrame]:
-    sweeps = list_sweeps(uri, cache=cache).drop_duplicates("sweep")
-    if sweeps.empty:
-        raise RecordError("the record holds no sweep; run one first")
-    loaded = [load_trials(uri, key, cache=cache) for key in sweeps["parent_run_id"]]
-    drawable = [trials for trials in loaded if not finished(trials).empty]
-    if not drawable:
-        _check_drawable(loaded[0])
-    return drawable
+def _chosen(record: Record, wanted: Sequence[str] | None) -> list[Sweep]:
+    """Return the sweeps that are wanted, each once, or those that stand for all names."""
+    if wanted is None:
+        every = record.sweeps()
+        if not every:
+            raise RecordError("the record holds no sweep; run one first")
+        return choose(every, record.ended) or every[:1]
+    found = [sweep for name in wanted for sweep in _wanted(record, name)]
+    return [*{sweep.parent_run_id: sweep for sweep in found}.values()]
+
+
+def _wanted(record: Record, name: str) -> list[Sweep]:
+    """Return the sweep of a key or a run, or those that stand for a name."""
+    found = record.sweeps(name)
+    return choose(found, record.ended) or found[:1]
+
+
+def _suffixes(chosen: Sequence[Sweep]) -> list[str]:
+    """Return what tells the files of each sweep from those of the others of its name.
+
+    The first of a name needs nothing; another has its data set, or, where that tells no two apart,
+    its key.
+    """
+    suffixes = []
+    for place, sweep in enumerate(chosen):
+        alike = [other for other in chosen if other.sweep == sweep.sweep]
+        datasets = [other.dataset for other in alike]
+        of = sweep.dataset if datasets.count(sweep.dataset) == 1 else sweep.sweep_key
+        is_first = sweep.sweep not in [before.sweep for before in chosen[:place]]
+        suffixes.append("" if is_first else f"_{of}")
+    return suffixes
 
 
 def _check_drawable(trials: pd.DataFrame) -> None:
@@ -178,18 +201,16 @@ def _went_wrong(trials: pd.DataFrame) -> str:
     return f"{len(causes)} failed, the first with: {causes.iloc[0]}; " if len(causes) else ""
 
 
-def _on_other_datasets(trials: pd.DataFrame, paper: Paper, *, cache: bool) -> dict[str, SweepData]:
-    name, uri = trials.attrs["sweep"], trials.attrs["tracking_uri"]
-    if name not in ACROSS_DATASETS:
+def _on_other_datasets(
+    sweep: Sweep, alike: Sequence[Sweep], record: Record, paper: Paper
+) -> dict[str, SweepData]:
+    if sweep.sweep not in ACROSS_DATASETS:
         return {}
-    sweeps = list_sweeps(uri, cache=cache)
-    same = (sweeps["sweep"] == name) & (sweeps["dataset"] != trials.attrs["dataset"])
-    newest = sweeps[same].drop_duplicates("dataset")
-    found = {
-        dataset: SweepData(trials=load_trials(uri, run, cache=cache), paper=paper)
-        for dataset, run in zip(newest["dataset"], newest["parent_run_id"], strict=True)
+    elsewhere = [other for other in alike if other.dataset != sweep.dataset]
+    return {
+        found.dataset: SweepData(trials=record.trials(found), paper=paper)
+        for found in choose(elsewhere, record.ended)
     }
-    return {dataset: data for dataset, data in found.items() if not finished(data.trials).empty}
 
 
 def _all_files(uri: str, rendered: Sequence[RenderedSweep]) -> dict[str, bytes]:
@@ -209,7 +230,7 @@ def _all_files(uri: str, rendered: Sequence[RenderedSweep]) -> dict[str, bytes]:
             figures[item.name] = {"sweep_keys": keys, "files": digests(item.files)}
             files |= item.files
         trials = sweep.data.trials
-        files[f"{trials.attrs['sweep']}_trials.csv"] = render_csv(shown_trials(trials))
+        files[sweep.trials_file] = render_csv(shown_trials(trials))
     sections = [section_of(sweep) for sweep in rendered]
     report = render_report(sections, tracking_uri=uri, versions=versions())
     files["report.html"] = report.encode()

@@ -65,6 +65,8 @@ class Sweep:
     experiment_id: str
     question: str = ""  # one sentence
     axes: tuple[str, ...] = ()  # fields of the config in which the trials differ
+    code_version: str = ""  # of the code that trains its trials
+    data_fingerprint: str = ""
     state: str = ""  # complete or partial
     why_partial: str = ""  # for example "time budget of 60 s"
     data_warnings: str = ""  # what is suspect about the data's labels, one line each

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from analysis.record.cache import cached
+from analysis.record.choice import choose
 from analysis.record.mlflow_store import Store, check_uri
 from analysis.record.schema import (
     COLUMNS,
@@ -29,26 +31,23 @@ if TYPE_CHECKING:
 __all__ = ["METRICS", "RecordError", "list_sweeps", "load_trials"]
 
 
-def list_sweeps(tracking_uri: str = "sqlite:///mlflow.db", *, cache: bool = True) -> pd.DataFrame:
+def list_sweeps(
+    tracking_uri: str = "sqlite:///mlflow.db", sweep: str | None = None, *, cache: bool = True
+) -> pd.DataFrame:
     """Read which sweeps the record holds, the newest first.
 
     Args:
         tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
+        sweep: Name, `sweep_key` or run id of those that are wanted; None for all.
         cache: Whether a frame that was read before serves while the record has not changed.
 
     Returns:
         One row per sweep with the fields of `Sweep` as columns.
 
     Raises:
-        RecordError: The record cannot be read, or is of a later schema.
+        RecordError: The record cannot be read, lacks the sweep, or is of a later schema.
     """
-
-    def read() -> pd.DataFrame:
-        rows = [dataclasses.asdict(_sweep(run)) for run in Store(tracking_uri).search(_SWEEPS)]
-        return pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(Sweep)])
-
-    check_uri(tracking_uri)
-    return cached(tracking_uri, "sweeps", read) if cache else read()
+    return Record(tracking_uri, cache=cache).listed(sweep)
 
 
 def load_trials(
@@ -58,7 +57,8 @@ def load_trials(
 
     Args:
         tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
-        sweep: Name of a sweep, whose newest one is read, or its `sweep_key`, or its run id.
+        sweep: Name of a sweep, or its `sweep_key`, or its run id. Of several sweeps of one name
+            that one is read which is drawn first, by the rule in `analysis.record.choice`.
         cache: Whether a frame that was read before serves while the record has not changed.
 
     Returns:
@@ -68,32 +68,93 @@ def load_trials(
     Raises:
         RecordError: The record cannot be read, lacks the sweep, or is of a later schema.
     """
+    record = Record(tracking_uri, cache=cache)
+    found = record.sweeps(sweep)
+    if len(found) > 1:
+        found = choose(found, record.ended) or found
+    return record.trials(found[0])
 
-    def read() -> pd.DataFrame:
-        store = Store(tracking_uri)
-        found = _sweep(_newest(list(store.search(_SWEEPS)), sweep))
-        of_parent = f"tags.`mlflow.parentRunId` = '{found.parent_run_id}'"
-        frame = _tidy(_row(run) for run in store.search(f"tags.kind = 'trial' and {of_parent}"))
-        frame.attrs = dataclasses.asdict(found)
-        return frame
 
-    check_uri(tracking_uri)
-    frame = cached(tracking_uri, f"trials of {sweep}", read) if cache else read()
-    frame.attrs["tracking_uri"] = tracking_uri  # with its password, so it is not kept
-    return frame
+class Record:
+    """The sweeps and trials of a record; the trials of a sweep are read once.
+
+    Args:
+        tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
+        cache: Whether frames that were read before serve while the record has not changed.
+
+    Raises:
+        RecordError: By every method; as `load_trials`.
+    """
+
+    def __init__(self, tracking_uri: str, *, cache: bool = True) -> None:
+        check_uri(tracking_uri)
+        self.tracking_uri = tracking_uri
+        self._cache = cache
+        self._frames: dict[str, pd.DataFrame] = {}
+
+    def listed(self, wanted: str | None = None) -> pd.DataFrame:
+        """Return the sweeps of a name, `sweep_key` or run id, or all, as `list_sweeps` does."""
+
+        def read() -> pd.DataFrame:
+            runs = _wanted(list(self._store.search(_SWEEPS)), wanted)
+            rows = [dataclasses.asdict(_sweep(run)) for run in runs]
+            return pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(Sweep)])
+
+        return self._kept(f"sweeps {wanted}", read)
+
+    def sweeps(self, wanted: str | None = None) -> list[Sweep]:
+        """Return the sweeps of a name, `sweep_key` or run id, or all, the newest first."""
+        rows: list[dict[str, Any]] = self.listed(wanted).to_dict("records")
+        return [Sweep(**row) for row in rows]
+
+    def trials(self, sweep: Sweep) -> pd.DataFrame:
+        """Return the frame of a sweep, as `load_trials` does."""
+        run_id = sweep.parent_run_id
+
+        def read() -> pd.DataFrame:
+            of_parent = f"tags.`mlflow.parentRunId` = '{run_id}'"
+            found = self._store.search(f"tags.kind = 'trial' and {of_parent}")
+            frame = _tidy(_row(run) for run in found)
+            frame.attrs = dataclasses.asdict(sweep)
+            return frame
+
+        if run_id not in self._frames:
+            frame = self._kept(f"trials of {run_id}", read)
+            frame.attrs["tracking_uri"] = self.tracking_uri  # with its password, so it is not kept
+            self._frames[run_id] = frame
+        return self._frames[run_id]
+
+    @cached_property
+    def _store(self) -> Store:
+        return Store(self.tracking_uri)
+
+    def _kept(self, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        return cached(self.tracking_uri, name, read) if self._cache else read()
+
+    def ended(self, sweep: Sweep) -> int:
+        """Return how many trials finished or were stopped by the sweep; 0 where none finished."""
+        status = self.trials(sweep)["status"]
+        return int(status.isin(ENDED).sum()) if (status == "FINISHED").any() else 0
 
 
 _SWEEPS = "tags.kind = 'sweep'"
+ENDED = ("FINISHED", "KILLED")  # the scheduler stops trials by intention
 COUNT = re.compile("[0-9]{1,9}")
 
 
-def _newest(sweeps: list[Run], wanted: str) -> Run:
-    for run in sweeps:
-        tags = run.data.tags
-        if wanted in (tags.get("sweep"), tags.get("sweep_key"), run.info.run_id):
-            return run
-    names = sorted({run.data.tags.get("sweep", run.info.run_name) for run in sweeps})
-    raise RecordError(f"no sweep {wanted!r} in the record; it holds: {', '.join(names) or 'none'}")
+def _wanted(sweeps: list[Run], wanted: str | None) -> list[Run]:
+    if wanted is None:
+        return sweeps
+    found = [
+        run
+        for run in sweeps
+        if wanted in (run.data.tags.get("sweep"), run.data.tags.get("sweep_key"), run.info.run_id)
+    ]
+    if not found:
+        names = sorted({run.data.tags.get("sweep", run.info.run_name) for run in sweeps})
+        held = ", ".join(names) or "none"
+        raise RecordError(f"no sweep {wanted!r} in the record; it holds: {held}")
+    return found
 
 
 def _sweep(run: Run) -> Sweep:
@@ -112,6 +173,8 @@ def _sweep(run: Run) -> Sweep:
         experiment_id=run.info.experiment_id,
         question=tags.get("question", ""),
         axes=tuple(filter(None, tags.get("axes", "").split(","))),
+        code_version=tags.get("code_version", ""),
+        data_fingerprint=tags.get("data_fingerprint", ""),
         state=tags.get("state", ""),
         why_partial=tags.get("why_partial", ""),
         data_warnings=tags.get("data_warnings", ""),

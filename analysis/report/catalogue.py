@@ -32,10 +32,14 @@ class TableSpec:
     build: Callable[[SweepData], pd.DataFrame]
 
 
-def specs_of(trials: pd.DataFrame) -> Mapping[str, FigureSpec | TableSpec]:
+def specs_of(trials: pd.DataFrame, suffix: str = "") -> Mapping[str, FigureSpec | TableSpec]:
     """Return what is drawn of the sweep of these trials, its figures first.
 
     A sweep for which no figure is registered has one per axis, and one without a table a summary.
+
+    Args:
+        trials: A frame as `load_trials` returns it.
+        suffix: What the names of its files are to end with: a line and a name, or nothing.
 
     Returns:
         The specs by the stem of their files, the main figure first.
@@ -44,10 +48,11 @@ def specs_of(trials: pd.DataFrame) -> Mapping[str, FigureSpec | TableSpec]:
         RecordError: The sweep's name or that of an axis cannot name a file.
     """
     sweep, axes = trials.attrs["sweep"], axes_of(trials)
-    for name in (sweep, *axes):
+    for name in (sweep, *axes, *([suffix.removeprefix("_")] if suffix else [])):
         if not NAME.fullmatch(name):
             raise RecordError(
-                f"names of sweeps and axes are letters, digits, - and _, but got {name!r}"
+                "names of sweeps, axes and data sets are letters, digits, - and _, but got "
+                f"{name!r}"
             )
     rules = {None, *trials.get("swa_rule", ())}
     figures = {

@@ -58,22 +58,37 @@ class RenderedSweep:
         data: What it was drawn from.
         items: Its figures and tables, the main one first.
         left_out: Why a figure or a table cannot be drawn of this sweep, by its name.
+        suffix: What the names of its files end with, to tell them from another sweep's.
+        notes: Sentences on sweeps that might have been drawn instead, without full stops.
     """
 
     data: SweepData
     items: Sequence[RenderedItem]
     left_out: dict[str, str]
+    suffix: str = ""
+    notes: Sequence[str] = ()
+
+    @property
+    def trials_file(self) -> str:
+        """Name of the file with all trials."""
+        return f"{self.data.trials.attrs['sweep']}_trials{self.suffix}.csv"
 
 
-def draw(data: SweepData) -> RenderedSweep:
+def draw(data: SweepData, *, suffix: str = "", notes: Sequence[str] = ()) -> RenderedSweep:
     """Draw what the catalogue names for a sweep and the sweep has the trials for.
+
+    Args:
+        data: The sweep.
+        suffix: What the names of its files end with, where another sweep has them without it.
+        notes: Sentences on sweeps that might have been drawn instead.
 
     Raises:
         RecordError: Nothing can be drawn; the reason is that of the main figure.
     """
     items: list[RenderedItem] = []
     left_out: dict[str, str] = {}
-    for name, spec in specs_of(data.trials).items():
+    for plain, spec in specs_of(data.trials, suffix).items():
+        name = f"{plain}{suffix}"
         try:
             if isinstance(spec, FigureSpec):
                 items.append(_draw_figure(name, spec, data))
@@ -83,7 +98,7 @@ def draw(data: SweepData) -> RenderedSweep:
             left_out[name] = str(error)
     if not items:
         raise RecordError(next(iter(left_out.values()), "the sweep varies nothing"))
-    return RenderedSweep(data=data, items=items, left_out=left_out)
+    return RenderedSweep(data=data, items=items, left_out=left_out, suffix=suffix, notes=notes)
 
 
 def _draw_figure(name: str, spec: FigureSpec, data: SweepData) -> RenderedItem:
@@ -140,15 +155,21 @@ def section_of(rendered: RenderedSweep) -> Section:
     left_out = [f"Not drawn: {name}, since {why}." for name, why in rendered.left_out.items()]
     return Section(
         sweep=sweep,
-        title=f"{sweep.sweep} on {sweep.dataset}",
+        title=_title(sweep, rendered.suffix),
         dataset=on_data(sweep.dataset),
         sentences=[*found, *left_out],  # tables on the same comparison say the same of it
         figures=[_figure(item) for item in rendered.items if item.table is None],
         tables=[_table(item, item.table) for item in rendered.items if item.table is not None],
         trials=shown_trials(trials),
         environment=rendered.data.environment,
-        trials_files=[f"{sweep.sweep}_trials.csv"],
+        trials_files=[rendered.trials_file],
+        notes=rendered.notes,
     )
+
+
+def _title(sweep: Sweep, suffix: str) -> str:
+    title = f"{sweep.sweep} on {sweep.dataset}"
+    return f"{title}, {sweep.sweep_key}" if suffix == f"_{sweep.sweep_key}" else title
 
 
 def shown_trials(trials: pd.DataFrame) -> pd.DataFrame:

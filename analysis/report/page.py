@@ -81,6 +81,7 @@ class Section:
     trials: pd.DataFrame
     environment: JsonObject  # as in environment.json; empty where not recorded
     trials_files: Sequence[str] = ()  # files beside the page with all trials
+    notes: Sequence[str] = ()  # on sweeps that might stand here instead, without full stops
 
 
 def render_report(

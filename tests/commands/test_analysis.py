@@ -333,7 +333,6 @@ def test_missing_database_is_refused_and_not_created(tmp_path: Path) -> None:
         (["--sweep", "ablation"], "no finished trials yet (0 of 9)"),
         (["--sweep", "joint_search"], "has schema 2, but this version reads up to 1"),
         ([], "has schema 2, but this version reads up to 1"),
-        (["--sweep", "lambda_grid", "a" * 16], "one sweep per figure"),
     ],
 )
 def test_a_sweep_that_cannot_be_drawn_is_one_line(

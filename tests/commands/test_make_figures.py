@@ -1,6 +1,7 @@
 """The command over whole records: every sweep is drawn, and what cannot be is named."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from written_records import POINTS, write_sweep
 
-from analysis import make_figures
+from analysis import load_trials, make_figures
 from analysis.benchmarking.synthetic_record import make_record
 from analysis.figures import FIGURES, FigureSpec
 from analysis.figures.style import add_caption, drawing
@@ -75,6 +76,82 @@ def test_a_paper_has_its_own_figures_whose_words_are_a_float(
     letters = {"serif": b"STIXGeneral", "sans": b"DejaVuSans"}
     assert letters[font] in (tmp_path / "out" / "fig4.pdf").read_bytes()
     assert '<figcaption class="caption">' in (tmp_path / "out" / "report.html").read_text()
+
+
+def drawn(uri: str, out: Path, *options: str) -> set[str]:
+    """The names of the files that the command writes."""
+    assert make_figures.main(["--tracking-uri", uri, "--out", str(out), *options]) == 0
+    return {path.name for path in out.iterdir()}
+
+
+def lines_of(page: str) -> list[str]:
+    return re.findall(r'(?m)^<p class="note">(.*)</p>$', page)
+
+
+def test_a_smaller_newer_sweep_hides_no_larger_one_and_is_named(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = {"axes": "lambda_adv", "code_version": "c1"}
+    write_sweep(uri, "mine", key="a" * 16, start=60_000, asked=code)
+    write_sweep(
+        *(uri, "mine"),
+        key="b" * 16,
+        start=120_000,
+        points=POINTS[:6],
+        asked=code | {"code_version": "c2"},
+    )
+    write_sweep(
+        *(uri, "mine"),
+        key="c" * 16,
+        start=180_000,
+        states=dict.fromkeys(POINTS[2:], "RUNNING"),
+        asked=code | {"state": "partial"},
+    )
+    names = drawn(uri, tmp_path / "all")
+    said = [line for line in capsys.readouterr().err.splitlines() if "ewer" in line]
+    assert said == [
+        "Newer, and not drawn: mine of 1970-01-01 00:03 UTC, trials: 2 of 9; "
+        f"`--sweep {'c' * 16}` draws it",
+        "Newer, and not drawn: mine of 1970-01-01 00:02 UTC, with other code (c2), "
+        f"trials: 6 of 6; `--sweep {'b' * 16}` draws it",
+    ]
+    report = (tmp_path / "all" / "report.html").read_text()
+    assert lines_of(report) == [f"{line}." for line in said]
+    manifest = json.loads((tmp_path / "all" / "manifest.json").read_text())
+    assert [*manifest["sweeps"]] == ["a" * 16]
+    # A notebook reads what is drawn; what is asked for by its key is drawn, with its stamp.
+    assert load_trials(uri, "mine").attrs["sweep_key"] == "a" * 16
+    assert drawn(uri, tmp_path / "one", "--sweep", "c" * 16) == names
+    (note,) = lines_of((tmp_path / "one" / "report.html").read_text())[1:]
+    assert note.startswith("Older, and not drawn: mine of 1970-01-01 00:02 UTC, with other code")
+
+
+def test_data_sets_and_sweeps_asked_for_stand_side_by_side(
+    uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"axes": "lambda_adv"}
+    write_sweep(uri, "mine", key="a" * 16, start=1, asked=asked)
+    write_sweep(uri, "mine", key="b" * 16, start=2, asked=asked | {"dataset": "voc2012"})
+    write_sweep(uri, "mine", key="c" * 16, start=3, asked=asked)
+    names = drawn(uri, tmp_path / "all")
+    plain = {name for name in names if "voc2012" not in name} - {"manifest.json", "report.html"}
+    stems = {name.rpartition(".")[::2] for name in plain}
+    assert {f"{stem}_voc2012.{kind}" for stem, kind in stems} == names - plain - {
+        *("manifest.json", "report.html")
+    }
+    assert capsys.readouterr().out.splitlines()[-1].endswith("mine_lambda_adv.png")
+    manifest = json.loads((tmp_path / "all" / "manifest.json").read_text())
+    assert manifest["figures"]["mine_lambda_adv"]["sweep_keys"] == ["c" * 16]
+    assert manifest["figures"]["mine_lambda_adv_voc2012"]["sweep_keys"] == ["b" * 16]
+    assert f"mine_trials_{'c' * 16}.csv" in drawn(
+        *(uri, tmp_path / "two", "--sweep"), "a" * 16, "c" * 16, "b" * 16, "a" * 16
+    )
+    sections = re.findall(r"<h2 id=.s\d.*>(.*)</h2>", (tmp_path / "two/report.html").read_text())
+    assert sections == [
+        "mine on shapes",
+        f"mine on shapes, {'c' * 16}",
+        "mine on voc2012",
+    ]
 
 
 def seed_means(trials: pd.DataFrame) -> pd.DataFrame:

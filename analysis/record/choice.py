@@ -1,0 +1,113 @@
+"""Which of several sweeps of one name stands for it, and which others the record holds.
+
+A sweep that was ended early, or that asks for fewer settings or seeds, does not take the place of a
+larger one by being newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+from analysis.record.schema import Sweep
+from analysis.record.version_mix import HASH_DIGITS
+
+RULE = (
+    "the newest complete sweep of a name and data set, but for one with fewer trials than a "
+    "complete one before it; where none is complete, the one with most trials"
+)
+NAMED = 3  # newer sweeps that are named one by one
+PARTIAL = "partial"  # state of a sweep that was ended early, or that is under way
+
+Count = Callable[[Sweep], int]
+
+
+def choose(sweeps: Sequence[Sweep], ended: Count) -> list[Sweep]:
+    """Choose the sweep that stands for each name on each data set, by `RULE`.
+
+    Args:
+        sweeps: Those of a record, the newest first.
+        ended: Returns how many trials of a sweep ended as they should; 0 where none has numbers.
+            It is asked of few sweeps: reading their trials takes time.
+
+    Returns:
+        The chosen sweeps that have numbers, those of one name together: the complete ones first,
+        and of those the newest. Names stand in the order of their newest sweep.
+    """
+    alike: dict[str, dict[str, list[Sweep]]] = {}
+    for sweep in sweeps:
+        alike.setdefault(sweep.sweep, {}).setdefault(sweep.dataset, []).append(sweep)
+    chosen = []
+    for by_dataset in alike.values():
+        found = [best for group in by_dataset.values() if (best := _best(group, ended))]
+        chosen += sorted(found, key=lambda best: not is_complete(best, ended(best)))
+    return chosen
+
+
+def is_complete(sweep: Sweep, ended: int) -> bool:
+    """Return whether all trials asked for, of which so many have ended, have their outcome."""
+    return sweep.state != PARTIAL and ended >= sweep.trials_total
+
+
+def others(drawn: Sweep, sweeps: Iterable[Sweep], ended: Count) -> list[str]:
+    """Return in sentences which sweeps like one that is drawn are not: a reader may look for them.
+
+    Args:
+        drawn: The sweep that is drawn.
+        sweeps: Those of a record, the newest first.
+        ended: As in `choose`.
+
+    Returns:
+        A sentence for each of the newer ones of its name and data set, and one for the newest of
+        the older ones that were not ended early, without their full stops.
+    """
+    alike = [s for s in sweeps if (s.sweep, s.dataset) == (drawn.sweep, drawn.dataset)]
+    place = [sweep.parent_run_id for sweep in alike].index(drawn.parent_run_id)
+    newer, older = alike[:place], [s for s in alike[place + 1 :] if s.state != PARTIAL]
+    said = [
+        f"Newer, and not drawn: {_described(sweep, drawn)}, trials: {ended(sweep):,} of "
+        f"{sweep.trials_total:,}; `--sweep {sweep.sweep_key}` draws it"
+        for sweep in newer[:NAMED]
+    ]
+    if len(newer) > NAMED:
+        said.append(f"{len(newer) - NAMED:,} more are newer, and not drawn")
+    said += [
+        f"Older, and not drawn: {_described(sweep, drawn)}, trials: {sweep.trials_total:,}; "
+        f"`--sweep {sweep.sweep_key}` draws it"
+        for sweep in older[:1]
+    ]
+    return said
+
+
+def began(sweep: Sweep) -> str:
+    """Return when a sweep began, in UTC to the minute."""
+    return f"{datetime.fromtimestamp(sweep.start_time_s, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _described(sweep: Sweep, drawn: Sweep) -> str:
+    """Return name and date of a sweep, and whether its code or data are not those of another."""
+    differing = [
+        f"other {words} ({getattr(sweep, name)[:HASH_DIGITS]})"
+        for name, words in (("code_version", "code"), ("data_fingerprint", "data"))
+        if getattr(sweep, name) != getattr(drawn, name)
+    ]
+    of = f", with {' and '.join(differing)}" if differing else ""
+    return f"{sweep.sweep} of {began(sweep)}{of}"
+
+
+def _best(sweeps: Sequence[Sweep], ended: Count) -> Sweep | None:
+    """Return the best of sweeps that are alike by `RULE`, the newest first; None without any."""
+
+    def promise(sweep: Sweep) -> tuple[bool, int]:
+        return sweep.state != PARTIAL, sweep.trials_total
+
+    found: dict[str, tuple[bool, int]] = {}
+    for sweep in sorted(sweeps, key=promise, reverse=True):
+        if found and promise(sweep) < max(found.values()):
+            break  # nor can those with fewer trials be better
+        count = ended(sweep)
+        found[sweep.parent_run_id] = is_complete(sweep, count), count
+    best = max(found.values())
+    if not best[1]:
+        return None
+    return next(sweep for sweep in sweeps if found.get(sweep.parent_run_id) == best)
