@@ -58,12 +58,13 @@ def others(drawn: Sweep, sweeps: Iterable[Sweep], ended: Count) -> list[str]:
         ended: As in `choose`.
 
     Returns:
-        A sentence for each of the newer ones of its name and data set, and one for the newest of
-        the older ones that were not ended early, without their full stops.
+        A sentence for each of the newer ones of its name and data set, and one for the newest older
+        one of other code or data that was not ended early, without their full stops.
     """
     alike = [s for s in sweeps if (s.sweep, s.dataset) == (drawn.sweep, drawn.dataset)]
     place = [sweep.parent_run_id for sweep in alike].index(drawn.parent_run_id)
-    newer, older = alike[:place], [s for s in alike[place + 1 :] if s.state != PARTIAL]
+    newer = alike[:place]
+    older = [s for s in alike[place + 1 :] if s.state != PARTIAL and _differing(s, drawn)]
     said = [
         f"Newer, and not drawn: {_described(sweep, drawn)}, trials: {ended(sweep):,} of "
         f"{sweep.trials_total:,}; `--sweep {sweep.sweep_key}` draws it"
@@ -86,13 +87,17 @@ def began(sweep: Sweep) -> str:
 
 def _described(sweep: Sweep, drawn: Sweep) -> str:
     """Return name and date of a sweep, and whether its code or data are not those of another."""
-    differing = [
+    differing = _differing(sweep, drawn)
+    of = f", with {' and '.join(differing)}" if differing else ""
+    return f"{sweep.sweep} of {began(sweep)}{of}"
+
+
+def _differing(sweep: Sweep, drawn: Sweep) -> list[str]:
+    return [
         f"other {words} ({getattr(sweep, name)[:HASH_DIGITS]})"
         for name, words in (("code_version", "code"), ("data_fingerprint", "data"))
         if getattr(sweep, name) != getattr(drawn, name)
     ]
-    of = f", with {' and '.join(differing)}" if differing else ""
-    return f"{sweep.sweep} of {began(sweep)}{of}"
 
 
 def _best(sweeps: Sequence[Sweep], ended: Count) -> Sweep | None:

@@ -92,12 +92,14 @@ def test_few_sweeps_are_asked_how_many_of_their_trials_ended() -> None:
 
 def test_what_is_not_drawn_is_named_with_its_reason_and_the_option_that_draws_it() -> None:
     newer = sweep(3, code_version="c2" * 8, **KILLED)
-    sweeps = [newer, NEW, sweep(1, **KILLED), OLD, sweep(0), sweep(4, dataset="voc2012")]
+    older = sweep(1, code_version="c0")
+    sweeps = [newer, NEW, sweep(1, code_version="c0", **KILLED), OLD, older, sweep(0)]
+    sweeps += [sweep(4, dataset="voc2012"), sweep(4, sweep="swa_grid")]
     assert others(NEW, sweeps, ended) == [
         "Newer, and not drawn: lambda_grid of 1970-01-01 00:03 UTC, with other code "
         "(c2c2c2c2c2c2), trials: 7 of 21; `--sweep 0000000000000003` draws it",
-        "Older, and not drawn: lambda_grid of 1970-01-01 00:01 UTC, trials: 21; "
-        "`--sweep 0000000000000001` draws it",
+        "Older, and not drawn: lambda_grid of 1970-01-01 00:01 UTC, with other code (c0), "
+        "trials: 21; `--sweep 0000000000000001` draws it",
     ]
     assert others(OLD, [OLD], ended) == []
 
