@@ -4,10 +4,10 @@ By default it draws, of each name and data set in the record, the newest complet
 with fewer trials than a complete one before it. What is newer and not drawn is named on the screen
 and in the report. Of several data sets, the files of all but the first bear its name.
 
-Each figure comes as PDF, PNG and SVG, most with a CSV of their numbers, beside a report and a
-`manifest.json` that names the runs it was drawn from; the same record gives the same bytes. The
-path of each figure's PNG is printed, that of the first sweep's main figure last. Exit codes: 0, or
-2 for bad input, with one line on standard error and nothing written.
+Each figure comes as PDF, PNG and SVG, most with their numbers as CSV and Parquet, beside all trials
+in both forms, a report and a `manifest.json` that names the runs it was drawn from; the same record
+gives the same bytes. The path of each figure's PNG is printed, that of the first sweep's main
+figure last. Exit codes: 0, or 2 for bad input, with one line on standard error and nothing written.
 """
 
 from __future__ import annotations
@@ -215,8 +215,9 @@ def _on_other_datasets(
 
 def _all_files(uri: str, rendered: Sequence[RenderedSweep]) -> dict[str, bytes]:
     """Return all files by name, the manifest last."""
-    from analysis.report.draw import section_of, shown_trials
-    from analysis.report.files import describe_sweep, digests, render_csv, render_manifest, versions
+    from analysis.report.draw import section_of
+    from analysis.report.export import trials_files
+    from analysis.report.files import describe_sweep, digests, render_manifest, versions
     from analysis.report.page import render_report
 
     figures: dict[str, object] = {}
@@ -229,8 +230,7 @@ def _all_files(uri: str, rendered: Sequence[RenderedSweep]) -> dict[str, bytes]:
         for item in sweep.items:
             figures[item.name] = {"sweep_keys": keys, "files": digests(item.files)}
             files |= item.files
-        trials = sweep.data.trials
-        files[sweep.trials_file] = render_csv(shown_trials(trials))
+        files |= trials_files(sweep.data.trials, sweep.trials_stem)
     sections = [section_of(sweep) for sweep in rendered]
     report = render_report(sections, tracking_uri=uri, versions=versions())
     files["report.html"] = report.encode()

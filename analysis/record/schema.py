@@ -27,7 +27,10 @@ CURVES = ("val/miou", "train/loss_mce", "train/loss_adv", "train/loss_disc")
 TRIAL_TAGS = ("trial_key", "training_key", "code_version", "data_fingerprint")
 # Tags that some trials have: a failed or stopped one says why; a search numbers its suggestions;
 # what the numbers were made with.
-OPTIONAL_TRIAL_TAGS = ("cause", "phase", "search_state", "torch")
+OPTIONAL_TRIAL_TAGS = (
+    *("cause", "phase", "search_state", "torch"),
+    *("torchvision", "python", "device", "cpu", "threads", "host", "git_commit"),
+)
 COSTS = ("cost/training_runs", "cost/naive_runs", "cost/training_s")
 DETAIL_FILE = "result.json"
 MASKS_FILE = "samples.npz"

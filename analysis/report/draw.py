@@ -15,10 +15,11 @@ from analysis.record.schema import RecordError, Sweep
 from analysis.record.sweep_data import SweepData
 from analysis.record.version_mix import SHARED
 from analysis.report.catalogue import TableSpec, axes_of, specs_of
+from analysis.report.export import render_parquet
 from analysis.report.files import render, render_csv, render_float
 from analysis.report.page import FigureItem, Section, TableItem
 from analysis.result_tables.cells import text
-from analysis.result_tables.render import to_csv, to_latex, to_markdown
+from analysis.result_tables.render import to_csv, to_latex, to_markdown, to_numbers
 
 MOST_SVG_BYTES = 400_000  # above it, a picture of pixels opens faster
 SHOWN = ("run_id", "status", "cause", "seed")
@@ -69,9 +70,9 @@ class RenderedSweep:
     notes: Sequence[str] = ()
 
     @property
-    def trials_file(self) -> str:
-        """Name of the file with all trials."""
-        return f"{self.data.trials.attrs['sweep']}_trials{self.suffix}.csv"
+    def trials_stem(self) -> str:
+        """Name of the files with all trials, without what follows their last dot."""
+        return f"{self.data.trials.attrs['sweep']}_trials{self.suffix}"
 
 
 def draw(data: SweepData, *, suffix: str = "", notes: Sequence[str] = ()) -> RenderedSweep:
@@ -104,8 +105,6 @@ def draw(data: SweepData, *, suffix: str = "", notes: Sequence[str] = ()) -> Ren
 def _draw_figure(name: str, spec: FigureSpec, data: SweepData) -> RenderedItem:
     figure = spec.draw(data)
     files = {f"{name}.{kind}": render(figure, kind) for kind in ("pdf", "png", "svg")}
-    if spec.numbers is not None:
-        files[f"{name}.csv"] = render_csv(spec.numbers(data))
     title, caption = figure.get_suptitle(), figure.get_supxlabel()
     shows, in_picture = "", True
     if isinstance(figure, DescribedFigure):
@@ -113,11 +112,16 @@ def _draw_figure(name: str, spec: FigureSpec, data: SweepData) -> RenderedItem:
         in_picture = figure.style.has_words
     if not in_picture:
         files[f"{name}.tex"] = render_float(name, f"{title}. {caption}")
+    title, caption = _plain(title), _plain(caption)
+    if spec.numbers is not None:
+        numbers = spec.numbers(data)
+        files[f"{name}.csv"] = render_csv(numbers)
+        files[f"{name}.parquet"] = render_parquet(numbers, {"title": title, "caption": caption})
     return RenderedItem(
         name=name,
-        title=_plain(title),
+        title=title,
         sentence="",
-        caption=_plain(caption),
+        caption=caption,
         shows=shows,
         in_picture=in_picture,
         table=None,
@@ -133,6 +137,7 @@ def _plain(text: str) -> str:
 
 def _draw_table(name: str, spec: TableSpec, data: SweepData) -> RenderedItem:
     table = spec.build(data)
+    about = {key: table.attrs[key] for key in ("title", "finding", "caption")}
     return RenderedItem(
         name=name,
         title=table.attrs["title"],
@@ -141,6 +146,7 @@ def _draw_table(name: str, spec: TableSpec, data: SweepData) -> RenderedItem:
         table=table,
         files={
             f"{name}.csv": to_csv(table),
+            f"{name}.parquet": render_parquet(to_numbers(table), about),
             f"{name}.md": to_markdown(table),
             f"{name}.tex": to_latex(table),
         },
@@ -162,7 +168,7 @@ def section_of(rendered: RenderedSweep) -> Section:
         tables=[_table(item, item.table) for item in rendered.items if item.table is not None],
         trials=shown_trials(trials),
         environment=rendered.data.environment,
-        trials_files=[rendered.trials_file],
+        trials_files=[f"{rendered.trials_stem}.{kind}" for kind in ("csv", "parquet")],
         notes=rendered.notes,
     )
 

@@ -60,11 +60,26 @@ def render_float(name: str, caption: str) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def render_csv(table: pd.DataFrame) -> bytes:
-    """Return the table as CSV; an absent number is an empty field."""
-    table = table.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
-    table = table.rename(columns=lambda column: inert(str(column)))
-    return str(table.to_csv(index=False, float_format="%.6g", lineterminator="\n")).encode()
+def render_csv(table: pd.DataFrame, *, digits: int | None = 6) -> bytes:
+    """Return the table as CSV; an absent number is an empty field.
+
+    Args:
+        table: Any frame; texts that a spreadsheet would take for formulas get a `'`.
+        digits: How many each fraction has at most; None for all that it has.
+    """
+    table = table.rename(columns=lambda name: inert(str(name)))
+    table = table.assign(**{str(name): _inert(column) for name, column in table.items()})
+    form = None if digits is None else f"%.{digits}g"
+    return str(table.to_csv(index=False, float_format=form, lineterminator="\n")).encode()
+
+
+def _inert(column: pd.Series) -> pd.Series:
+    """Return the column without formulas; few words are told apart sooner than many cells."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    words = {word: inert(word) for word in column.unique() if isinstance(word, str)}
+    formulas = {word: safe for word, safe in words.items() if safe != word}
+    return column.map(lambda cell: formulas.get(cell, cell)) if formulas else column
 
 
 def describe_sweep(trials: pd.DataFrame) -> dict[str, object]:

@@ -113,14 +113,14 @@ def plain(cell: Cell) -> str:
     return "" if found is None else str(found)
 
 
-def fields(column: str, cell: Cell) -> dict[str, str]:
+def fields(column: str, cell: Cell) -> dict[str, Cell]:
     """Return a measured cell as the columns of a file: value, ends of the interval, seeds, p."""
     ends: list[Cell] = [None] * 4
     if isinstance(cell, Interval | Comparison):
         p = cell.p_corrected if isinstance(cell, Comparison) else None
         ends = [100 * cell.low, 100 * cell.high, cell.n, p]
     names = (f"{column} {end}" for end in ("ci_low", "ci_high", "n_seeds", "p"))
-    return {column: plain(cell)} | {n: plain(end) for n, end in zip(names, ends, strict=True)}
+    return {column: cell} | dict(zip(names, ends, strict=True))
 
 
 def seeds_note(cells: Iterable[Cell]) -> list[str]:

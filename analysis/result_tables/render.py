@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis.result_tables.cells import Cell, fields, inert, plain, text
+from analysis.result_tables.cells import Cell, fields, inert, plain, text, value
 from analysis.stats.rounding import DASH
 
 LATEX = {
@@ -41,15 +41,20 @@ def to_csv(table: pd.DataFrame) -> bytes:
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    for i, cells in enumerate(_rows(table)):
-        row: dict[str, str] = {}
-        for column, cell in cells.items():
-            measured = column in table.attrs["measured"]
-            row |= fields(column, cell) if measured else {column: plain(cell)}
+    for i, row in enumerate(_widened(table)):
         if i == 0:
             writer.writerow(map(inert, row))
-        writer.writerow(map(inert, row.values()))
+        writer.writerow(inert(plain(cell)) for cell in row.values())
     return out.getvalue().encode()
+
+
+def to_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of the CSV as numbers with all digits, words in measured ones left out."""
+    rows = [{column: value(cell) for column, cell in row.items()} for row in _widened(table)]
+    numbers = pd.DataFrame(rows, dtype=object)
+    for column in table.attrs["measured"]:
+        numbers[column] = pd.to_numeric(numbers[column], errors="coerce")
+    return numbers
 
 
 def to_markdown(table: pd.DataFrame) -> bytes:
@@ -83,6 +88,18 @@ def to_latex(table: pd.DataFrame) -> bytes:
         r"\end{table}",
     ]
     return ("\n".join(lines) + "\n").encode()
+
+
+def _widened(table: pd.DataFrame) -> list[dict[str, Cell]]:
+    """Return the rows with the columns of a file: measured ones with interval, seeds and p."""
+    measured = table.attrs["measured"]
+    widened = []
+    for cells in _rows(table):
+        row: dict[str, Cell] = {}
+        for column, cell in cells.items():
+            row |= fields(column, cell) if column in measured else {column: cell}
+        widened.append(row)
+    return widened
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Cell]]:

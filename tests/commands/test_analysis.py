@@ -292,10 +292,10 @@ def test_same_record_gives_same_bytes_and_a_manifest_of_its_runs(
     assert make_figures.main([*asked, "--no-cache", "--out", str(tmp_path / "two")]) == 0
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / f).iterdir()} for f in ("one", "two"))
     assert one == two
-    figure = {f"fig4.{kind}" for kind in ("csv", "pdf", "png", "svg")}
-    table = {f"lambda_grid_summary.{kind}" for kind in ("csv", "md", "tex")}
-    others = {"lambda_grid_trials.csv", "manifest.json", "report.html"}
-    assert one.keys() == figure | table | others
+    figure = {f"fig4.{kind}" for kind in ("csv", "parquet", "pdf", "png", "svg")}
+    table = {f"lambda_grid_summary.{kind}" for kind in ("csv", "md", "parquet", "tex")}
+    exported = {f"lambda_grid_trials.{kind}" for kind in ("csv", "parquet")}
+    assert one.keys() == figure | table | exported | {"manifest.json", "report.html"}
 
     manifest = json.loads(one["manifest.json"])
     frame = load_trials(record)

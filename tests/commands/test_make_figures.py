@@ -47,7 +47,7 @@ def test_a_users_own_sweep_has_a_figure_per_axis_and_a_summary(
     assert make_figures.main(["--tracking-uri", uri, "--sweep", "mine", "--out", str(out)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed == [str(out / "report.html"), str(out / "mine_lambda_adv.png")]
-    assert {"mine_summary.tex", "mine_trials.csv"} <= {path.name for path in out.iterdir()}
+    assert {"mine_summary.tex", "mine_trials.parquet"} <= {path.name for path in out.iterdir()}
     for sweep, said in (("bad", "9 failed"), ("../up", "letters, digits")):
         asked_for = ["--tracking-uri", uri, "--sweep", sweep, "--out", str(tmp_path / "no")]
         assert make_figures.main(asked_for) == 2
@@ -185,7 +185,7 @@ def test_a_figure_is_added_by_one_entry_of_the_registry(
     assert make_figures.main(["--tracking-uri", uri, "--out", str(out)]) == 0
     assert (out / "by_seed.csv").read_text().splitlines()[:2] == ["seed,val/miou", "0,0.593333"]
     manifest = json.loads((out / "manifest.json").read_text())
-    kinds = ("pdf", "png", "svg", "csv")
+    kinds = ("pdf", "png", "svg", "csv", "parquet")
     assert manifest["figures"]["by_seed"]["files"].keys() == {f"by_seed.{kind}" for kind in kinds}
     report = (out / "report.html").read_text()
     for part in ("mIoU of each seed", "A mean over every lambda.", 'href="by_seed.csv"'):

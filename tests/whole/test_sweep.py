@@ -51,7 +51,7 @@ def test_one_command_ends_with_the_path_of_its_figure(uninterrupted: Path) -> No
     lines = (uninterrupted / "stdout").read_text().splitlines()
     assert lines[-1] == "figures/fig4.png"
     assert {path.name for path in (uninterrupted / "figures").iterdir()} >= {
-        "fig4.pdf", "fig4.png", "fig4.csv", "lambda_grid_trials.csv",
+        "fig4.pdf", "fig4.png", "fig4.csv", "lambda_grid_trials.csv", "lambda_grid_trials.parquet",
         "report.html", "manifest.json",
     }  # fmt: skip
     assert len(results(uninterrupted)) == len(finished_trials(uninterrupted)) == 4

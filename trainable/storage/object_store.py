@@ -12,7 +12,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from pyarrow import fs  # type: ignore[import-untyped]
+from pyarrow import fs
 
 from trainable.storage.remote import Stamp
 

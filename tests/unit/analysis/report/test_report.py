@@ -435,7 +435,7 @@ def test_ten_thousand_trials_are_cut_to_the_best_and_the_failed() -> None:
     read = Page(html)
     assert (
         "500 of 10000 trials are shown: the 250 best by swa/miou and 250 of the 300 failed; "
-        "all stand in the file below." in read.text
+        "all stand in the files below." in read.text
     )
     runs = [row[0] for row in read.rows if re.fullmatch(r"\d{8}e{24}", row[0])]
     assert len(runs) == ROWS_SHOWN
