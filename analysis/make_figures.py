@@ -139,19 +139,20 @@ def _draw(record: Record, options: FigureOptions) -> list[RenderedSweep]:
         _check_drawable(record.trials(sweep))
     # matplotlib is imported once the record is known to be good.
     from analysis.figures.appearance import paper_style, screen_style, styled
-    from analysis.report.draw import draw
+    from analysis.report.processes import Drawing, draw_all
 
     paper = load_paper()
     is_paper = options.style == "paper"
     style = paper_style(font=options.font or "serif") if is_paper else screen_style()
-    rendered = []
+    drawings = []
+    for sweep, suffix in zip(chosen, _suffixes(chosen), strict=True):
+        alike = record.sweeps(sweep.sweep)
+        elsewhere = {} if suffix else _on_other_datasets(sweep, alike, record, paper)
+        data = SweepData(trials=record.trials(sweep), paper=paper, others=elsewhere)
+        notes = others(sweep, alike, record.ended)
+        drawings.append(Drawing(data=data, suffix=suffix, notes=notes))
     with styled(style):
-        for sweep, suffix in zip(chosen, _suffixes(chosen), strict=True):
-            alike = record.sweeps(sweep.sweep)
-            elsewhere = {} if suffix else _on_other_datasets(sweep, alike, record, paper)
-            data = SweepData(trials=record.trials(sweep), paper=paper, others=elsewhere)
-            rendered.append(draw(data, suffix=suffix, notes=others(sweep, alike, record.ended)))
-    return rendered
+        return draw_all(drawings)
 
 
 def _chosen(record: Record, wanted: Sequence[str] | None) -> list[Sweep]:

@@ -139,7 +139,7 @@ def drawing(
         yield figure
         # Laid out once: a layout that is made again moves by fractions of a point.
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # with "none", each save would draw twice
 
 
 def _stamp(figure: DescribedFigure, text: str) -> None:

@@ -103,9 +103,8 @@ def load_masks(trials: pd.DataFrame) -> dict[str, Masks]:
 
 def load_environment(trials: pd.DataFrame) -> JsonObject:
     """Read on what hardware and with which versions the sweep ran; empty where not recorded."""
-    parent = Store(trials.attrs["tracking_uri"]).run(trials.attrs["parent_run_id"])
-    row = {"run_id": parent.info.run_id, "artifact_uri": parent.info.artifact_uri}
-    frame = pd.DataFrame([row | {"record_hash": ""}])
+    run, place = (trials.attrs[name] for name in ("parent_run_id", "artifact_uri"))
+    frame = pd.DataFrame([{"run_id": run, "artifact_uri": place, "record_hash": ""}])
     frame.attrs = dict(trials.attrs)
     for run, content in _fetch(frame, ENVIRONMENT_FILE):
         return _object(run, ENVIRONMENT_FILE, content)

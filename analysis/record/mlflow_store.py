@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from analysis.record.collector import collector_off
 from analysis.record.mlflow_calls import StoreError, open_client, search_pages
 from analysis.record.mlflow_database import check_reachable, database_fault, describe_deleted
 from analysis.record.schema import EXPERIMENT, RecordError
@@ -51,34 +51,17 @@ class Store:
         order = "attributes.start_time DESC"
         found = search_pages(self.client, self.experiment_id, condition, order=order)
         while True:
-            with one_line_errors(self.tracking_uri), _no_collector():
+            with one_line_errors(self.tracking_uri), collector_off():
                 page = next(found, None)
             if page is None:
                 return
             yield from page
-
-    def run(self, run_id: str) -> Run:
-        """Return one run."""
-        with one_line_errors(self.tracking_uri):
-            return self.client.get_run(run_id)
 
     def curve(self, run_id: str, metric: str) -> list[Metric]:
         """Return all points of a metric of a run."""
         with one_line_errors(self.tracking_uri):
             points: list[Metric] = self.client.get_metric_history(run_id, metric)
             return points
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    """Keep Python from looking for cycles among a page's 80,000 objects, two thirds of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def check_uri(uri: str) -> None:

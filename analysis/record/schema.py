@@ -66,6 +66,7 @@ class Sweep:
     trials_total: int  # asked for, whatever became of them
     parent_run_id: str
     experiment_id: str
+    artifact_uri: str = ""  # where the parent run's artifacts lie
     question: str = ""  # one sentence
     axes: tuple[str, ...] = ()  # fields of the config in which the trials differ
     code_version: str = ""  # of the code that trains its trials

@@ -171,6 +171,7 @@ def _sweep(run: Run) -> Sweep:
         trials_total=int(total),
         parent_run_id=run.info.run_id,
         experiment_id=run.info.experiment_id,
+        artifact_uri=run.info.artifact_uri,
         question=tags.get("question", ""),
         axes=tuple(filter(None, tags.get("axes", "").split(","))),
         code_version=tags.get("code_version", ""),

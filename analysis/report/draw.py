@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.figures import FigureSpec
 from analysis.figures.appearance import DescribedFigure
 from analysis.figures.style import on_data
+from analysis.record.collector import collector_off
 from analysis.record.schema import RecordError, Sweep
 from analysis.record.sweep_data import SweepData
 from analysis.record.version_mix import SHARED
@@ -91,10 +92,11 @@ def draw(data: SweepData, *, suffix: str = "", notes: Sequence[str] = ()) -> Ren
     for plain, spec in specs_of(data.trials, suffix).items():
         name = f"{plain}{suffix}"
         try:
-            if isinstance(spec, FigureSpec):
-                items.append(_draw_figure(name, spec, data))
-            else:
-                items.append(_draw_table(name, spec, data))
+            with collector_off():
+                if isinstance(spec, FigureSpec):
+                    items.append(_draw_figure(name, spec, data))
+                else:
+                    items.append(_draw_table(name, spec, data))
         except RecordError as error:
             left_out[name] = str(error)
     if not items:
