@@ -68,6 +68,7 @@ COMMON = (
 # What the driver shares with the analysis: the border to MLflow, what a record is, and what its
 # numbers say.
 SHARED = (
+    "analysis.record.choice",
     "analysis.record.mlflow_calls",
     "analysis.record.mlflow_database",
     "analysis.record.schema",

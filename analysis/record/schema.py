@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Run
 
 EXPERIMENT = "pixelwise-adversarial"
 SCHEMA = 1
@@ -32,6 +36,8 @@ OPTIONAL_TRIAL_TAGS = (
     *("torchvision", "python", "device", "cpu", "threads", "host", "git_commit"),
 )
 COSTS = ("cost/training_runs", "cost/naive_runs", "cost/training_s")
+SWEEPS = "tags.kind = 'sweep'"  # MLflow's filter string for all parent runs
+COUNT = re.compile("[0-9]{1,9}")
 DETAIL_FILE = "result.json"
 MASKS_FILE = "samples.npz"
 ENVIRONMENT_FILE = "environment.json"
@@ -80,6 +86,43 @@ class Sweep:
     naive_runs: float = math.nan  # runs that one per trial would have been
     training_s: float = math.nan  # seconds trained, over all runs
 
+    @classmethod
+    def of_run(cls, run: Run) -> Sweep:
+        """Return the sweep that a parent run of the record tells of.
+
+        Raises:
+            RecordError: The run is of a later schema, or no sweep's driver wrote it.
+        """
+        check_schema(run)
+        total = tag_of(run, "trials_total")
+        if not COUNT.fullmatch(total):
+            raise RecordError(
+                f"trials_total is a count, but run {run.info.run_id} has {total[:50]!r}"
+            )
+        tags, costs = run.data.tags, (run.data.metrics.get(name, math.nan) for name in COSTS)
+        runs, naive, training_s = costs
+        return cls(
+            sweep=tag_of(run, "sweep"),
+            sweep_key=tag_of(run, "sweep_key"),
+            dataset=tag_of(run, "dataset"),
+            trials_total=int(total),
+            parent_run_id=run.info.run_id,
+            experiment_id=run.info.experiment_id,
+            artifact_uri=run.info.artifact_uri,
+            question=tags.get("question", ""),
+            axes=tuple(filter(None, tags.get("axes", "").split(","))),
+            code_version=tags.get("code_version", ""),
+            data_fingerprint=tags.get("data_fingerprint", ""),
+            state=tags.get("state", ""),
+            why_partial=tags.get("why_partial", ""),
+            data_warnings=tags.get("data_warnings", ""),
+            start_time_s=seconds(run.info.start_time),
+            end_time_s=seconds(run.info.end_time),
+            training_runs=runs,
+            naive_runs=naive,
+            training_s=training_s,
+        )
+
     @property
     def has_costs(self) -> bool:
         """Whether the record says what the sweep cost."""
@@ -96,3 +139,64 @@ class Sweep:
 def finished(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials that came to their end, the only ones that have final metrics."""
     return trials[trials["status"] == "FINISHED"]
+
+
+def find_sweeps(parents: Sequence[Run], wanted: str | None) -> list[Run]:
+    """Return the parent runs of a name, a `sweep_key` or a run id, all where None is wanted.
+
+    Raises:
+        RecordError: There is none.
+    """
+    if wanted is None:
+        return [*parents]
+    found = [
+        run
+        for run in parents
+        if wanted in (run.data.tags.get("sweep"), run.data.tags.get("sweep_key"), run.info.run_id)
+    ]
+    if not found:
+        names = sorted({run.data.tags.get("sweep", run.info.run_name) for run in parents})
+        held = ", ".join(names) or "none"
+        raise RecordError(f"no sweep {wanted!r} in the record; it holds: {held}")
+    return found
+
+
+def trials_under(parent_run_id: str) -> str:
+    """Return MLflow's filter string for the trials of a sweep."""
+    return f"tags.kind = 'trial' and tags.`mlflow.parentRunId` = '{parent_run_id}'"
+
+
+def count_ended(statuses: Iterable[str]) -> int:
+    """Return how many trials finished or were stopped by the sweep; 0 where none finished."""
+    counts = Counter(statuses)
+    return counts["FINISHED"] + counts["KILLED"] if counts["FINISHED"] else 0
+
+
+def check_schema(run: Run) -> None:
+    """Refuse a run of a later schema.
+
+    Raises:
+        RecordError: It is one, or no driver wrote it.
+    """
+    found = tag_of(run, "schema")
+    if not COUNT.fullmatch(found) or int(found) > SCHEMA:
+        raise RecordError(
+            f"run {run.info.run_id} has schema {found}, but this version reads up to {SCHEMA}; "
+            "update the program"
+        )
+
+
+def tag_of(run: Run, name: str) -> str:
+    """Return a tag that every run of the record has.
+
+    Raises:
+        RecordError: The run lacks it.
+    """
+    if name not in run.data.tags:
+        raise RecordError(f"run {run.info.run_id} has no tag {name!r}: no sweep's driver wrote it")
+    return str(run.data.tags[name])
+
+
+def seconds(milliseconds: int | None) -> float:
+    """Return a time of MLflow's in seconds since the epoch, NaN where there is none."""
+    return math.nan if milliseconds is None else milliseconds / 1000

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,13 +14,19 @@ from analysis.record.choice import choose
 from analysis.record.mlflow_store import Store, check_uri
 from analysis.record.schema import (
     COLUMNS,
-    COSTS,
+    COUNT,
     METRICS,
     OPTIONAL_TRIAL_TAGS,
-    SCHEMA,
+    SWEEPS,
     TRIAL_TAGS,
     RecordError,
     Sweep,
+    check_schema,
+    count_ended,
+    find_sweeps,
+    seconds,
+    tag_of,
+    trials_under,
 )
 
 if TYPE_CHECKING:
@@ -96,8 +100,8 @@ class Record:
         """Return the sweeps of a name, `sweep_key` or run id, or all, as `list_sweeps` does."""
 
         def read() -> pd.DataFrame:
-            runs = _wanted(list(self._store.search(_SWEEPS)), wanted)
-            rows = [dataclasses.asdict(_sweep(run)) for run in runs]
+            runs = find_sweeps(list(self._store.search(SWEEPS)), wanted)
+            rows = [dataclasses.asdict(Sweep.of_run(run)) for run in runs]
             return pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(Sweep)])
 
         return self._kept(f"sweeps {wanted}", read)
@@ -112,8 +116,7 @@ class Record:
         run_id = sweep.parent_run_id
 
         def read() -> pd.DataFrame:
-            of_parent = f"tags.`mlflow.parentRunId` = '{run_id}'"
-            found = self._store.search(f"tags.kind = 'trial' and {of_parent}")
+            found = self._store.search(trials_under(run_id))
             frame = _tidy(_row(run) for run in found)
             frame.attrs = dataclasses.asdict(sweep)
             return frame
@@ -124,82 +127,16 @@ class Record:
             self._frames[run_id] = frame
         return self._frames[run_id]
 
+    def ended(self, sweep: Sweep) -> int:
+        """Return how many trials finished or were stopped by the sweep; 0 where none finished."""
+        return count_ended(self.trials(sweep)["status"])
+
     @cached_property
     def _store(self) -> Store:
         return Store(self.tracking_uri)
 
     def _kept(self, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         return cached(self.tracking_uri, name, read) if self._cache else read()
-
-    def ended(self, sweep: Sweep) -> int:
-        """Return how many trials finished or were stopped by the sweep; 0 where none finished."""
-        status = self.trials(sweep)["status"]
-        return int(status.isin(ENDED).sum()) if (status == "FINISHED").any() else 0
-
-
-_SWEEPS = "tags.kind = 'sweep'"
-ENDED = ("FINISHED", "KILLED")  # the scheduler stops trials by intention
-COUNT = re.compile("[0-9]{1,9}")
-
-
-def _wanted(sweeps: list[Run], wanted: str | None) -> list[Run]:
-    if wanted is None:
-        return sweeps
-    found = [
-        run
-        for run in sweeps
-        if wanted in (run.data.tags.get("sweep"), run.data.tags.get("sweep_key"), run.info.run_id)
-    ]
-    if not found:
-        names = sorted({run.data.tags.get("sweep", run.info.run_name) for run in sweeps})
-        held = ", ".join(names) or "none"
-        raise RecordError(f"no sweep {wanted!r} in the record; it holds: {held}")
-    return found
-
-
-def _sweep(run: Run) -> Sweep:
-    _check_schema(run)
-    total = _tag(run, "trials_total")
-    if not COUNT.fullmatch(total):
-        raise RecordError(f"trials_total is a count, but run {run.info.run_id} has {total[:50]!r}")
-    tags, costs = run.data.tags, (run.data.metrics.get(name, math.nan) for name in COSTS)
-    runs, naive, seconds = costs
-    return Sweep(
-        sweep=_tag(run, "sweep"),
-        sweep_key=_tag(run, "sweep_key"),
-        dataset=_tag(run, "dataset"),
-        trials_total=int(total),
-        parent_run_id=run.info.run_id,
-        experiment_id=run.info.experiment_id,
-        artifact_uri=run.info.artifact_uri,
-        question=tags.get("question", ""),
-        axes=tuple(filter(None, tags.get("axes", "").split(","))),
-        code_version=tags.get("code_version", ""),
-        data_fingerprint=tags.get("data_fingerprint", ""),
-        state=tags.get("state", ""),
-        why_partial=tags.get("why_partial", ""),
-        data_warnings=tags.get("data_warnings", ""),
-        start_time_s=_seconds(run.info.start_time),
-        end_time_s=_seconds(run.info.end_time),
-        training_runs=runs,
-        naive_runs=naive,
-        training_s=seconds,
-    )
-
-
-def _check_schema(run: Run) -> None:
-    found = _tag(run, "schema")
-    if not COUNT.fullmatch(found) or int(found) > SCHEMA:
-        raise RecordError(
-            f"run {run.info.run_id} has schema {found}, but this version reads up to {SCHEMA}; "
-            "update the program"
-        )
-
-
-def _tag(run: Run, name: str) -> str:
-    if name not in run.data.tags:
-        raise RecordError(f"run {run.info.run_id} has no tag {name!r}: no sweep's driver wrote it")
-    return str(run.data.tags[name])
 
 
 def _whole(run: Run, name: str) -> int | None:
@@ -210,16 +147,12 @@ def _whole(run: Run, name: str) -> int | None:
     return None if text is None else int(text)
 
 
-def _seconds(milliseconds: int | None) -> float:
-    return math.nan if milliseconds is None else milliseconds / 1000
-
-
 def _row(run: Run) -> dict[str, object]:
-    _check_schema(run)
+    check_schema(run)
     tags, metrics = run.data.tags, run.data.metrics
     return (
         run.data.params
-        | {name: _tag(run, name) for name in TRIAL_TAGS}
+        | {name: tag_of(run, name) for name in TRIAL_TAGS}
         | {name: tags.get(name, "") for name in (*OPTIONAL_TRIAL_TAGS, "record_hash")}
         | {name: metrics.get(name) for name in METRICS}
         | {
@@ -228,8 +161,8 @@ def _row(run: Run) -> dict[str, object]:
             "ask": _whole(run, "ask"),
             # `sweeps` writes the kind of CPU whatever was trained on.
             "processor": tags.get("cpu" if tags.get("device") == "cpu" else "device", ""),
-            "start_time_s": _seconds(run.info.start_time),
-            "end_time_s": _seconds(run.info.end_time),
+            "start_time_s": seconds(run.info.start_time),
+            "end_time_s": seconds(run.info.end_time),
             "artifact_uri": run.info.artifact_uri,
         }
     )

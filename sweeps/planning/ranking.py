@@ -56,16 +56,42 @@ def settings_of(state: SweepState) -> list[Setting]:
     Where a search trained its best settings again with other seeds, those seeds alone count: the
     best of many on one seed owes part of its value to that seed.
     """
-    numbers = list(_numbers_of(state))
-    confirmed = [pair for pair in numbers if _phase(state, pair[0]) == "confirm"]
+    return settings_among(
+        (
+            MeasuredTrial(config=trial.config, metrics=metrics, phase=_phase(state, trial) or "")
+            for trial, metrics in _numbers_of(state)
+        ),
+        state.plan.axes,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredTrial:
+    """A trial that has numbers.
+
+    Attributes:
+        config: Its config.
+        metrics: Its metrics by their recorded names.
+        phase: `search` or `confirm`, empty outside searches.
+    """
+
+    config: TrialConfig
+    metrics: Mapping[str, float]
+    phase: str = ""
+
+
+def settings_among(trials: Iterable[MeasuredTrial], axes: Sequence[str]) -> list[Setting]:
+    """Return the settings of some trials, by their values on the axes; see `settings_of`."""
+    measured = list(trials)
+    confirmed = [trial for trial in measured if trial.phase == "confirm"]
     configs: dict[str, TrialConfig] = {}
-    metrics: dict[str, dict[int, dict[str, float]]] = {}
-    for trial, values in confirmed or numbers:
+    metrics: dict[str, dict[int, Mapping[str, float]]] = {}
+    for trial in confirmed or measured:
         key = setting_key(trial.config)
         configs.setdefault(key, trial.config)
-        metrics.setdefault(key, {})[trial.config.seed] = values
+        metrics.setdefault(key, {})[trial.config.seed] = trial.metrics
     settings = [Setting(config=configs[key], metrics=metrics[key]) for key in sorted(configs)]
-    return sorted(settings, key=lambda setting: in_order(setting.point(state.plan.axes).values()))
+    return sorted(settings, key=lambda setting: in_order(setting.point(axes).values()))
 
 
 def rank_settings(state: SweepState) -> Ranking[Setting] | None:

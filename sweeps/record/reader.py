@@ -1,13 +1,24 @@
-"""Read a trial of the record, with the config that it was trained with."""
+"""Read trials of the record, with the configs that they were trained with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.record.choice import choose
 from analysis.record.mlflow_calls import StoreError
-from analysis.record.schema import SCHEMA
-from sweeps.record.mlflow_store import STORE_ERRORS, open_store
+from analysis.record.schema import (
+    EXPERIMENT,
+    SCHEMA,
+    SWEEPS,
+    RecordError,
+    Sweep,
+    count_ended,
+    find_sweeps,
+    trials_under,
+)
+from sweeps.record.mlflow_store import STORE_ERRORS, open_store, search
 from sweeps.record.store_check import lasting_fault
 from trainable.config.loading import config_from
 from trainable.config.schema import DEFAULTS, ConfigError, TrialConfig, Value
@@ -74,9 +85,7 @@ def read_trial(tracking_uri: str, run_id: str) -> RecordedTrial:
             trial.
     """
     where = redact_uri(tracking_uri)
-    fault = lasting_fault(tracking_uri, writing=False)
-    if fault is not None:
-        raise ConfigError(f"--tracking-uri must name a store that holds the record, but {fault}")
+    _check_store(tracking_uri)
     try:
         client = open_store(tracking_uri, create=False)
         run = client.get_run(run_id)
@@ -90,6 +99,74 @@ def read_trial(tracking_uri: str, run_id: str) -> RecordedTrial:
         ) from error
     _check(run)
     return RecordedTrial(client=client, run=run)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedSweep:
+    """A sweep of the record.
+
+    Attributes:
+        sweep: What its parent run says of it.
+        trials: Its finished trials.
+    """
+
+    sweep: Sweep
+    trials: Sequence[RecordedTrial]
+
+
+def read_sweep(tracking_uri: str, wanted: str) -> RecordedSweep:
+    """Return the sweep that stands for a name, or the one of a key.
+
+    Args:
+        tracking_uri: The URI of the MLflow store; a SQLite file must exist.
+        wanted: Name of a sweep, its `sweep_key`, or the id of its parent run. Of several sweeps of
+            a name the one is read that is drawn first; see `analysis.record.choice`.
+
+    Raises:
+        ConfigError: The store does not answer or has no such sweep, or none of its trials has
+            finished.
+    """
+    _check_store(tracking_uri)
+    try:
+        client = open_store(tracking_uri, create=False)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            raise RecordError(f"no experiment {EXPERIMENT!r}; run a sweep first")
+
+        def runs_where(condition: str) -> list[Run]:
+            return search(client, experiment.experiment_id, condition)
+
+        trials: dict[str, list[Run]] = {}
+
+        def ended(sweep: Sweep) -> int:
+            key = sweep.parent_run_id
+            trials[key] = trials.get(key) or runs_where(trials_under(key))
+            return count_ended(run.info.status for run in trials[key])
+
+        newest_first = runs_where(SWEEPS)[::-1]
+        sweeps = [Sweep.of_run(run) for run in find_sweeps(newest_first, wanted)]
+        chosen = choose(sweeps, ended)
+        if not chosen:
+            raise RecordError(f"sweep {wanted!r} has no finished trials yet; resume it first")
+    except (*STORE_ERRORS, RecordError) as error:
+        raise ConfigError(
+            f"the record must hold the sweep, but got {wanted!r} and {redact_uri(tracking_uri)}: "
+            f"{first_line(error, tracking_uri)}"
+        ) from error
+    finished = [run for run in trials[chosen[0].parent_run_id] if run.info.status == "FINISHED"]
+    found = [RecordedTrial(client=client, run=run) for run in finished]
+    return RecordedSweep(sweep=chosen[0], trials=found)
+
+
+def _check_store(tracking_uri: str) -> None:
+    """Refuse a store that will not give the record, however long one waits.
+
+    Raises:
+        ConfigError: It will not.
+    """
+    fault = lasting_fault(tracking_uri, writing=False)
+    if fault is not None:
+        raise ConfigError(f"--tracking-uri must name a store that holds the record, but {fault}")
 
 
 def _check(run: Run) -> None:

@@ -67,6 +67,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "sweeps.publish": (),
     "sweeps.repeat": ("0" * 32,),
     "sweeps.log_model": ("0" * 32,),
+    "sweeps.best": ("lambda_grid",),
     "analysis.make_figures": (),
 }
 

@@ -16,7 +16,9 @@ from analysis.record.trials import load_trials
 from analysis.result_tables.summaries import TO_BEST, grid_summary
 from analysis.stats.intervals import Interval, student_t
 from analysis.stats.rounding import describe_percent
+from sweeps.best import BestConfig
 from sweeps.driver.summary import SweepSummary
+from sweeps.driver.tables import format_best
 from sweeps.execution.progress import ExecutionStats
 from sweeps.planning import ranking
 from sweeps.planning.state import SweepState
@@ -128,6 +130,10 @@ def test_driver_record_and_report_name_the_same_best(
     assert [*table["lambda_adv"]][[*table[TO_BEST]].index("best")] == lambda_adv
     assert f"lambda_adv={lambda_adv:.6g} " in finding
     assert [line for line in lines if line.startswith(f"best point: lambda_adv={lambda_adv} with")]
+
+    written = BestConfig.read(uri, "lambda_grid")
+    assert written.config.lambda_adv == lambda_adv
+    assert format_best(written.best) in lines
 
     # Its mean, interval and seeds, as a sentence says them.
     assert ends(parent, "swa/miou") == alike(ends(best, "swa/miou"))

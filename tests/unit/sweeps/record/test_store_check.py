@@ -25,7 +25,7 @@ from store_helpers import change, files_of, publish
 from analysis import make_figures
 from analysis.record import mlflow_database
 from analysis.record.mlflow_database import database_fault, newest_schema
-from sweeps import log_model, repeat
+from sweeps import best, log_model, repeat
 from sweeps import publish as publish_command
 from sweeps.record.publisher import Publisher
 from sweeps.record.store_check import check_usable, lasting_fault
@@ -111,6 +111,7 @@ def test_a_database_that_takes_no_record_is_refused_and_left_as_it_is(
 COMMANDS: dict[str, Callable[[], int | None]] = {
     "sweeps.repeat": repeat.main,
     "sweeps.log_model": log_model.main,
+    "sweeps.best": best.main,
     "analysis.make_figures": make_figures.main,
 }
 
