@@ -155,6 +155,11 @@ class DescribedFigure(Figure):
         self.caption = ""
         self.shows = ""
 
+    def draw(self, renderer: Any) -> None:
+        """Draw the figure as matplotlib does, but by the settings of its style alone."""
+        with matplotlib.rc_context(self.style.rc):
+            super().draw(renderer)
+
     def savefig(self, *args: Any, **kwargs: Any) -> None:
         """Save the figure as matplotlib does, but by the settings of its style alone."""
         with matplotlib.rc_context(self.style.rc):

@@ -1,25 +1,36 @@
-"""Axes of numeric settings, and lines of means with their intervals upon them."""
+"""Axes of settings with labels that have room, and means with their intervals upon them."""
 
 from __future__ import annotations
 
+import itertools
 import math
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from matplotlib.transforms import Bbox
 
+from analysis.figures.appearance import current_style
 from analysis.figures.colors import LineStyle
-from analysis.figures.style import format_number
 from analysis.stats.aggregation import is_logarithmic
 from analysis.stats.intervals import Interval
 
-LABEL_SHARE = 0.07  # of the axis, which a tick's label takes at least
 ASIDE_SHARE = 0.009  # of the axis, by which lines are moved so that their bars do not hide others
 PAD_SHARE = 0.06
+GAP_PT = 3.0  # between two labels, at least
+DIGITS = 3  # of a number that a tick names in full
+LETTER_EM = 0.62  # width of a letter of the wider font
+BESIDE_EM = 5.5  # of a figure's width, what stands left and right of its axes
+MOST_LETTERS = 18  # of a name that stands upright
 
 
 class SettingAxis:
@@ -39,12 +50,8 @@ class SettingAxis:
         return self._back(self._along(value) + aside * ASIDE_SHARE * self._span)
 
     def labelled(self) -> list[float]:
-        """Return the values whose labels have room beside each other."""
-        kept: list[float] = []
-        for value in self.values:
-            if not kept or self._along(value) - self._along(kept[-1]) >= LABEL_SHARE * self._span:
-                kept.append(value)
-        return kept
+        """Return the values that are labelled where there is room."""
+        return whole(self.values, is_log=self.is_log)
 
     def apply(self, axes: Axes) -> None:
         """Set scale, limits and ticks: one at each value, labelled where there is room."""
@@ -52,7 +59,7 @@ class SettingAxis:
             axes.set_xscale("log")
         ticks = self.labelled()
         axes.xaxis.set_major_locator(FixedLocator(ticks))
-        axes.set_xticklabels([format_number(value) for value in ticks])
+        axes.set_xticklabels([number_label(value) for value in ticks])
         axes.xaxis.set_minor_locator(FixedLocator(self.values))
         axes.xaxis.set_minor_formatter(NullFormatter())
         pad = PAD_SHARE * self._span
@@ -66,8 +73,9 @@ class SettingAxis:
         top.set_xlim(axes.get_xlim())
         top.xaxis.set_major_locator(FixedLocator(self.labelled()))
         top.xaxis.set_minor_locator(NullLocator())
-        top.set_xticklabels(labels, fontsize=7.5)
-        top.set_xlabel(title, fontsize=7.5)
+        small = current_style().small_pt
+        top.set_xticklabels(labels, fontsize=small)
+        top.set_xlabel(title, fontsize=small)
         top.spines["top"].set_visible(True)
 
     @property
@@ -112,12 +120,8 @@ class LambdaAxis:
         return float(x * 10 ** (0.008 * self.decades * side))
 
     def labelled(self) -> list[float]:
-        """Return the values whose labels have room beside each other."""
-        kept: list[float] = []
-        for value in self.positive:
-            if not kept or math.log10(value / kept[-1]) >= 0.1 * self.decades:
-                kept.append(value)
-        return [0.0, *kept] if self.has_zero else kept
+        """Return the values that are labelled where there is room."""
+        return [*([0.0] if self.has_zero else []), *whole(self.positive, is_log=True)]
 
     def apply(self, axes: Axes) -> None:
         """Set scale, limits, ticks and the mark of the break on the axes."""
@@ -126,7 +130,7 @@ class LambdaAxis:
         axes.xaxis.set_minor_locator(FixedLocator([*self.positive]))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_locator(FixedLocator([self.place(value) for value in labelled]))
-        axes.set_xticklabels([f"{value:g}" for value in labelled])
+        axes.set_xticklabels([number_label(value) for value in labelled])
         pad = 10 ** (0.08 * self.decades)
         first = 0.0 if self.has_zero or not self.positive else self.smallest
         last = self.positive[-1] if self.positive else 0.0
@@ -147,6 +151,83 @@ def _mark_break(axes: Axes, ends: tuple[float, float]) -> None:
     axes.plot(ends, (0, 0), color="white", linewidth=3, **at)
     for x in ends:
         axes.plot((x,), (0,), marker=[(-0.5, -1), (0.5, 1)], color="black", markersize=8, **at)
+
+
+def whole(values: Sequence[float], *, is_log: bool) -> list[float]:
+    """Return where labels may stand: at the values of few digits, where most are such.
+
+    Along a logarithm it is else at the whole powers of ten between them, as on any such axis.
+    """
+    short = [v for v in values if math.isclose(float(f"{v:.{DIGITS}g}"), v, abs_tol=1e-12)]
+    if 2 * len(short) >= len(values):
+        return short
+    if is_log:
+        ends = math.ceil(math.log10(values[0]) - 1e-9), math.floor(math.log10(values[-1]) + 1e-9)
+        powers = [10.0**power for power in range(ends[0], ends[1] + 1)]
+        if len(powers) > 1:
+            return powers
+    return short if len(short) > 1 else [*values]
+
+
+def number_label(value: float) -> str:
+    """Return the label of a tick at a number."""
+    return f"{value:.{DIGITS}g}"
+
+
+def label_names(axes: Axes, names: Sequence[str]) -> None:
+    """Put a tick at 0, 1, ... for each name; long ones are broken, or stand upright."""
+    room = room_pt(axes) / (len(names) + 0.2)
+    letters = max(1, int(room / (LETTER_EM * matplotlib.rcParams["font.size"])))
+    spaced = [name.replace("_", " ") for name in names]
+    if max((len(word) for name in spaced for word in name.split()), default=0) <= letters:
+        axes.set_xticks(range(len(names)), [textwrap.fill(name, letters) for name in spaced])
+    else:
+        half = MOST_LETTERS // 2
+        cut = [n if len(n) <= MOST_LETTERS else f"{n[:half]}…{n[1 - half :]}" for n in names]
+        axes.set_xticks(range(len(names)), cut, rotation=90)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+
+
+def room_pt(axes: Axes) -> float:
+    """Return about how wide axes over the whole width of their figure will be, in points."""
+    width = 72 * axes.figure.bbox.width / axes.figure.dpi
+    return float(width - BESIDE_EM * matplotlib.rcParams["font.size"])
+
+
+def thin_labels(figure: Figure) -> None:
+    """Drop labels that overlap others, of a figure that has been laid out.
+
+    Of two it is the number with more digits that goes, or else the latter.
+    """
+    for axes, side in itertools.product(figure.axes, ("xaxis", "yaxis")):
+        axis: Axis = getattr(axes, side)
+        if isinstance(axis.get_major_locator(), FixedLocator):
+            _thin(axis, GAP_PT * figure.dpi / 72)
+
+
+def _thin(axis: Axis, gap: float) -> None:
+    low, high = sorted(axis.get_view_interval())
+    labels = [
+        (tick.get_loc(), tick.label1 if tick.label1.get_visible() else tick.label2)
+        for tick in axis.get_major_ticks()
+        if low <= tick.get_loc() <= high
+    ]
+    boxes = {loc: label.get_window_extent().padded(gap / 2) for loc, label in labels}
+    texts = {loc: label.get_text() for loc, label in labels}
+    kept: dict[float, Bbox] = {}
+    for loc in sorted(boxes, key=lambda place: (_digits(texts[place]), place)):
+        if not any(boxes[loc].overlaps(box) for box in kept.values()):
+            kept[loc] = boxes[loc]
+    if len(kept) < len(boxes):
+        axis.set_major_locator(FixedLocator(sorted(kept)))
+
+
+def _digits(text: str) -> tuple[int, bool]:
+    """Return by what a label's number is more or less round; all words are alike."""
+    if not re.fullmatch(r"[\d.e+-]+", text):
+        return 0, False
+    digits = text.partition("e")[0].replace(".", "").strip("0+-")
+    return len(digits), digits != "1"
 
 
 def draw_means(

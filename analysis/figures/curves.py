@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from analysis.figures.axes import draw_means, handle
-from analysis.figures.colors import ARM_STYLES, LINE_STYLES, LineStyle
+from analysis.figures.colors import ARM_STYLES, LINE_STYLES, LineStyle, muted
 from analysis.figures.style import (
     DOUBLE_IN,
     MIOU,
@@ -204,6 +204,6 @@ def _draw_band(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
 
 def _draw_runs(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
     lines = [run[["iteration", "value"]].to_numpy(float) for _, run in rows.groupby("run_id")]
-    axes.add_collection(LineCollection(lines, colors=style.color, linewidths=0.6, alpha=0.4))
+    axes.add_collection(LineCollection(lines, colors=muted(style.color), linewidths=0.6))
     mean = rows.groupby("iteration")["value"].mean()
     axes.plot(mean.index, mean, color=style.color, linestyle=style.linestyle, linewidth=1.8)

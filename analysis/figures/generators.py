@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.axes import draw_means, handle
+from analysis.figures.axes import draw_means, handle, label_names
 from analysis.figures.colors import ARM_STYLES
 from analysis.figures.style import (
     MIOU,
@@ -24,7 +22,6 @@ from analysis.stats.aggregation import one_per_seed, over_seeds
 from analysis.stats.arms import ARMS, with_arm
 
 SPREAD = 0.13  # between two points of one generator, whose own distance is 1
-NAME_CHARS = 12
 
 
 def fig8_table(trials: pd.DataFrame) -> pd.DataFrame:
@@ -68,9 +65,7 @@ def fig8(trials: pd.DataFrame) -> Figure:
             places = [generators.index(name) + aside for name in rows["generator"]]
             face = {} if weights == "swa" else {"markerfacecolor": "white"}
             draw_means(axes, places, rows, ARM_STYLES[arm], linestyle="none", **face)
-        names = [textwrap.fill(name.replace("_", " "), NAME_CHARS) for name in generators]
-        axes.set_xticks(range(len(generators)), names)
-        axes.set_xlim(-0.6, len(generators) - 0.4)
+        label_names(axes, generators)
         axes.set(xlabel="generator", ylabel=MIOU)
         solid = {"linestyle": "none"}
         add_legend(axes, [handle(ARM_STYLES[arm], ARMS[arm], **solid) for arm in arms])

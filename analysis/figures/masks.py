@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from analysis.figures.appearance import current_style
 from analysis.figures.colors import VOID, voc_colours
 from analysis.figures.style import (
-    CAPTION_SIZE,
     DOUBLE_IN,
     add_caption,
     caption_mixed,
@@ -26,9 +26,10 @@ from analysis.stats.arms import BASELINE_LOSS, PROPOSED_LOSS, need_arms, of_one_
 
 Pixels = NDArray[np.uint8]
 Samples = Mapping[str, Pixels]
-MOST_STAGES = 4  # that have room beside image, truth and average
+CELL_IN = 0.6  # of a picture, at least
+MOST_STAGES = 4
 MOST_IMAGES = 4
-LEGEND_COLUMNS = 7
+LEGEND_COLUMN_IN = 0.9
 LEGEND_ROW_IN = 0.2
 GAP_IN = 0.06
 TITLE_LINE_IN, HEADING_IN, CAPTION_LINE_IN = 0.2, 0.42, 0.14
@@ -59,7 +60,9 @@ def fig5(
     need_arms(kept, [PROPOSED_LOSS], "Fig. 5")
     run = _first(kept, masks, PROPOSED_LOSS)
     samples = masks[run["run_id"]]
-    stages = _spread(_stages(samples), MOST_STAGES)
+    room = int((current_style().width_in or DOUBLE_IN) / CELL_IN)
+    # Beside them stand image, truth and average.
+    stages = _spread(_stages(samples), min(MOST_STAGES, room - 3))
     columns = {"image": "image", "truth": "truth"}
     columns |= {f"raw-{stage}": f"iteration\n{stage}" for stage in stages} | {"swa": "averaged"}
     rows = [{name: _pixels(samples, name, k) for name in columns} for k in _images(samples)]
@@ -167,20 +170,22 @@ def _draw(
 ) -> Figure:
     """Draw rows of pictures; everything has a known size, which needs no layout engine."""
     labels = _occurring(rows)
-    cell = (DOUBLE_IN - GAP_IN * (len(headings) + 1)) / len(headings)
-    tall = [cell * max(p.shape[0] / p.shape[1] for p in row.values()) for row in rows]
-    legend = LEGEND_ROW_IN * -(-len(labels) // LEGEND_COLUMNS)
     with drawing(trials, title) as figure:
         figure.set_layout_engine("none")
         add_caption(figure, [*caption, caption_mixed(trials)])
+        wide = figure.get_figwidth()
+        cell = (wide - GAP_IN * (len(headings) + 1)) / len(headings)
+        tall = [cell * max(p.shape[0] / p.shape[1] for p in row.values()) for row in rows]
+        across = int(wide / LEGEND_COLUMN_IN)
+        legend = LEGEND_ROW_IN * -(-len(labels) // across)
         # Title and caption keep a distance to the edge that is a share of the height.
         head = TITLE_LINE_IN * _lines(figure.get_suptitle()) + HEADING_IN
         foot = CAPTION_LINE_IN * _lines(figure.get_supxlabel()) + GAP_IN
         height = (head + sum(tall) + GAP_IN * len(rows) + legend + foot) / 0.97
-        figure.set_size_inches(DOUBLE_IN, height)
+        figure.set_size_inches(wide, height)
 
         def place(left: float, bottom: float, width: float, high: float) -> Axes:
-            bounds = left / DOUBLE_IN, bottom / height, width / DOUBLE_IN, high / height
+            bounds = left / wide, bottom / height, width / wide, high / height
             return figure.add_axes(bounds)
 
         bottom = 0.98 * height - head
@@ -190,15 +195,15 @@ def _draw(
                 axes = place(GAP_IN + j * (cell + GAP_IN), bottom, cell, tall[i])
                 _show(axes, pixels)
                 if i == 0:
-                    axes.set_title(heading, fontsize=8.5, pad=3)
+                    axes.set_title(heading, fontsize=figure.style.small_pt, pad=3)
             bottom -= GAP_IN
-        box = place(GAP_IN, bottom - legend, DOUBLE_IN - 2 * GAP_IN, legend)
-        _add_classes(box, labels, classes)
+        box = place(GAP_IN, bottom - legend, wide - 2 * GAP_IN, legend)
+        _add_classes(box, labels, classes, across)
     return figure
 
 
 def _lines(text: str) -> int:
-    return text.count("\n") + 1
+    return text.count("\n") + 1 if text else 0
 
 
 def _show(axes: Axes, pixels: Pixels) -> None:
@@ -213,7 +218,7 @@ def _occurring(rows: Sequence[Mapping[str, Pixels]]) -> list[int]:
     return [int(label) for label in np.unique(np.concatenate(found))]
 
 
-def _add_classes(axes: Axes, labels: Sequence[int], classes: Sequence[str]) -> None:
+def _add_classes(axes: Axes, labels: Sequence[int], classes: Sequence[str], across: int) -> None:
     """Name the colours of the masks, in an axes of its own."""
     axes.set_axis_off()
     names = {**dict(enumerate(classes)), VOID: "void"}
@@ -223,9 +228,9 @@ def _add_classes(axes: Axes, labels: Sequence[int], classes: Sequence[str]) -> N
     ]
     axes.legend(
         handles=patches,
-        ncols=min(LEGEND_COLUMNS, len(patches)),
+        ncols=min(across, len(patches)),
         loc="center left",
-        fontsize=CAPTION_SIZE,
+        fontsize=current_style().small_pt,
         borderaxespad=0,
         handlelength=1.2,
         columnspacing=1.2,

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.axes import LambdaAxis, SettingAxis, draw_means, handle
+from analysis.figures.axes import LambdaAxis, SettingAxis, draw_means, handle, label_names
 from analysis.figures.colors import LineStyle
 from analysis.figures.style import (
     MIOU,
@@ -129,10 +129,7 @@ def _draw_names(axes: Axes, table: pd.DataFrame, name: str) -> None:
         rows = table[table["weights"] == weights]
         places = [known.index(value) + NAME_ASIDE * series.side for value in rows[name]]
         draw_means(axes, places, rows, _line_style(weights, joined=False))
-    axes.set_xticks(
-        range(len(known)), [format_value(value).replace("_", "\n", 1) for value in known]
-    )
-    axes.set_xlim(-0.6, len(known) - 0.4)
+    label_names(axes, [format_value(value) for value in known])
 
 
 def _line_style(weights: str, *, joined: bool) -> LineStyle:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from analysis.figures.appearance import DescribedFigure, current_style
+from analysis.figures.axes import room_pt, thin_labels
 from analysis.figures.colors import LINE_STYLES
 from analysis.record.version_mix import describe_mixtures
 from analysis.stats.datasets import GENERATED, NAMES
@@ -47,7 +48,7 @@ SHORT = {
     "lr_discriminator": "lr (disc.)",
 }
 RULES = {"eq7": "Eq. 7", "uniform": "uniform", "ema": "EMA"}
-MIOU = "mIoU on the validation set [%]"
+MIOU = "validation mIoU [%]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,16 +138,17 @@ def drawing(
         if done < asked:
             _stamp(figure, f"{done} of {asked} trials")
         yield figure
-        # Laid out once: a layout that is made again moves by fractions of a point.
+        # Laid out now: a layout that is made again moves by fractions of a point.
         figure.draw_without_rendering()
         figure.set_layout_engine(None)  # with "none", each save would draw twice
+        thin_labels(figure)
 
 
 def _stamp(figure: DescribedFigure, text: str) -> None:
-    box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "black"}
     if not figure.style.has_words:  # where a title would stand, which keeps its room free
-        figure.suptitle(text, x=0.98, ha="right", weight="bold", bbox=box, fontsize="medium")
+        figure.suptitle(text, x=0.98, ha="right", weight="bold", fontsize="medium")
         return
+    box = {"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "black"}
     corner = figure.transFigure + ScaledTranslation(-6 / 72, -6 / 72, figure.dpi_scale_trans)
     figure.text(1, 1, text, transform=corner, ha="right", va="top", weight="bold", bbox=box)
 
@@ -166,19 +168,24 @@ def add_caption(figure: Figure, parts: Sequence[str]) -> None:
 def add_legend(
     axes: Axes, handles: Sequence[Handle], *, gap_pt: float = 0, in_row: int = 4
 ) -> None:
-    """Put the legend above the axes; `gap_pt` leaves room for what stands there already."""
-    rows = -(-len(handles) // in_row)
+    """Put the legend above the axes, in as many columns as have room, `in_row` at most.
+
+    `gap_pt` leaves room for what stands there already.
+    """
     up = ScaledTranslation(0, (gap_pt + LEGEND_GAP_PT) / 72, axes.figure.dpi_scale_trans)
-    axes.legend(
-        handles=handles,
-        ncols=-(-len(handles) // rows),
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        bbox_transform=axes.transAxes + up,
-        borderaxespad=0,
-        handlelength=2.8,
-        columnspacing=1.4,
-    )
+    for columns in range(min(in_row, len(handles)), 0, -1):
+        legend = axes.legend(
+            handles=handles,
+            ncols=columns,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            bbox_transform=axes.transAxes + up,
+            borderaxespad=0,
+            handlelength=2.6,
+            columnspacing=1.2,
+        )
+        if 72 * legend.get_window_extent().width / axes.figure.dpi <= room_pt(axes):
+            return
 
 
 def caption_seeds(counts: pd.Series, drawn: str = "bars") -> str:

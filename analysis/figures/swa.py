@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from analysis.figures.axes import SettingAxis, draw_level, draw_means, handle
-from analysis.figures.colors import LineStyle, line_styles
+from analysis.figures.appearance import current_style
+from analysis.figures.axes import SettingAxis, draw_level, draw_means, handle, number_label, room_pt
+from analysis.figures.colors import LineStyle, contrast, line_styles
 from analysis.figures.style import (
     DOUBLE_IN,
     LABELS,
@@ -30,13 +32,16 @@ from analysis.figures.style import (
 )
 from analysis.record.schema import RecordError
 from analysis.record.sweep_data import Paper
+from analysis.stats.rounding import fixed
 from analysis.stats.selection import best_over
 from analysis.stats.swa import raw_level, swa_table
 
+CELL_PT = 7.5
 RAW = LineStyle(color="0.35", marker="", linestyle=(0, (4, 2)))
-DARK_SHARE = 0.55  # of the colours, those that want white letters
 MOST_ANNOTATED = 100  # cells of a heat map, above which none is annotated
-MOST_TICKS = (8, 20)  # across and up, on one that is not
+# Widths of a cell, about, into which its mean and gain fit, and the share of the start, too.
+NUMBERS_PT, START_PT = 24, 40
+COLOURBAR_SHARE = 0.85  # of the width, what its colour bar leaves to a heat map
 TOP_AXIS_PT = 30  # height of the axis of the start's share
 # Section 4.3 studies SWA on the data set of Fig. 4.
 PAPER_ON = ["voc2012"]
@@ -154,26 +159,25 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
     }
     mean = 100 * grid["mean"]
     title = f"SWA, {RULES.get(rule, rule)}: mIoU [%] on {on_data(trials.attrs['dataset'])}"
-    annotated = mean.size <= MOST_ANNOTATED
-    size = (max(4.4, 1.6 + 0.82 * mean.shape[1]), 1.9 + 0.52 * mean.shape[0])
-    size = size if annotated else (DOUBLE_IN, DOUBLE_IN)
+    size = (max(4.4, 1.6 + 0.82 * mean.shape[1]), max(4.2, 1.9 + 0.52 * mean.shape[0]))
+    if mean.size > MOST_ANNOTATED:
+        size = (DOUBLE_IN, DOUBLE_IN)
     with drawing(trials, title, size=size) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
         image = axes.imshow(mean, aspect="auto", origin="lower", cmap="cividis")
+        cell_pt = COLOURBAR_SHARE * room_pt(axes) / mean.shape[1]
+        annotated = mean.size <= MOST_ANNOTATED and cell_pt >= NUMBERS_PT
+        with_start = annotated and rule != "uniform" and cell_pt >= START_PT
         if annotated:
-            _annotate(axes, grid, with_start=rule != "uniform")
-        across, up = (
-            range(0, many, 1 if annotated else -(-many // most))
-            for many, most in zip(mean.shape[::-1], MOST_TICKS, strict=True)
-        )
-        axes.set_xticks(across, [format_number(mean.columns[i]) for i in across])
-        axes.set_yticks(up, [format_number(mean.index[i]) for i in up])
+            _annotate(axes, image, grid, with_start=with_start)
+        axes.set_xticks(range(mean.shape[1]), [number_label(value) for value in mean.columns])
+        axes.set_yticks(range(mean.shape[0]), [number_label(value) for value in mean.index])
         axes.set(xlabel=LABELS["swa_threshold"], ylabel=LABELS["swa_n"])
         figure.colorbar(image, ax=axes, label="mIoU [%]")
         cells = "per cell: mean mIoU over seeds"
         cells += ", difference to the raw weights in points" if annotated else ""
-        start = "weight of the start left" if rule != "uniform" and annotated else ""
+        start = "weight of the start left" if with_start else ""
         # A heat map has no bars: the table beside it has the intervals.
         seeds = f"{format_number(table['n_seeds'].max())} seeds at most; intervals are in the table"
         dropped = caption_missing(whole.attrs["n_missing"])
@@ -181,21 +185,26 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
     return figure
 
 
-def _annotate(axes: Axes, grid: Mapping[str, pd.DataFrame], *, with_start: bool) -> None:
-    """Write mean, gain and share of the start into each cell, in white on dark colours."""
+def _annotate(
+    axes: Axes, image: AxesImage, grid: Mapping[str, pd.DataFrame], *, with_start: bool
+) -> None:
+    """Write mean, gain and share of the start into each cell, in white where that reads better."""
     mean = 100 * grid["mean"]
-    middle = mean.min(axis=None) + DARK_SHARE * np.ptp(mean.stack())
+    size = min(CELL_PT, current_style().small_pt)
     for row, column in np.ndindex(*mean.shape):
         text = _cell(*(grid[name].iat[row, column] for name in grid), with_start=with_start)
-        colour = "white" if mean.iat[row, column] < middle else "black"
-        axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+        red, green, blue, _ = image.to_rgba(mean.iat[row, column])
+        on = contrast((red, green, blue))
+        colour = "white" if on > contrast("black") / on else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
 
 def _cell(mean: float, gain: float, share: float, *, with_start: bool) -> str:
     if np.isnan(mean):
         return "\N{EN DASH}"
     start = f"\nstart {_share(share)}" if with_start else ""
-    return f"{100 * mean:.1f}\n({100 * gain:+.1f}){start}".replace("-", "\N{MINUS SIGN}")
+    numbers = f"{100 * mean:.1f}\n{fixed(100 * gain, 1, signed=True)}"
+    return numbers.replace("-", "\N{MINUS SIGN}") + start
 
 
 def _share(share: float) -> str:

@@ -9,13 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 import figure_data
+import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from analysis import figures, load_paper
+from analysis.figures.colors import LEAST_CONTRAST, LINE_STYLES, contrast, muted
 from analysis.record.schema import RecordError
 from analysis.report.files import render
 
@@ -69,11 +74,33 @@ OF_SEEDS = ["fig4", "fig6", "fig8", "swa_threshold", "swa_n", "metric_vs_axis"]
 PARTIAL = {"dataset": "segtrackv2", "asked": 9_999, "mixed": True}
 
 
+STYLES = {
+    "screen": figures.screen_style(),
+    "serif": figures.paper_style(),
+    "sans": figures.paper_style(font="sans"),
+}
+MANY = (0.0, *np.geomspace(0.001, 1, 24).tolist())
+EVEN = tuple(range(1, 26))
+SHARES = tuple(i / 25 for i in range(25))
+# What is hard to fit, by the figure.
+HARD: list[tuple[str, dict[str, Any]]] = [
+    *((name, {"lambdas": MANY}) for name in ("fig4", "metric_vs_axis")),
+    *((name, {"lambdas": (0.0, 0.01)}) for name in ("fig4", "metric_vs_axis")),
+    *((name, {"lambdas": (0.01,)}) for name in ("fig4", "metric_vs_axis")),
+    ("metric_vs_axis", {"lambdas": SHARES}),
+    ("swa_n", {"ns": EVEN, "thresholds": (0.0, 0.5)}),
+    ("swa_threshold", {"ns": (5,), "thresholds": SHARES, "rules": ("eq7", "uniform", "ema")}),
+    *(("swa_heatmap", {"ns": ns, "thresholds": SHARES[: len(ns)]}) for ns in (EVEN, (5,))),
+    ("fig8", {"generators": tuple(f"a_generator_of_a_long_name_{i}" for i in range(12))}),
+]
+
+
 @functools.cache
-def drawn(name: str, **made: Any) -> Figure:
+def drawn(name: str, style: str = "screen", **made: Any) -> Figure:
     """Return a figure that has been laid out; a warning of its layout or glyphs is an error."""
     case = CASES[name]
-    figure = case.draw(case.trials(**made))
+    with figures.styled(STYLES[style]):
+        figure = case.draw(case.trials(**made))
     figure.draw_without_rendering()
     return figure
 
@@ -168,6 +195,60 @@ def test_nothing_is_cut_off_and_the_stamp_hides_nothing(name: str, made: dict[st
         frame = stamp.get_bbox_patch()
         assert frame is not None
         assert text is stamp or not box.overlaps(frame.get_window_extent()), text.get_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "style"),
+    [(*case, style) for case in [*((n, {}) for n in CASES), *HARD] for style in STYLES],
+)
+def test_words_are_whole_and_apart_and_legends_off_the_data(
+    name: str, made: dict[str, Any], style: str
+) -> None:
+    with matplotlib.rc_context(STYLES[style].rc):  # ticks are found anew
+        _assert_words_are_whole_and_apart(name, drawn(name, style, **made))
+
+
+def _assert_words_are_whole_and_apart(name: str, figure: Figure) -> None:
+    page = figure.bbox.padded(1)  # a pixel
+    boxes = {text: text.get_window_extent() for text in shown(figure)}
+    for text, box in boxes.items():
+        whole = page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
+        assert whole, (text.get_text(), box)
+    # On parallel axes the words stand on the lines.
+    for (text, box), (other, beside) in itertools.combinations(boxes.items(), 2):
+        apart = not box.padded(-0.5).overlaps(beside)
+        assert apart or name == "search_parallel", (text.get_text(), other.get_text())
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        if legend is not None and axes.axison:
+            assert not legend.get_window_extent().padded(-0.5).overlaps(axes.bbox)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_lines_and_markers_stand_out_from_the_background(name: str) -> None:
+    figure = drawn(name)
+    colours: list[Any] = [
+        colour
+        for axes in figure.axes
+        for line in axes.lines
+        for colour in (line.get_color(), line.get_markeredgecolor())
+        if colour != "white" or line.get_clip_on()  # what cuts the axis at its break
+    ]
+    for axes in figure.axes:
+        for found in axes.collections:
+            if found.get_array() is None and not isinstance(found, PolyCollection):
+                colours += list(found.get_edgecolor())
+    for colour in colours:
+        red, green, blue, alpha = to_rgba(colour)
+        r, g, b = (1 - alpha * (1 - part) for part in (red, green, blue))
+        assert contrast((r, g, b)) >= LEAST_CONTRAST, colour
+
+
+def test_contrast_is_that_of_wcag() -> None:
+    assert (contrast("black"), contrast("white")) == (21, 1)
+    assert contrast("#767676") == pytest.approx(4.54, abs=0.005)  # the lightest grey for small text
+    for style in LINE_STYLES:
+        assert contrast(style.color) > contrast(muted(style.color)) >= LEAST_CONTRAST
 
 
 @pytest.mark.parametrize("name", CASES)
