@@ -15,6 +15,7 @@ from analysis.record.collector import collector_off
 from analysis.record.schema import RecordError, Sweep
 from analysis.record.sweep_data import SweepData
 from analysis.record.version_mix import SHARED
+from analysis.report.best_card import best_card
 from analysis.report.catalogue import TableSpec, axes_of, specs_of
 from analysis.report.export import render_parquet
 from analysis.report.files import render, render_csv, render_float
@@ -171,6 +172,7 @@ def section_of(rendered: RenderedSweep) -> Section:
         trials=shown_trials(trials),
         environment=rendered.data.environment,
         trials_files=[f"{rendered.trials_stem}.{kind}" for kind in ("csv", "parquet")],
+        best=best_card(trials, axes_of(trials)),
         notes=rendered.notes,
     )
 

@@ -22,6 +22,7 @@ from PIL import Image
 
 from analysis.record.schema import Sweep
 from analysis.record.version_mix import mixtures_of
+from analysis.report.best_card import BestCard
 from analysis.report.facts import (
     CAUSES_SHOWN,
     Tracking,
@@ -81,6 +82,7 @@ class Section:
     trials: pd.DataFrame
     environment: JsonObject  # as in environment.json; empty where not recorded
     trials_files: Sequence[str] = ()  # files beside the page with all trials
+    best: BestCard | None = None  # where a setting can be named the best
     notes: Sequence[str] = ()  # on sweeps that might stand here instead, without full stops
 
 

@@ -11,11 +11,18 @@ import pandas as pd
 from analysis.record.schema import finished
 from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
 from analysis.result_tables.cells import Cell, seeds_note, table
-from analysis.stats.arms import frame_notes, refuse_twins_of, require
+from analysis.stats.arms import (
+    Key,
+    Scores,
+    frame_notes,
+    refuse_twins_of,
+    require,
+    values_by_setting,
+)
 from analysis.stats.comparisons import MOST_SEEDS, POWER
 from analysis.stats.datasets import dataset_name
 from analysis.stats.intervals import student_t
-from analysis.stats.ranking import Ranking, in_order, rank, rankable
+from analysis.stats.ranking import Ranking, rank, rankable
 from analysis.stats.rounding import count, describe_percent, fixed, format_value
 from analysis.stats.selection import choose
 
@@ -25,10 +32,6 @@ TO_BEST = "to the best [points]"
 FRESH = "on fresh seeds [%]"
 SEEN = "in the search, optimistic [%]"
 SEEDS_NEEDED = "seeds needed"
-
-Part = str | int | float | None  # of a setting; None where a trial has no such field
-Key = tuple[Part, ...]
-Scores = dict[Key, dict[int, float]]  # setting to metric by seed
 
 
 def grid_summary(
@@ -52,8 +55,8 @@ def grid_summary(
     require(trials, (*axes, "seed", "status", *WEIGHTS))
     ended = finished(trials)
     refuse_twins_of(ended, axes, "the grid")
-    asked = _scores(trials, axes, metric)
-    scores = {name: _scores(ended, axes, name) for name in WEIGHTS}
+    asked = values_by_setting(trials, axes, metric)
+    scores = {name: values_by_setting(ended, axes, name) for name in WEIGHTS}
     ranking = rank(scores[metric])
     finding = _finding(scores[metric], ranking, axes)
     rows = []
@@ -106,8 +109,8 @@ def search_summary(
     ended = finished(trials)
     fresh_rows = ended[ended["phase"] == "confirm"]
     refuse_twins_of(fresh_rows, axes, "the confirmed settings")
-    fresh = _scores(fresh_rows, axes, metric)
-    seen = _scores(ended[ended["phase"] == "search"], axes, metric)
+    fresh = values_by_setting(fresh_rows, axes, metric)
+    seen = values_by_setting(ended[ended["phase"] == "search"], axes, metric)
     ranking = rank(fresh)
     listed = _order(ranking) or _order(rank(seen))[:SHOWN_OF_SEARCH]
     finding = "No setting has been confirmed on fresh seeds"
@@ -137,15 +140,6 @@ def search_summary(
             ]
         ),
     )
-
-
-def _scores(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> Scores:
-    """Return the metric by setting and seed; plain loops, since a grid may have thousands."""
-    found: Scores = {}
-    columns = (rows[name].tolist() for name in (*axes, "seed", metric))
-    for *key, seed, value in zip(*columns, strict=True):
-        found.setdefault(tuple(map(_known, key)), {})[int(seed)] = float(value)
-    return {key: found[key] for key in sorted(found, key=in_order)}
 
 
 def _order(ranking: Ranking[Key] | None) -> Sequence[Key]:
@@ -232,11 +226,6 @@ def _optimism_notes(fresh: Scores, seen: Scores) -> list[str]:
 
 def _name(key: Key, axes: Sequence[str]) -> str:
     return ", ".join(f"{axis}={format_value(part)}" for axis, part in zip(axes, key, strict=True))
-
-
-def _known(part: Part) -> Part:
-    """Return None for a field that a trial has not: NaN would not equal itself as a key."""
-    return None if isinstance(part, float) and math.isnan(part) else part
 
 
 def _dataset(trials: pd.DataFrame) -> str:

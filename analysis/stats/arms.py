@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,12 @@ import pandas as pd
 from analysis.record.schema import RecordError, finished
 from analysis.record.version_mix import describe_mixtures
 from analysis.stats.aggregation import refuse_twins, require_finished
+from analysis.stats.ranking import in_order
 from analysis.stats.rounding import format_value
+
+Part = str | int | float | None  # of a setting; None where a trial has no such field
+Key = tuple[Part, ...]
+Scores = dict[Key, dict[int, float]]  # setting to metric by seed
 
 NUMBERS = ("lambda_adv", "seed")  # fields that every trial must have as a number
 PAPER_GENERATOR = "deeplabv2_resnet101"  # section 4.1
@@ -103,6 +109,26 @@ def require(trials: pd.DataFrame, names: Iterable[str]) -> None:
 def by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:
     """Return a metric of one setting's trials by seed."""
     return {int(s): float(v) for s, v in zip(rows["seed"], rows[metric], strict=True)}
+
+
+def values_by_setting(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> Scores:
+    """Return a metric by setting and seed, the settings in the order of their values.
+
+    Args:
+        rows: Trials, no two of one setting and seed.
+        axes: Fields that tell the settings apart.
+        metric: Column of the values.
+    """
+    found: Scores = {}  # by plain loops, since a grid may have thousands of trials
+    columns = (rows[name].tolist() for name in (*axes, "seed", metric))
+    for *key, seed, value in zip(*columns, strict=True):
+        found.setdefault(tuple(map(_known, key)), {})[int(seed)] = float(value)
+    return {key: found[key] for key in sorted(found, key=in_order)}
+
+
+def _known(part: Part) -> Part:
+    """Return None for a field that a trial has not: NaN would not equal itself as a key."""
+    return None if isinstance(part, float) and math.isnan(part) else part
 
 
 def refuse_twins_of(rows: pd.DataFrame, axes: Iterable[str], name: str) -> None:

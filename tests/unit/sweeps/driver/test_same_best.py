@@ -13,6 +13,7 @@ from store_helpers import parent_of, publish
 
 from analysis.figures.fig4 import fig4_table
 from analysis.record.trials import load_trials
+from analysis.report.best_card import OPTIMISTIC, best_card
 from analysis.result_tables.summaries import TO_BEST, grid_summary
 from analysis.stats.intervals import Interval, student_t
 from analysis.stats.rounding import describe_percent
@@ -143,6 +144,11 @@ def test_driver_record_and_report_name_the_same_best(
     assert f" with {describe_percent(found)}" in finding
     assert parent["best/seeds"] == best["best/seeds"]
 
+    card = best_card(trials, ["lambda_adv"])
+    assert card is not None
+    assert card.setting == [("lambda_adv", f"{lambda_adv:g}")]
+    assert card.score.removesuffix(OPTIMISTIC) == describe_percent(found)
+
     # How many others may be as good.
     counts = best["best/not_distinguishable"], best["best/others"]
     assert (parent["best/not_distinguishable"], parent["best/others"]) == counts
@@ -150,6 +156,8 @@ def test_driver_record_and_report_name_the_same_best(
         assert f"; {counts[0]} of {counts[1]} other settings" in finding
         assert f"; {counts[0]} of {counts[1]} other settings" in lines[-1]
     words = [row["against_best"] for row in listed]
+    lower = words.count("lower")
+    assert f"from {lower or 'none'} of" in card.standing or not counts[1]
     assert words.count("not distinguishable") == counts[0]
     gains = [cell for cell in table[TO_BEST] if cell not in ("best", None)]
     assert words.count("lower") == sum(g.distinguishable and g.difference < 0 for g in gains)
