@@ -21,7 +21,8 @@ from analysis.report.export import render_parquet
 from analysis.report.files import render, render_csv, render_float
 from analysis.report.page import FigureItem, Section, TableItem
 from analysis.result_tables.cells import text
-from analysis.result_tables.render import to_csv, to_latex, to_markdown, to_numbers
+from analysis.result_tables.latex import to_latex
+from analysis.result_tables.render import to_csv, to_markdown, to_numbers
 
 MOST_SVG_BYTES = 400_000  # above it, a picture of pixels opens faster
 SHOWN = ("run_id", "status", "cause", "seed")
@@ -151,7 +152,7 @@ def _draw_table(name: str, spec: TableSpec, data: SweepData) -> RenderedItem:
             f"{name}.csv": to_csv(table),
             f"{name}.parquet": render_parquet(to_numbers(table), about),
             f"{name}.md": to_markdown(table),
-            f"{name}.tex": to_latex(table),
+            f"{name}.tex": to_latex(table, name),
         },
     )
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from analysis.figures.appearance import current_style
 from analysis.record.schema import finished
 from analysis.result_tables.cells import inert
-from analysis.result_tables.render import LATEX
+from analysis.result_tables.latex_text import latex_text
 
 PNG_DPI = 200
 PACKAGES = ("matplotlib", "mlflow", "numpy", "optuna", "pandas", "scipy")
@@ -52,10 +52,7 @@ def render_float(name: str, caption: str) -> bytes:
         caption: Words, with formulas between dollars, which stay as they are.
     """
     parts = " ".join(caption.split()).split("$")  # every second one is a formula
-    words = "$".join(
-        part if i % 2 else "".join(LATEX.get(letter, letter) for letter in part)
-        for i, part in enumerate(parts)
-    )
+    words = "$".join(part if i % 2 else latex_text(part) for i, part in enumerate(parts))
     lines = [
         r"\begin{figure}",
         r"  \centering",

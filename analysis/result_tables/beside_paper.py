@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.result_tables.cells import NOT_DISTINGUISHABLE, Cell, seeds_note, table
+from analysis.result_tables.cells import NOT_DISTINGUISHABLE, Best, Cell, seeds_note, table
 from analysis.stats.arms import BASELINE, PROPOSED, ArmResults
 from analysis.stats.comparisons import Comparison, compare
 from analysis.stats.datasets import dataset_name
@@ -23,6 +23,7 @@ def table_of(
     rows: Sequence[Mapping[str, Cell]],
     notes: Sequence[str],
     where: Sequence[str],
+    best: Best,
 ) -> pd.DataFrame:
     """Return the table with a caption of all that its reader must know.
 
@@ -32,6 +33,7 @@ def table_of(
         rows: The cells.
         notes: Sentences of this table alone, after those on seeds.
         where: Where the paper's numbers are printed.
+        best: The cells to set in bold.
     """
     dataset = dataset_name(found.dataset)
     finding = f"{title.partition(':')[0]}: no trials on {dataset} yet"
@@ -47,6 +49,7 @@ def table_of(
         finding=finding,
         measured=measured,
         caption=sentences([first, *found.notes, *seeds_note(cells), *notes, *where]),
+        best=best,
     )
 
 

@@ -32,6 +32,54 @@ class PaperNumber:
 Cell = str | int | float | PaperNumber | Interval | Comparison | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """Which cells of a table hold its best means, and in words which these are."""
+
+    cells: frozenset[tuple[int, str]] = frozenset()  # number of the row, and column
+    words: str = ""
+
+    @classmethod
+    def of_columns(cls, rows: Sequence[Mapping[str, Cell]], words: str) -> Best:
+        """Return the highest of our means in each column that has several."""
+        columns = {name: None for row in rows for name in row}
+        groups = [[(i, name) for i in range(len(rows))] for name in columns]
+        return cls(cells=_highest(rows, groups), words=words)
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Mapping[str, Cell]], words: str) -> Best:
+        """Return the highest of our means in each row that has several."""
+        groups = [[(i, name) for name in row] for i, row in enumerate(rows)]
+        return cls(cells=_highest(rows, groups), words=words)
+
+    @classmethod
+    def of_setting(cls, rows: Sequence[Mapping[str, Cell]], says: str, mean: str) -> Best:
+        """Return the mean in the row that says `best`, where there are others.
+
+        Args:
+            rows: One per setting.
+            says: The column that says it.
+            mean: The column of the mean.
+        """
+        cells = {(i, mean) for i, row in enumerate(rows) if row[says] == "best" and len(rows) > 1}
+        return cls(cells=frozenset(cells), words="the best setting")
+
+
+def _highest(
+    rows: Sequence[Mapping[str, Cell]], groups: Iterable[Sequence[tuple[int, str]]]
+) -> frozenset[tuple[int, str]]:
+    found: set[tuple[int, str]] = set()
+    for group in groups:
+        cells = {place: rows[place[0]].get(place[1]) for place in group}
+        means = {p: c.mean for p, c in cells.items() if isinstance(c, Interval) and c.n}
+        if len(means) > 1:
+            found |= {place for place, mean in means.items() if mean == max(means.values())}
+    return frozenset(found)
+
+
+NONE_BEST = Best()
+
+
 def table(
     rows: Sequence[Mapping[str, Cell]],
     *,
@@ -39,6 +87,8 @@ def table(
     finding: str,
     measured: Iterable[str],
     caption: str,
+    best: Best = NONE_BEST,
+    best_first: bool = False,
 ) -> pd.DataFrame:
     """Return the rows as a frame of cells.
 
@@ -48,9 +98,11 @@ def table(
         finding: What came out, in a sentence.
         measured: Columns that hold our own or the paper's measurements.
         caption: Sentences that say what counts for which row, and over how many seeds.
+        best: The cells to set in bold.
+        best_first: Whether the rows are ordered by merit, so that the first are worth most.
 
     Returns:
-        A frame of `Cell`s; `attrs` holds `title`, `finding`, `caption` and the list `measured`.
+        A frame of `Cell`s; `attrs` holds the other arguments, `measured` as a list.
     """
     frame = pd.DataFrame(rows, dtype=object)
     frame.attrs = {
@@ -58,6 +110,8 @@ def table(
         "finding": finding,
         "caption": caption,
         "measured": [*measured],
+        "best": best,
+        "best_first": best_first,
     }
     return frame
 

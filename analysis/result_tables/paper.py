@@ -23,7 +23,7 @@ from analysis.result_tables.beside_paper import (
     sentences,
     table_of,
 )
-from analysis.result_tables.cells import Cell, PaperNumber, seeds_note, table
+from analysis.result_tables.cells import Best, Cell, PaperNumber, seeds_note, table
 from analysis.stats.arms import BASELINE, PIXELWISE, STANDARD, ArmResults, sides
 from analysis.stats.comparisons import Comparison, compare
 from analysis.stats.datasets import dataset_name
@@ -65,7 +65,8 @@ def table2_left(trials: pd.DataFrame | None, paper: Paper, *, generator: str = "
     if found.dataset != printed["dataset"]:
         notes.append(f"Ours is not on {dataset_name(printed['dataset'])} and does not compare")
     where = [f"All other rows: {printed['where']} of the paper, as printed"]
-    return table_of("Table 2 (left): adversarial approaches", found, rows, notes, where)
+    best = Best.of_rows(rows, "the higher of our two means")
+    return table_of("Table 2 (left): adversarial approaches", found, rows, notes, where, best)
 
 
 def table2_right(trials: pd.DataFrame | None, paper: Paper, *, generator: str = "") -> pd.DataFrame:
@@ -123,6 +124,7 @@ def table4(frames: Sequence[pd.DataFrame], paper: Paper, *, generator: str = "")
         finding="; ".join(findings) or "No trials yet",
         measured=[name for name in rows[0] if name.endswith(" [%]") and ", paper" not in name],
         caption=sentences([*notes, *seeds_note(cells), *paper_note(printed, own=True)]),
+        best=Best.of_columns(rows, "the highest of our means on a data set"),
     )
 
 
@@ -157,7 +159,9 @@ def _common_metrics(
     row = {"method": "gain, in points"}
     rows.append(row | {label: gains[m] for m, label in COMMON.items()})
     notes = marks_note(gains.values(), "metrics, mIoU by itself")
-    return table_of(f"{name}: common metrics", found, rows, notes, paper_note(printed, own=own))
+    where = paper_note(printed, own=own)
+    best = Best.of_columns(rows, "the higher of our two means of a metric")
+    return table_of(f"{name}: common metrics", found, rows, notes, where, best)
 
 
 Details = Mapping[str, Mapping[str, Any]]
@@ -204,7 +208,9 @@ def table1(
         notes.append(f"In neither ground truth nor prediction, so without IoU: {told}")
     if lacking:
         notes.append(f"{count(lacking, 'trial')} without values per class, left out there")
-    return table_of("Table 1: IoU per class", found, rows, notes, paper_note(printed, own=own))
+    where = paper_note(printed, own=own)
+    best = Best.of_rows(rows, "the higher of our two means of a class")
+    return table_of("Table 1: IoU per class", found, rows, notes, where, best)
 
 
 def _row(

@@ -1,4 +1,4 @@
-"""Tables of cells as the content of files: CSV for programs, Markdown and LaTeX for readers."""
+"""Tables of cells as the content of files: CSV for programs, Markdown for readers."""
 
 from __future__ import annotations
 
@@ -10,26 +10,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from analysis.result_tables.cells import Cell, fields, inert, plain, text, value
-from analysis.stats.rounding import DASH
 
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "[": "{[}",  # after a line break it would begin an argument
-    "]": "{]}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    DASH: "---",
-}
 MARKDOWN = re.compile(r"([\\|*`<])")
 
 
@@ -67,29 +48,6 @@ def to_markdown(table: pd.DataFrame) -> bytes:
     return f"**{title}**\n\n{body}\n\n{caption}\n".encode()
 
 
-def to_latex(table: pd.DataFrame) -> bytes:
-    """Return the table as a floating environment, for which the document loads booktabs."""
-    columns = "".join("l" if left else "r" for left in _is_left(table).values())
-    head = " & ".join(_latex(str(column)) for column in table.columns)
-    body = [
-        " & ".join(_latex(text(cell)) for cell in cells.values()) + r" \\" for cells in _rows(table)
-    ]
-    lines = [
-        r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{_latex(table.attrs['title'])}. {_latex(table.attrs['caption'])}}}",
-        rf"  \begin{{tabular}}{{{columns}}}",
-        r"    \toprule",
-        rf"    {head} \\",
-        r"    \midrule",
-        *(f"    {line}" for line in body),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"\end{table}",
-    ]
-    return ("\n".join(lines) + "\n").encode()
-
-
 def _widened(table: pd.DataFrame) -> list[dict[str, Cell]]:
     """Return the rows with the columns of a file: measured ones with interval, seeds and p."""
     measured = table.attrs["measured"]
@@ -125,7 +83,3 @@ def _line(cells: Iterable[str]) -> str:
 
 def _escaped(words: str) -> str:
     return MARKDOWN.sub(r"\\\1", " ".join(words.split()))
-
-
-def _latex(words: str) -> str:
-    return "".join(LATEX.get(letter, letter) for letter in " ".join(words.split()))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.record.schema import finished
 from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
-from analysis.result_tables.cells import Cell, seeds_note, table
+from analysis.result_tables.cells import Best, Cell, seeds_note, table
 from analysis.stats.arms import (
     Key,
     Scores,
@@ -83,6 +83,8 @@ def grid_summary(
                 finding,
             ]
         ),
+        best=Best.of_setting(rows, TO_BEST, f"{WEIGHTS[metric]} [%]"),
+        best_first=True,
     )
 
 
@@ -139,6 +141,8 @@ def search_summary(
                 *_optimism_notes(fresh, seen),
             ]
         ),
+        best=Best.of_setting(rows, TO_BEST, FRESH),
+        best_first=True,
     )
 
 

