@@ -8,6 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullFormatter
 from matplotlib.tri import Triangulation
 from numpy.typing import NDArray
@@ -27,7 +30,15 @@ from analysis.figures.style import (
 )
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import is_logarithmic
-from analysis.stats.importance import METHODS, importance_table
+from analysis.stats.importance import (
+    ABOVE,
+    CHANCE,
+    NEIGHBOURS,
+    PERMUTATIONS,
+    describe_importance,
+    importance_table,
+)
+from analysis.stats.rounding import count, p_value
 from analysis.stats.search import completed, confirmed, of_readout, parameters, search_table
 
 BIASED = "the best of many on one seed is biased upward"
@@ -37,6 +48,15 @@ STOPPED = {
 }
 STOPPED_WORDS = {"PRUNED": "pruned", "FAIL": "failed"}
 DOT: dict[str, Any] = {"linestyle": "none", "markersize": 4}
+BARS: dict[str, dict[str, Any]] = {
+    ABOVE: {"facecolor": LINE_STYLES[0].color, "edgecolor": LINE_STYLES[0].color},
+    CHANCE: {"facecolor": "white", "edgecolor": "0.45", "hatch": "////"},
+}
+LIMIT: dict[str, Any] = {
+    "color": "black",
+    "linestyle": (0, (3, 1.5)),
+    "path_effects": [withStroke(linewidth=3.5, foreground="white")],  # upon a dark bar, too
+}
 SLICE_COLUMNS = 3
 LEAST_FOR_CONTOUR = 12  # points, below which a surface would be made up
 LEVELS = 9
@@ -82,7 +102,7 @@ def search_history(trials: pd.DataFrame) -> Figure:
 
 
 def search_importance(trials: pd.DataFrame, table: pd.DataFrame | None = None) -> Figure:
-    """Draw how much each setting mattered, by PED-ANOVA and by fANOVA.
+    """Draw how much each setting mattered, and how much chance alone would have given it.
 
     Args:
         trials: A frame of a search, with its `attrs`.
@@ -94,35 +114,39 @@ def search_importance(trials: pd.DataFrame, table: pd.DataFrame | None = None) -
     table = importance_table(trials) if table is None else table
     kinds = list(dict.fromkeys(table["kind"]))
     counts = [int((table["kind"] == kind).sum()) for kind in kinds]
-    size = (DOUBLE_IN, 1.5 + 0.5 * sum(counts) + 0.5 * len(kinds))
+    size = (DOUBLE_IN, 1.5 + 0.36 * sum(counts) + 0.5 * len(kinds))
     with drawing(trials, title_on("Importance of settings", trials), size=size) as figure:
         found = figure.subplots(len(kinds), squeeze=False, height_ratios=counts, sharex=True)
         for axes, kind in zip(found[:, 0], kinds, strict=True):
             rows = table[table["kind"] == kind].iloc[::-1]
             places = np.arange(len(rows))
-            for i, method in enumerate(METHODS):
-                height = places + 0.2 * (1 - 2 * i)
-                hatch = None if i == 0 else "///"
-                axes.barh(height, rows[method], 0.38, **_bar(LINE_STYLES[i].color, hatch))
+            looks = [BARS[verdict] for verdict in rows["verdict"]]
+            for place, share, look in zip(places, rows["share"], looks, strict=True):
+                axes.barh(place, share, 0.6, **look)
+            axes.axvline(rows["chance"].iloc[0], **LIMIT)
             axes.set_yticks(places, [short_label(name) for name in rows["parameter"]])
+            beside = axes.get_yaxis_transform()
+            for place, p in zip(places, rows["p"], strict=True):
+                axes.text(1.02, place, p_value(p), transform=beside, va="center")
             axes.grid(axis="x")
             axes.grid(visible=False, axis="y")
             axes.set_ylabel(kind)
             axes.set_xlim(0, 1)
-        found[-1, 0].set_xlabel("share of importance")
-        bars = [
-            found[0, 0].barh(
-                [0], [0], label=label, **_bar(LINE_STYLES[i].color, "///" if i else None)
-            )
-            for i, label in enumerate(METHODS.values())
-        ]
-        add_legend(found[0, 0], bars)
+        found[-1, 0].set_xlabel("share of the differences that a setting alone follows")
+        figure.align_ylabels(found[:, 0])
+        words = {ABOVE: ABOVE, CHANCE: "not distinguishable"}
+        legend = [Patch(label=words[verdict], **BARS[verdict]) for verdict in words]
+        limit = Line2D([], [], label="95 % of chance", **LIMIT)
+        add_legend(found[0, 0], [*legend, limit])
         parts = [
-            "PED-ANOVA: which settings tell the best tenth from the rest; fANOVA: shares of the "
-            "variance",
+            "share: R² of the values on a parabola in the setting alone",
+            f"chance: the largest share in 95 % of {PERMUTATIONS} searches with values permuted "
+            f"among about {NEIGHBOURS} neighbouring suggestions",
+            "p corrected over all settings",
             *(_caption_compared(kind, table[table["kind"] == kind].iloc[0]) for kind in kinds),
         ]
         add_search_caption(figure, trials, parts)
+        figure.shows = describe_importance(table)
     return figure
 
 
@@ -218,11 +242,14 @@ def _caption_readouts(trials: pd.DataFrame) -> str:
 
 
 def _caption_compared(kind: str, row: pd.Series) -> str:
-    """Say how many values of a kind were compared, and what was left out to save time."""
-    text = f"{row['n']} values of the {kind}"
-    if row["n_all"] > row["n"]:
-        text += f" of {row['n_all']:,}, the others left out"
-    return text + (f" (fANOVA: {row['n_forest']})" if row["n_forest"] < row["n"] else "")
+    """Say how many values of a kind were compared."""
+    suggestions = count(int(row["n_suggestions"]), "suggestion")
+    if row["n_values"] == row["n_suggestions"]:
+        return f"{kind}: {suggestions}"
+    return (
+        f"{kind}: {row['n_values']:,} readouts of {suggestions}, each less its run's mean, and for "
+        "chance with the signs of whole runs flipped"
+    )
 
 
 def varied(names: list[str]) -> list[str]:
@@ -249,10 +276,6 @@ def _mark_bottom(axes: Axes, xs: pd.Series, style: LineStyle) -> None:
         linestyle="none",
         transform=axes.get_xaxis_transform(),
     )
-
-
-def _bar(color: str, hatch: str | None) -> dict[str, Any]:
-    return {"color": color, "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
 
 
 def _dots(**more: Any) -> dict[str, Any]:

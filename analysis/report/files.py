@@ -21,7 +21,7 @@ from analysis.result_tables.cells import inert
 from analysis.result_tables.latex_text import latex_text
 
 PNG_DPI = 200
-PACKAGES = ("matplotlib", "mlflow", "numpy", "optuna", "pandas", "scipy")
+PACKAGES = ("matplotlib", "mlflow", "numpy", "pandas", "scipy")
 PNG_COMPRESSION = 3  # of 0 to 9: as small as 6, in two thirds of the time
 # matplotlib stamps a PDF and an SVG with the time unless told not to.
 METADATA: dict[str, dict[str, str | None]] = {

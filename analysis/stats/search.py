@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.record.schema import OBJECTIVE, RecordError
-from analysis.stats.aggregation import over_seeds, varying
+from analysis.stats.aggregation import is_logarithmic, over_seeds, varying
 
 SEARCH, CONFIRM = "search", "confirm"
 COMPLETE = "COMPLETE"
@@ -77,6 +79,13 @@ def completed(trials: pd.DataFrame, parameter: str | None = None) -> pd.DataFram
     else:
         whole = search_table(trials)
     return whole[whole["value"].notna()]
+
+
+def unit_scaled(name: str, values: pd.Series) -> NDArray[np.float64]:
+    """Return a setting's numbers scaled to 0 to 1, along their logarithm where its axis is."""
+    numbers = values.to_numpy(float)
+    along = np.log10(numbers) if is_logarithmic(name, values) else numbers
+    return np.asarray((along - along.min()) / (np.ptp(along) or 1.0))
 
 
 def confirmed(trials: pd.DataFrame) -> pd.DataFrame:

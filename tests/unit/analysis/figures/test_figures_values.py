@@ -16,9 +16,12 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis import figures, load_paper
+from analysis.figures.appearance import DescribedFigure
 from analysis.figures.colors import LINE_STYLES, voc_colours
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import is_logarithmic, varying
+from analysis.stats.importance import describe_importance
+from analysis.stats.rounding import p_value
 from analysis.stats.swa import start_share
 from trainable.data.sources.labels import palette
 
@@ -345,35 +348,22 @@ def test_history_draws_best_so_far_what_was_stopped_and_fresh_seeds() -> None:
     assert (low, high) == pytest.approx(expected)
 
 
-def test_importance_finds_the_setting_that_decides_and_weighs_each_kind_once() -> None:
+def test_importance_marks_what_stands_above_chance_and_what_does_not() -> None:
     trials = figure_data.joint_search(asks=60, confirmed=0)
-    random = np.random.default_rng(0)
-    decided = np.log10(trials["lr_generator"]) / 10 + random.normal(0, 1e-4, len(trials))
-    trials["swa/miou"] = decided.where(trials["search_state"] == "COMPLETE")
     table = figures.importance_table(trials)
-    training = table[table["kind"] == "training"]
-    assert training["parameter"].iloc[0] == "lr_generator"
-    assert training["fanova"].iloc[0] > 0.9
-    assert table.loc[table["kind"] == "readout", "parameter"].tolist() == ["swa_n"]
-    for kind, rows in table.groupby("kind"):
-        assert rows[["ped_anova", "fanova"]].sum().tolist() == pytest.approx([1, 1]), kind
-    axes: Any = figures.search_importance(trials).axes[0]
-    widths = sorted(patch.get_width() for patch in axes.patches if patch.get_width())
-    assert widths == pytest.approx(sorted(training[["ped_anova", "fanova"]].to_numpy().ravel()))
-
-
-def test_importance_of_many_values_says_how_many_were_left_out() -> None:
-    trials = figure_data.joint_search(asks=400, confirmed=0)
-    table = figures.importance_table(trials)
-    ((whole, compared, grown),) = set(
-        table.loc[table["kind"] == "readout", ["n_all", "n", "n_forest"]].itertuples(
-            index=False, name=None
-        )
-    )
-    assert (compared, grown) == (500, 200)
-    assert whole > compared
-    caption = " ".join(figures.search_importance(trials, table).get_supxlabel().split())
-    assert f"500 values of the readout of {whole}, the others left out (fANOVA: 200)" in caption
+    figure = figures.search_importance(trials)
+    top: Any = figure.axes[0]
+    training = table[table["kind"] == "training"].iloc[::-1]
+    widths = [patch.get_width() for patch in top.patches]
+    assert widths == pytest.approx(training["share"].tolist())
+    is_filled = [patch.get_facecolor()[:3] != (1, 1, 1) for patch in top.patches]
+    assert is_filled == (training["verdict"] == "above chance").tolist()
+    (limit,) = [line.get_xdata()[0] for line in top.lines]
+    assert limit == training["chance"].iloc[0]
+    shown = [text.get_text() for text in top.texts]
+    assert shown == [p_value(p) for p in training["p"]]
+    assert isinstance(figure, DescribedFigure)
+    assert figure.shows == describe_importance(table)
 
 
 def test_importance_of_a_few_suggestions_is_refused() -> None:
