@@ -6,16 +6,19 @@ larger one by being newer.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
-from analysis.record.schema import Sweep
+from analysis.record.schema import RecordError, Sweep
 from analysis.record.version_mix import HASH_DIGITS
 
 RULE = (
     "the newest complete sweep of a name and data set, but for one with fewer trials than a "
     "complete one before it; where none is complete, the one with most trials"
 )
+REVISION = re.compile(r"(?P<name>.+)(?:~(?P<back>\d{1,4})|@(?P<day>[^@]*))", re.DOTALL)
 NAMED = 3  # newer sweeps that are named one by one
 PARTIAL = "partial"  # state of a sweep that was ended early, or that is under way
 
@@ -74,14 +77,40 @@ def others(drawn: Sweep, sweeps: Iterable[Sweep], ended: Count) -> list[str]:
         said.append(f"{len(newer) - NAMED:,} more are newer, and not drawn")
     said += [
         f"Older, and not drawn: {_described(sweep, drawn)}, trials: {sweep.trials_total:,}; "
-        f"`--sweep {sweep.sweep_key}` draws it"
+        f"`--sweep {sweep.sweep_key}` draws it, and `python analysis/compare.py {sweep.sweep_key} "
+        f"{drawn.sweep_key}` compares the two"
         for sweep in older[:1]
     ]
     return said
 
 
+def split_revision(wanted: str) -> tuple[str, int, date | None]:
+    """Split `NAME~1` and `NAME@2026-11-30` into name, sweeps back, and day.
+
+    Raises:
+        RecordError: What follows `@` is no day.
+    """
+    found = REVISION.fullmatch(wanted)
+    if found is None:
+        return wanted, 0, None
+    if found["back"]:
+        return found["name"], int(found["back"]), None
+    try:
+        return found["name"], 0, date.fromisoformat(found["day"])
+    except ValueError:
+        raise RecordError(f"a day looks like 2026-11-30, but got {found['day']!r}") from None
+
+
+def began_by(sweep: Sweep, day: date) -> bool:
+    """Return whether a sweep began before the end of a day, in UTC."""
+    begun = sweep.start_time_s
+    return math.isfinite(begun) and datetime.fromtimestamp(begun, UTC).date() <= day
+
+
 def began(sweep: Sweep) -> str:
     """Return when a sweep began, in UTC to the minute."""
+    if not math.isfinite(sweep.start_time_s):
+        return "an unknown time"
     return f"{datetime.fromtimestamp(sweep.start_time_s, UTC):%Y-%m-%d %H:%M} UTC"
 
 

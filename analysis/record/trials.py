@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.record.cache import cached
-from analysis.record.choice import choose
+from analysis.record.choice import began, began_by, choose, split_revision
 from analysis.record.mlflow_store import Store, check_uri
 from analysis.record.schema import (
     COLUMNS,
@@ -73,10 +73,7 @@ def load_trials(
         RecordError: The record cannot be read, lacks the sweep, or is of a later schema.
     """
     record = Record(tracking_uri, cache=cache)
-    found = record.sweeps(sweep)
-    if len(found) > 1:
-        found = choose(found, record.ended) or found
-    return record.trials(found[0])
+    return record.trials(record.find(sweep))
 
 
 class Record:
@@ -110,6 +107,35 @@ class Record:
         """Return the sweeps of a name, `sweep_key` or run id, or all, the newest first."""
         rows: list[dict[str, Any]] = self.listed(wanted).to_dict("records")
         return [Sweep(**row) for row in rows]
+
+    def find(self, wanted: str) -> Sweep:
+        """Return the one sweep that a text names.
+
+        Args:
+            wanted: Name, `sweep_key` or run id. Of several sweeps of a name the one is meant that
+                is drawn first. `NAME~1` is the one with numbers that began before that one on the
+                same data set, `NAME~2` the one before, and `NAME@2026-11-30` the one that was drawn
+                first at the end of that day, in UTC.
+        """
+        name, back, day = split_revision(wanted)
+        named = self.sweeps(name)
+        sweeps = [sweep for sweep in named if day is None or began_by(sweep, day)]
+        if not sweeps:
+            raise RecordError(f"no sweep {name!r} began by {day}; the first did {began(named[-1])}")
+        if len(sweeps) > 1:
+            sweeps = choose(sweeps, self.ended) or sweeps
+        return sweeps[0] if not back else self._before(sweeps[0], back)
+
+    def _before(self, sweep: Sweep, back: int) -> Sweep:
+        alike = [other for other in self.sweeps(sweep.sweep) if other.dataset == sweep.dataset]
+        place = [other.parent_run_id for other in alike].index(sweep.parent_run_id)
+        older = [other for other in alike[place + 1 :] if self.ended(other)]
+        if len(older) < back:
+            raise RecordError(
+                f"before {sweep.sweep} of {began(sweep)} the record holds {len(older)} with "
+                f"numbers on {sweep.dataset}, but got ~{back}"
+            )
+        return older[back - 1]
 
     def trials(self, sweep: Sweep) -> pd.DataFrame:
         """Return the frame of a sweep, as `load_trials` does."""

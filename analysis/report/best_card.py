@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.record.schema import OBJECTIVE, RecordError, finished
-from analysis.stats.arms import refuse_twins_of, require, values_by_setting
+from analysis.stats.arms import confirmed_or_all, refuse_twins_of, require, values_by_setting
 from analysis.stats.datasets import GENERATED
 from analysis.stats.ranking import rank
 from analysis.stats.rounding import count, describe_percent, format_value
@@ -42,9 +42,7 @@ def best_card(trials: pd.DataFrame, axes: Sequence[str]) -> BestCard | None:
             seeds, those seeds alone count.
         axes: Fields that tell the settings apart.
     """
-    ended = finished(trials)
-    confirmed = ended[ended["phase"] == "confirm"] if "phase" in ended else ended.iloc[:0]
-    rows = ended if confirmed.empty else confirmed
+    rows = confirmed_or_all(finished(trials))
     try:
         require(rows, (*axes, "seed", OBJECTIVE))
         refuse_twins_of(rows, axes, "the sweep")

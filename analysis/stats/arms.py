@@ -111,6 +111,20 @@ def by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:
     return {int(s): float(v) for s, v in zip(rows["seed"], rows[metric], strict=True)}
 
 
+def confirmed_or_all(ended: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials by which settings are judged.
+
+    Where a search trained its best settings again with other seeds, those trials alone count: the
+    best of many on one seed owes part of its value to that seed.
+
+    Args:
+        ended: Finished trials.
+    """
+    if "phase" not in ended or not (ended["phase"] == "confirm").any():
+        return ended
+    return ended[ended["phase"] == "confirm"]
+
+
 def values_by_setting(rows: pd.DataFrame, axes: Sequence[str], metric: str) -> Scores:
     """Return a metric by setting and seed, the settings in the order of their values.
 

@@ -69,6 +69,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "sweeps.log_model": ("0" * 32,),
     "sweeps.best": ("lambda_grid",),
     "analysis.make_figures": (),
+    "analysis.compare": ("lambda_grid~1", "lambda_grid"),
 }
 
 

@@ -29,6 +29,8 @@ def write_sweep(
     details: Mapping[Point, Any] | None = None,
     schema: str = "1",
     double: bool = False,
+    values: Mapping[float, Sequence[float]] = RAW,
+    fields: Mapping[str, object] | None = None,
 ) -> dict[Point, str]:
     """Write a sweep as the driver does and return its runs' ids.
 
@@ -45,6 +47,8 @@ def write_sweep(
         details: `result.json` of single trials.
         schema: Of the record.
         double: Whether a RUNNING twin of the first trial is left.
+        values: `val/miou` of each lambda by seed.
+        fields: More params of every trial.
     """
     from mlflow.tracking import MlflowClient
 
@@ -72,11 +76,13 @@ def write_sweep(
         own |= dict((tags or {}).get((value, seed), {}))
         run = client.create_run(place, start_time=start, tags=own).info.run_id
         params = {"lambda_adv": value, "seed": seed, "swa_rule": "eq7", "lr": 1e-4}
+        params |= dict(fields or {})
         for name, text in params.items():
             client.log_param(run, name, text)
         if state != "RUNNING":
-            client.log_metric(run, "val/miou", RAW[value][seed])
-            client.log_metric(run, "swa/miou", RAW[value][seed] + SWA_GAIN[seed])
+            client.log_metric(run, "val/miou", values[value][seed])
+            gain = SWA_GAIN[seed % len(SWA_GAIN)]
+            client.log_metric(run, "swa/miou", values[value][seed] + gain)
         if (value, seed) in (details or {}):
             detail = (details or {})[value, seed] | {"trial_key": own["trial_key"]}
             client.log_text(run, json_files.dumps(detail).decode(), "result.json")

@@ -99,7 +99,8 @@ def test_what_is_not_drawn_is_named_with_its_reason_and_the_option_that_draws_it
         "Newer, and not drawn: lambda_grid of 1970-01-01 00:03 UTC, with other code "
         "(c2c2c2c2c2c2), trials: 7 of 21; `--sweep 0000000000000003` draws it",
         "Older, and not drawn: lambda_grid of 1970-01-01 00:01 UTC, with other code (c0), "
-        "trials: 21; `--sweep 0000000000000001` draws it",
+        "trials: 21; `--sweep 0000000000000001` draws it, and `python analysis/compare.py "
+        "0000000000000001 0000000000000002` compares the two",
     ]
     assert others(OLD, [OLD], ended) == []
 

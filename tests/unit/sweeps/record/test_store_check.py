@@ -22,7 +22,7 @@ from refusals import one_line, refused
 from servers import POSTGRES, Postgres
 from store_helpers import change, files_of, publish
 
-from analysis import make_figures
+from analysis import compare, make_figures
 from analysis.record import mlflow_database
 from analysis.record.mlflow_database import database_fault, newest_schema
 from sweeps import best, log_model, repeat
@@ -113,7 +113,9 @@ COMMANDS: dict[str, Callable[[], int | None]] = {
     "sweeps.log_model": log_model.main,
     "sweeps.best": best.main,
     "analysis.make_figures": make_figures.main,
+    "analysis.compare": compare.main,
 }
+SUBJECTS = {"analysis.make_figures": 0, "analysis.compare": 2}  # what is named, else one trial
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -128,7 +130,7 @@ def test_who_reads_a_record_refuses_it_and_migrates_nothing(
 ) -> None:
     spoil(empty / "mlflow.db", empty_store)
     before = files_of(empty)
-    monkeypatch.setattr(sys, "argv", [name, *([] if "figures" in name else ["0" * 32])])
+    monkeypatch.setattr(sys, "argv", [name, *["0" * 32] * SUBJECTS.get(name, 1)])
     try:
         code = COMMANDS[name]()
     except SystemExit as ended:
