@@ -145,7 +145,7 @@ class DescribedFigure(Figure):
         style: How it looks.
         title: What is drawn and on which data; it may have formulas of LaTeX between dollars.
         caption: Seeds, method of the interval, what is left out or mixed; formulas as in the title.
-        shows: What came out, in one plain sentence: read out to those who do not see the picture.
+        shows: What came out, in one sentence: read out to those who do not see the picture.
     """
 
     def __init__(self, style: Style, title: str, size: tuple[float, float]) -> None:

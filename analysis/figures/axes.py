@@ -8,7 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib
 import pandas as pd
@@ -26,10 +26,12 @@ from analysis.stats.intervals import Interval
 
 ASIDE_SHARE = 0.009  # of the axis, by which lines are moved so that their bars do not hide others
 PAD_SHARE = 0.06
+NAME_ASIDE = 0.06  # of the distance of two names
+CAP_PT, MOST_CAPS = 3, 12  # size of the caps of bars, and of how many that have room for them
 GAP_PT = 3.0  # between two labels, at least
 DIGITS = 3  # of a number that a tick names in full
-LETTER_EM = 0.62  # width of a letter of the wider font
-BESIDE_EM = 5.5  # of a figure's width, what stands left and right of its axes
+# Of a figure's width, what stands left and right of its axes; the other for a label of two lines.
+BESIDE_EM, BESIDE_TWO_EM = 5.5, 7.5
 MOST_LETTERS = 18  # of a name that stands upright
 
 
@@ -44,6 +46,10 @@ class SettingAxis:
     def __init__(self, name: str, values: Sequence[float]) -> None:
         self.values = sorted({float(value) for value in values})
         self.is_log = is_logarithmic(name, self.values)
+
+    def joined(self, values: Sequence[float]) -> list[float]:
+        """Return the values that a line may join: all."""
+        return [*values]
 
     def place(self, value: float, aside: float = 0) -> float:
         """Return the coordinate of a value, moved `aside` steps to the right."""
@@ -114,10 +120,14 @@ class LambdaAxis:
         """Left end of the positive part."""
         return self.positive[0] if self.positive else 1.0
 
-    def place(self, value: float, side: int = 0) -> float:
-        """Return the x coordinate of a lambda, moved a little to one side."""
+    def joined(self, values: Sequence[float]) -> list[float]:
+        """Return the values that a line may join: between 0 and the others there is no scale."""
+        return [value for value in values if value > 0]
+
+    def place(self, value: float, aside: float = 0) -> float:
+        """Return the coordinate of a lambda, moved `aside` steps to the right."""
         x = value if value > 0 else self.smallest / 10 ** (0.22 * self.decades)
-        return float(x * 10 ** (0.008 * self.decades * side))
+        return float(x * 10 ** (0.008 * self.decades * aside))
 
     def labelled(self) -> list[float]:
         """Return the values that are labelled where there is room."""
@@ -138,6 +148,60 @@ class LambdaAxis:
         if self.has_zero and self.positive:
             middle = math.sqrt(self.place(0.0) * self.smallest)
             _mark_break(axes, (self.place(middle, -1), self.place(middle, 1)))
+
+
+class NameAxis:
+    """Where the values of a setting stand that are names: beside each other, in their order.
+
+    Args:
+        names: The values, each once.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+
+    def joined(self, values: Sequence[str]) -> list[str]:
+        """Return the values that a line may join: none, as names have no order."""
+        del values
+        return []
+
+    def place(self, value: str, aside: float = 0) -> float:
+        """Return the coordinate of a name, moved `aside` steps to the right."""
+        return self.names.index(value) + NAME_ASIDE * aside
+
+    def apply(self, axes: Axes) -> None:
+        """Set limits and ticks, one at each name."""
+        label_names(axes, self.names, BESIDE_TWO_EM)
+
+
+class SomeAxis(Protocol):
+    """What an axis over the values of a setting can do, be they numbers or names."""
+
+    def place(self, value: Any, aside: float = 0) -> float:
+        """Return the coordinate of a value, moved `aside` steps to the right."""
+
+    def joined(self, values: Sequence[Any]) -> list[Any]:
+        """Return the values that a line may join."""
+
+    def apply(self, axes: Axes) -> None:
+        """Set limits and ticks."""
+
+
+def axis_over(name: str, values: Sequence[Any]) -> SomeAxis:
+    """Return the axis that suits the values of a setting.
+
+    It is logarithmic over decades, where 0 has a place of its own.
+
+    Args:
+        name: The setting.
+        values: Numbers or names.
+    """
+    if any(isinstance(value, str) for value in values):
+        return NameAxis(sorted(set(values)))
+    positive = [value for value in values if value > 0]
+    if min(values) == 0 and positive and is_logarithmic(name, positive):
+        return LambdaAxis.over(values)
+    return SettingAxis(name, values)
 
 
 def _mark_break(axes: Axes, ends: tuple[float, float]) -> None:
@@ -174,12 +238,22 @@ def number_label(value: float) -> str:
     return f"{value:.{DIGITS}g}"
 
 
-def label_names(axes: Axes, names: Sequence[str]) -> None:
-    """Put a tick at 0, 1, ... for each name; long ones are broken, or stand upright."""
-    room = room_pt(axes) / (len(names) + 0.2)
-    letters = max(1, int(room / (LETTER_EM * matplotlib.rcParams["font.size"])))
+def label_names(axes: Axes, names: Sequence[str], beside_em: float = BESIDE_EM) -> None:
+    """Put a tick at 0, 1, ... for each name; long ones are broken, or stand upright.
+
+    Args:
+        axes: The axes, not laid out yet.
+        names: The labels.
+        beside_em: As of `room_pt`.
+    """
     spaced = [name.replace("_", " ") for name in names]
-    if max((len(word) for name in spaced for word in name.split()), default=0) <= letters:
+    longest = max((word for name in spaced for word in name.split()), key=len, default="-")
+    probe = axes.text(0, 0, longest)
+    width = 72 * probe.get_window_extent().width / axes.figure.dpi + GAP_PT
+    probe.remove()
+    room = room_pt(axes, beside_em) / (len(names) + 0.2)
+    if width <= room:
+        letters = int(room / width * len(longest))
         axes.set_xticks(range(len(names)), [textwrap.fill(name, letters) for name in spaced])
     else:
         half = MOST_LETTERS // 2
@@ -188,10 +262,15 @@ def label_names(axes: Axes, names: Sequence[str]) -> None:
     axes.set_xlim(-0.6, len(names) - 0.4)
 
 
-def room_pt(axes: Axes) -> float:
-    """Return about how wide axes over the whole width of their figure will be, in points."""
+def room_pt(axes: Axes, beside_em: float = BESIDE_EM) -> float:
+    """Return about how wide axes over the whole width of their figure will be, in points.
+
+    Args:
+        axes: The axes, not laid out yet.
+        beside_em: What stands left and right of them, in letters' sizes.
+    """
     width = 72 * axes.figure.bbox.width / axes.figure.dpi
-    return float(width - BESIDE_EM * matplotlib.rcParams["font.size"])
+    return float(width - beside_em * matplotlib.rcParams["font.size"])
 
 
 def thin_labels(figure: Figure) -> None:
@@ -208,9 +287,10 @@ def thin_labels(figure: Figure) -> None:
 def _thin(axis: Axis, gap: float) -> None:
     low, high = sorted(axis.get_view_interval())
     labels = [
-        (tick.get_loc(), tick.label1 if tick.label1.get_visible() else tick.label2)
+        (tick.get_loc(), label)
         for tick in axis.get_major_ticks()
-        if low <= tick.get_loc() <= high
+        for label in (tick.label1, tick.label2)
+        if low <= tick.get_loc() <= high and label.get_visible()
     ]
     boxes = {loc: label.get_window_extent().padded(gap / 2) for loc, label in labels}
     texts = {loc: label.get_text() for loc, label in labels}
@@ -233,14 +313,18 @@ def _digits(text: str) -> tuple[int, bool]:
 def draw_means(
     axes: Axes, xs: Sequence[float], rows: pd.DataFrame, style: LineStyle, **changes: Any
 ) -> None:
-    """Draw means in percent with bars from `ci_low` to `ci_high`; no bar where these are NaN."""
-    mean, low, high = (100 * rows[name] for name in ("mean", "ci_low", "ci_high"))
+    """Draw means in percent with bars from `ci_low` to `ci_high`; no bar where these are NaN.
+
+    Bars end at 0 and 100 %, which no mIoU exceeds.
+    """
+    mean = 100 * rows["mean"]
+    low, high = (100 * rows[name].clip(0, 1) for name in ("ci_low", "ci_high"))
     options: dict[str, Any] = {
         "color": style.color,
         "marker": style.marker,
         "linestyle": style.linestyle,
         "elinewidth": 1.0,
-        "capsize": 3,
+        "capsize": CAP_PT if len(xs) <= MOST_CAPS else 0,
         "zorder": 3,
     }
     axes.errorbar(list(xs), mean, yerr=[mean - low, high - mean], **options | changes)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from analysis.figures.appearance import DescribedFigure, current_style
-from analysis.figures.axes import room_pt, thin_labels
+from analysis.figures.axes import BESIDE_TWO_EM, room_pt, thin_labels
 from analysis.figures.colors import LINE_STYLES
 from analysis.record.version_mix import describe_mixtures
 from analysis.stats.datasets import GENERATED, NAMES
@@ -173,6 +173,7 @@ def add_legend(
     `gap_pt` leaves room for what stands there already.
     """
     up = ScaledTranslation(0, (gap_pt + LEGEND_GAP_PT) / 72, axes.figure.dpi_scale_trans)
+    room = room_pt(axes, BESIDE_TWO_EM)
     for columns in range(min(in_row, len(handles)), 0, -1):
         legend = axes.legend(
             handles=handles,
@@ -184,7 +185,7 @@ def add_legend(
             handlelength=2.6,
             columnspacing=1.2,
         )
-        if 72 * legend.get_window_extent().width / axes.figure.dpi <= room_pt(axes):
+        if 72 * legend.get_window_extent().width / axes.figure.dpi <= room:
             return
 
 

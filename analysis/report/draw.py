@@ -126,7 +126,7 @@ def _draw_figure(name: str, spec: FigureSpec, data: SweepData) -> RenderedItem:
         title=title,
         sentence="",
         caption=caption,
-        shows=shows,
+        shows=_plain(shows),
         in_picture=in_picture,
         table=None,
         files=files,

@@ -63,7 +63,7 @@ def frame_of(
 
 def texts(figure: Figure) -> str:
     """All words on the figure outside its ticks."""
-    (axes,) = figure.axes
+    axes = figure.axes[0]
     legend = axes.get_legend()
     assert legend is not None
     found = [*figure.texts, *axes.texts, *legend.get_texts()]
@@ -203,7 +203,7 @@ def test_lambda_zero_has_a_place_left_of_the_smallest_lambda() -> None:
     axis = LambdaAxis.over([0.1, 0.0, 0.01])
     assert 0 < axis.place(0.0) < 0.01 / 1.5
     assert axis.place(0.0, -1) < axis.place(0.0) < axis.place(0.0, 1)
-    (axes,) = fig4(frame_of(), PAPER).axes
+    *_, axes = fig4(frame_of(), PAPER).axes
     left, right = axes.get_xlim()
     ticks = dict(
         zip([t.get_text() for t in axes.get_xticklabels()], axes.get_xticks(), strict=True)
@@ -213,7 +213,7 @@ def test_lambda_zero_has_a_place_left_of_the_smallest_lambda() -> None:
 
 
 def test_no_line_crosses_the_break() -> None:
-    (axes,) = fig4(frame_of(), PAPER).axes
+    axes = fig4(frame_of(), PAPER).axes[0]
     lines = [line for line in axes.lines if line.get_linestyle() in ("-", "--")]
     drawn = [x for line in lines for x in data(line)[0] if line.get_marker() == "None"]
     zero = LambdaAxis.over(RAW).place(0.0, 1)
@@ -231,7 +231,7 @@ def test_any_set_of_lambdas_gives_an_axis(lambdas: list[float]) -> None:
 
 def test_labels_that_would_overlap_are_left_out() -> None:
     lambdas = [0.0, 0.001, 0.0011, 0.0012, 1.0]
-    axes = fig4(frame_of(dict.fromkeys(lambdas, (0.5, 0.6))), PAPER).axes[0]
+    *_, axes = fig4(frame_of(dict.fromkeys(lambdas, (0.5, 0.6))), PAPER).axes
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert labels == ["0", "0.001", "1"]
 
@@ -259,8 +259,12 @@ def test_a_partial_sweep_is_stamped_and_a_whole_one_is_not() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({}, "Mean over 3 seeds; bars: 95 % Student-t interval over seeds."),
-        ({"val/miou": math.nan}, "2 to 3 seeds; bars: 95 % Student-t interval over seeds; 1 value"),
+        (
+            {},
+            "Mean over 3 seeds; bars: 95 % Student-t interval over seeds, of each mean alone; ",
+        ),
+        ({"val/miou": math.nan}, "2 to 3 seeds; bars: 95 % Student-t interval over seeds, of each"),
+        ({"val/miou": math.nan}, "filled: without 0; 1 value not finite, left out"),
         ({"code_version": "c2"}, "2 code versions (c1, c2)"),
         ({"data_fingerprint": "d2"}, "2 data fingerprints (d1, d2)"),
     ],

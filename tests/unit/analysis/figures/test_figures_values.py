@@ -17,10 +17,14 @@ from scipy import stats
 
 from analysis import figures, load_paper
 from analysis.figures.appearance import DescribedFigure
-from analysis.figures.colors import LINE_STYLES, voc_colours
+from analysis.figures.axes import LambdaAxis
+from analysis.figures.colors import LINE_STYLES, muted, voc_colours
+from analysis.figures.style import SERIES
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import is_logarithmic, varying
 from analysis.stats.importance import describe_importance
+from analysis.stats.multiple_comparisons import against
+from analysis.stats.ranking import rank
 from analysis.stats.rounding import p_value
 from analysis.stats.swa import start_share
 from trainable.data.sources.labels import palette
@@ -465,10 +469,110 @@ def test_names_have_places_of_their_own() -> None:
     trials = figure_data.ablation(generators=("a_net", "b_net"))
     trials = trials[trials["adversarial"] == "none"]
     figure = figures.metric_vs_axis(trials, "generator")
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["a net", "b net"]
+    assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["a net", "b net"]
     assert_drawn(figure.axes[0], figures.axis_table(trials, "generator"))
     with pytest.raises(RecordError, match="no trial has the setting gnerator; varied: generator"):
         figures.metric_vs_axis(trials, "gnerator")
+
+
+def settings_of(trials: pd.DataFrame, metric: str = "swa/miou") -> dict[float, dict[int, float]]:
+    """Return mIoU by lambda and seed."""
+    return {
+        float(value): dict(zip(rows["seed"].tolist(), rows[metric].tolist(), strict=True))
+        for value, rows in trials.groupby("lambda_adv")
+    }
+
+
+def test_fig4_draws_each_seed_and_the_differences_from_lambda_zero_with_their_verdicts() -> None:
+    trials = figure_data.lambda_grid()
+    upper, lower = figures.fig4(trials, PAPER).axes
+    assert_drawn(upper, figures.fig4_table(trials))
+    for metric, series in (("val/miou", SERIES["raw"]), ("swa/miou", SERIES["swa"])):
+        faint: Any = [line for line in upper.lines if line.get_color() == muted(series.color)]
+        dots = sorted(float(y) for line in faint for y in line.get_ydata())
+        assert dots == pytest.approx(sorted(100 * trials[metric]))
+        wanted = against(0.0, settings_of(trials, metric)).values()
+        containers: Any = lower.containers
+        drawn = [c for c in containers if c.lines[0].get_color() == series.color]
+        filled = [c.lines[0].get_markerfacecolor() != "white" for c in drawn]
+        assert filled == [found.distinguishable for found in wanted]
+        ends = [tuple(c.lines[2][0].get_segments()[0][:, 1]) for c in drawn]
+        expected = [(100 * found.low, 100 * found.high) for found in wanted]
+        np.testing.assert_allclose(ends, expected)
+    assert True in filled
+    assert False in filled
+
+
+def test_the_values_that_may_be_best_are_marked_on_the_axis() -> None:
+    trials = figure_data.lambda_grid(lambdas=(0.0, 0.01, 0.1, 1.0), seeds=8)
+    trials.loc[trials["lambda_adv"] == 1.0, "swa/miou"] -= 0.2
+    figure = figures.fig4(trials, PAPER)
+    marks: Any = [line for line in figure.axes[0].lines if line.get_marker() == "^"]
+    ranking = rank(settings_of(trials))
+    assert ranking is not None
+    alike = [v for v in (0.0, 0.01, 0.1) if ranking.against_best(v) != "lower"]
+    axis = LambdaAxis.over([0.0, 0.01, 0.1, 1.0])
+    assert sorted(marks[0].get_xdata()) == [axis.place(value) for value in alike]
+
+
+def test_a_collapsed_run_is_named_and_does_not_press_the_others_flat() -> None:
+    trials = figure_data.lambda_grid()
+    whole = figures.fig4(trials, PAPER)
+    trials.loc[4, ["val/miou", "swa/miou"]] = 0.02
+    figure = figures.fig4(trials, PAPER)
+    for panel, before in zip(figure.axes, whole.axes, strict=True):
+        low, high = panel.get_ylim()
+        was_low, was_high = before.get_ylim()
+        assert high - low < 1.5 * (was_high - was_low)
+    assert "arrows: 2 runs below the axis" in figure.get_supxlabel().replace("\n", " ")
+    arrows: Any = [line for line in figure.axes[0].lines if line.get_marker() == "v"]
+    assert sum(len(line.get_xdata()) for line in arrows) == 2
+    assert "arrows" not in whole.get_supxlabel()
+
+
+def test_bars_of_means_end_at_0_and_100_percent() -> None:
+    trials = figure_data.lambda_grid(lambdas=(0.0, 0.01), seeds=2)
+    trials["swa/miou"] = [0.98, 0.999, 0.97, 0.999]
+    trials["val/miou"] = [0.001, 0.02, 0.002, 0.03]
+    ends = [end for bar in bars(figures.fig4(trials, PAPER).axes[0]) for end in bar[2:]]
+    assert min(ends) == 0
+    assert max(ends) == 100
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "63.4 % at λ = 0, best 63.6 % at λ = 0.002, 58.6 % at λ = 1; "),
+        ({"lambdas": (0.01,)}, "Mean mIoU with SWA: 63.3 % at λ = 0.01."),
+        ({"seeds": 1}, "no other is distinguishable from the best."),
+        (
+            {"lambdas": (0.0, 0.1)},
+            "best 63.4 % at λ = 0, 62.7 % at λ = 0.1; the other is distinguish",
+        ),
+    ],
+)
+def test_fig4_tells_what_it_shows(changed: dict[str, Any], said: str) -> None:
+    figure = figures.fig4(figure_data.lambda_grid(**changed), PAPER)
+    assert isinstance(figure, DescribedFigure)
+    shows = figure.shows.replace(r"$\lambda$", "λ")
+    assert said in shows
+    assert len(shows.split()) <= 30
+
+
+def test_what_a_figure_shows_holds_for_ties_and_missing_numbers() -> None:
+    trials = figure_data.lambda_grid(lambdas=(0.0, 0.1, 1.0))
+    trials["swa/miou"] = 0.6
+    trials.loc[trials["lambda_adv"] == 1.0, "swa/miou"] = math.nan
+    figure = figures.fig4(trials, PAPER)
+    assert isinstance(figure, DescribedFigure)
+    assert (
+        "best 60.0 % at $\\lambda$ = 0, 60.0 % at $\\lambda$ = 0.1; the other is not"
+        in figure.shows
+    )
+    trials["swa/miou"] = math.nan
+    raw = figures.fig4(trials, PAPER)
+    assert isinstance(raw, DescribedFigure)
+    assert raw.shows.startswith("Mean mIoU without SWA: ")
 
 
 @pytest.mark.parametrize(
