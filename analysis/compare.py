@@ -23,7 +23,7 @@ from typing import NoReturn
 from rich.console import Console
 from rich.table import Table
 
-from analysis.record.choice import RULE
+from analysis.record.choice import REVISIONS, RULE
 from analysis.record.schema import OBJECTIVE, RecordError
 from analysis.record.sweep_data import SweepData
 from analysis.record.trials import Record
@@ -216,8 +216,7 @@ def _parser() -> argparse.ArgumentParser:
         "a",
         metavar="A",
         help="sweep_key, id of the parent run, or name of a sweep, for which this stands: "
-        f"{RULE}. NAME~1 is the sweep before that one, NAME@2026-11-30 what the name stood for at "
-        "the end of that day (UTC)",
+        f"{RULE}. {REVISIONS}",
     )
     parser.add_argument("b", metavar="B", help="the sweep that is told relative to A")
     parser.add_argument(

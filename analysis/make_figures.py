@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import pandas as pd
 
-from analysis.record.choice import RULE, choose, others
+from analysis.record.choice import REVISION, REVISIONS, RULE, choose, others
 from analysis.record.schema import RecordError, Sweep, finished
 from analysis.record.sweep_data import Paper, SweepData, load_paper
 from analysis.record.trials import Record
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         nargs="+",
         help="sweeps to draw, by sweep_key, by the id of the parent run, or by name (default: all "
-        f"names): {RULE}",
+        f"names): {RULE}. {REVISIONS}",
     )
     parser.add_argument(
         "--no-cache",
@@ -167,7 +167,9 @@ def _chosen(record: Record, wanted: Sequence[str] | None) -> list[Sweep]:
 
 
 def _wanted(record: Record, name: str) -> list[Sweep]:
-    """Return the sweep of a key or a run, or those that stand for a name."""
+    """Return the sweep of a key, a run or a revision, or those that stand for a name."""
+    if REVISION.fullmatch(name):
+        return [record.find(name)]
     found = record.sweeps(name)
     return choose(found, record.ended) or found[:1]
 

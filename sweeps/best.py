@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from analysis.record.choice import RULE, began
+from analysis.record.choice import REVISIONS, RULE, began
 from analysis.record.schema import Sweep
 from analysis.stats.ranking import rank
 from sweeps.driver.options import add_tracking_uri
@@ -214,7 +214,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "sweep", metavar="SWEEP", help=f"its sweep_key, the id of its parent run, or a name: {RULE}"
+        "sweep",
+        metavar="SWEEP",
+        help=f"its sweep_key, the id of its parent run, or a name: {RULE}. {REVISIONS}",
     )
     add_tracking_uri(parser)
     parser.add_argument(

@@ -20,6 +20,10 @@ RULE = (
 )
 REVISION = re.compile(r"(?P<name>.+)(?:~(?P<back>\d{1,4})|@(?P<day>[^@]*))", re.DOTALL)
 NAMED = 3  # newer sweeps that are named one by one
+REVISIONS = (
+    "NAME~1 is the sweep before that one, NAME@2026-11-30 what NAME stood for at the end of that "
+    "day (UTC)"
+)
 PARTIAL = "partial"  # state of a sweep that was ended early, or that is under way
 
 Count = Callable[[Sweep], int]
@@ -84,25 +88,65 @@ def others(drawn: Sweep, sweeps: Iterable[Sweep], ended: Count) -> list[str]:
     return said
 
 
-def split_revision(wanted: str) -> tuple[str, int, date | None]:
-    """Split `NAME~1` and `NAME@2026-11-30` into name, sweeps back, and day.
+def find(wanted: str, sweeps_of: Callable[[str], list[Sweep]], ended: Count) -> Sweep:
+    """Return the one sweep that a text names.
+
+    Args:
+        wanted: Name, `sweep_key` or run id. Of several sweeps of a name the first of `choose` is
+            meant. `NAME~1` is the one with numbers that began before that one on the same data set,
+            `NAME~2` the one before, and `NAME@2026-11-30` the one that `NAME` meant at the end of
+            that day, in UTC.
+        sweeps_of: Returns the sweeps of a name, `sweep_key` or run id, the newest first, at least
+            one.
+        ended: As in `choose`.
 
     Raises:
-        RecordError: What follows `@` is no day.
+        RecordError: There is none, or what follows `@` is no day.
     """
-    found = REVISION.fullmatch(wanted)
-    if found is None:
-        return wanted, 0, None
-    if found["back"]:
-        return found["name"], int(found["back"]), None
+    revision = REVISION.fullmatch(wanted)
+    if revision is None:
+        return _first(sweeps_of(wanted), ended)
+    named = sweeps_of(revision["name"])
+    if revision["day"] is None:
+        return _before(_first(named, ended), int(revision["back"]), sweeps_of, ended)
+    day = _day(revision["day"])
+    begun = [sweep for sweep in named if _began_by(sweep, day)]
+    if not begun:
+        raise RecordError(
+            f"no sweep {revision['name']!r} began by {day}; the first did {began(named[-1])}"
+        )
+    return _first(begun, ended)
+
+
+def _first(sweeps: Sequence[Sweep], ended: Count) -> Sweep:
+    """Return the sweep that stands for several of a name, the newest first; one for itself."""
+    return sweeps[0] if len(sweeps) == 1 else (choose(sweeps, ended) or sweeps)[0]
+
+
+def _before(
+    sweep: Sweep, back: int, sweeps_of: Callable[[str], list[Sweep]], ended: Count
+) -> Sweep:
+    if not back:
+        return sweep
+    alike = [other for other in sweeps_of(sweep.sweep) if other.dataset == sweep.dataset]
+    place = [other.parent_run_id for other in alike].index(sweep.parent_run_id)
+    older = [other for other in alike[place + 1 :] if ended(other)]
+    if len(older) < back:
+        raise RecordError(
+            f"before {sweep.sweep} of {began(sweep)} the record holds {len(older)} with numbers "
+            f"on {sweep.dataset}, but got ~{back}"
+        )
+    return older[back - 1]
+
+
+def _day(text: str) -> date:
     try:
-        return found["name"], 0, date.fromisoformat(found["day"])
+        return date.fromisoformat(text)
     except ValueError:
-        raise RecordError(f"a day looks like 2026-11-30, but got {found['day']!r}") from None
+        raise RecordError(f"a day looks like 2026-11-30, but got {text!r}") from None
 
 
-def began_by(sweep: Sweep, day: date) -> bool:
-    """Return whether a sweep began before the end of a day, in UTC."""
+def _began_by(sweep: Sweep, day: date) -> bool:
     begun = sweep.start_time_s
     return math.isfinite(begun) and datetime.fromtimestamp(begun, UTC).date() <= day
 

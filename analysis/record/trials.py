@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.record.cache import cached
-from analysis.record.choice import began, began_by, choose, split_revision
+from analysis.record.choice import find
 from analysis.record.mlflow_store import Store, check_uri
 from analysis.record.schema import (
     COLUMNS,
@@ -109,33 +109,8 @@ class Record:
         return [Sweep(**row) for row in rows]
 
     def find(self, wanted: str) -> Sweep:
-        """Return the one sweep that a text names.
-
-        Args:
-            wanted: Name, `sweep_key` or run id. Of several sweeps of a name the one is meant that
-                is drawn first. `NAME~1` is the one with numbers that began before that one on the
-                same data set, `NAME~2` the one before, and `NAME@2026-11-30` the one that was drawn
-                first at the end of that day, in UTC.
-        """
-        name, back, day = split_revision(wanted)
-        named = self.sweeps(name)
-        sweeps = [sweep for sweep in named if day is None or began_by(sweep, day)]
-        if not sweeps:
-            raise RecordError(f"no sweep {name!r} began by {day}; the first did {began(named[-1])}")
-        if len(sweeps) > 1:
-            sweeps = choose(sweeps, self.ended) or sweeps
-        return sweeps[0] if not back else self._before(sweeps[0], back)
-
-    def _before(self, sweep: Sweep, back: int) -> Sweep:
-        alike = [other for other in self.sweeps(sweep.sweep) if other.dataset == sweep.dataset]
-        place = [other.parent_run_id for other in alike].index(sweep.parent_run_id)
-        older = [other for other in alike[place + 1 :] if self.ended(other)]
-        if len(older) < back:
-            raise RecordError(
-                f"before {sweep.sweep} of {began(sweep)} the record holds {len(older)} with "
-                f"numbers on {sweep.dataset}, but got ~{back}"
-            )
-        return older[back - 1]
+        """Return the one sweep that a text names; see `analysis.record.choice.find`."""
+        return find(wanted, self.sweeps, self.ended)
 
     def trials(self, sweep: Sweep) -> pd.DataFrame:
         """Return the frame of a sweep, as `load_trials` does."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.record.choice import choose
+from analysis.record.choice import find
 from analysis.record.mlflow_calls import StoreError
 from analysis.record.schema import (
     EXPERIMENT,
@@ -119,8 +119,8 @@ def read_sweep(tracking_uri: str, wanted: str) -> RecordedSweep:
 
     Args:
         tracking_uri: The URI of the MLflow store; a SQLite file must exist.
-        wanted: Name of a sweep, its `sweep_key`, or the id of its parent run. Of several sweeps of
-            a name the one is read that is drawn first; see `analysis.record.choice`.
+        wanted: Name of a sweep, its `sweep_key`, or the id of its parent run; see
+            `analysis.record.choice.find`.
 
     Raises:
         ConfigError: The store does not answer or has no such sweep, or none of its trials has
@@ -144,18 +144,22 @@ def read_sweep(tracking_uri: str, wanted: str) -> RecordedSweep:
             return count_ended(run.info.status for run in trials[key])
 
         newest_first = runs_where(SWEEPS)[::-1]
-        sweeps = [Sweep.of_run(run) for run in find_sweeps(newest_first, wanted)]
-        chosen = choose(sweeps, ended)
-        if not chosen:
+
+        def sweeps_of(name: str) -> list[Sweep]:
+            return [Sweep.of_run(run) for run in find_sweeps(newest_first, name)]
+
+        found = find(wanted, sweeps_of, ended)
+        if not ended(found):
             raise RecordError(f"sweep {wanted!r} has no finished trials yet; resume it first")
     except (*STORE_ERRORS, RecordError) as error:
         raise ConfigError(
             f"the record must hold the sweep, but got {wanted!r} and {redact_uri(tracking_uri)}: "
             f"{first_line(error, tracking_uri)}"
         ) from error
-    finished = [run for run in trials[chosen[0].parent_run_id] if run.info.status == "FINISHED"]
-    found = [RecordedTrial(client=client, run=run) for run in finished]
-    return RecordedSweep(sweep=chosen[0], trials=found)
+    finished = [run for run in trials[found.parent_run_id] if run.info.status == "FINISHED"]
+    return RecordedSweep(
+        sweep=found, trials=[RecordedTrial(client=client, run=run) for run in finished]
+    )
 
 
 def _check_store(tracking_uri: str) -> None:

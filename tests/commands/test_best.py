@@ -124,6 +124,7 @@ def of_other_fields(state: SweepState, uri: str) -> str:
 
 CASES: dict[str, tuple[Callable[[SweepState, str], str], str]] = {
     "unknown": (lambda state, uri: "nothing", "no sweep 'nothing' in the record; it holds: lambda"),
+    "before the first": (lambda state, uri: "lambda_grid~1", "holds 0 with numbers on shapes"),
     "unfinished": (without_a_finished_trial, "has no finished trials yet; resume it first"),
     "other fields": (of_other_fields, "unknown key 'swa_cycles'"),
 }

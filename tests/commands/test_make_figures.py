@@ -119,6 +119,9 @@ def test_a_smaller_newer_sweep_hides_no_larger_one_and_is_named(
     assert lines_of(report) == [f"{line}." for line in said]
     manifest = json.loads((tmp_path / "all" / "manifest.json").read_text())
     assert [*manifest["sweeps"]] == ["a" * 16]
+    drawn(uri, tmp_path / "day", "--sweep", "mine@1970-01-01", "mine~0")
+    day = json.loads((tmp_path / "day" / "manifest.json").read_text())
+    assert [*day["sweeps"]] == ["a" * 16]
     # A notebook reads what is drawn; what is asked for by its key is drawn, with its stamp.
     assert load_trials(uri, "mine").attrs["sweep_key"] == "a" * 16
     assert drawn(uri, tmp_path / "one", "--sweep", "c" * 16) == names
