@@ -77,7 +77,7 @@ def of_many_axes() -> pd.DataFrame:
     """A grid of one's own whose settings alone are wider than a page."""
     trials = lambda_grid()
     names = [f"a_setting_of_my_own_{k}" for k in range(9)]
-    value = trials["lambda_adv"] * 1.2345e-5 + 123.456
+    value = 123.456 + trials["lambda_adv"]
     return grid_summary(trials.assign(**dict.fromkeys(names, value)), ["lambda_adv", *names])
 
 
