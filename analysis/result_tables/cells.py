@@ -72,8 +72,9 @@ def _highest(
     for group in groups:
         cells = {place: rows[place[0]].get(place[1]) for place in group}
         means = {p: c.mean for p, c in cells.items() if isinstance(c, Interval) and c.n}
-        if len(means) > 1:
-            found |= {place for place, mean in means.items() if mean == max(means.values())}
+        best = max(means.values(), default=math.nan)
+        if any(mean < best for mean in means.values()):  # of equal ones none stands out
+            found |= {place for place, mean in means.items() if mean == best}
     return frozenset(found)
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.result_tables.cells import NOT_DISTINGUISHABLE, text
 from analysis.result_tables.latex_columns import Column, columns_of, row_numbers
 from analysis.result_tables.latex_text import latex_text
-from analysis.stats.rounding import count
+from analysis.stats.rounding import DASH, count
 
 PACKAGES = r"% The document loads \usepackage{booktabs,threeparttable}."
 ONE_SEED = "‡: one seed, which gives no interval"
@@ -137,8 +137,10 @@ def _notes(table: pd.DataFrame, left_out: Sequence[Column]) -> list[str]:
     """Return the sentences under the table, as text without their stops."""
     best = table.attrs["best"]
     notes = [f"Bold: {best.words}"] if best.cells else []
-    if left_out:
-        notes.append("In each row: " + "; ".join(column.constant for column in left_out))
+    if same := [f"{c.name} {c.constant}" for c in left_out if c.constant != DASH]:
+        notes.append(f"In each row: {'; '.join(same)}")
+    if absent := [c.name for c in left_out if c.constant == DASH]:
+        notes.append(f"No values: {', '.join(absent)}")
     cells = [text(cell) for name in table for cell in table[name].tolist()]
     if any(cell.endswith(" (1 seed)") for cell in cells):
         notes.append(ONE_SEED)
@@ -154,6 +156,11 @@ def _float(plan: _Plan, number: int, title: str, name: str) -> list[str]:
     notes = plan.notes if is_last else ["The notes stand under the last part"]
     parts = [_tabular(part, plan.floats[number]) for part in plan.parts]
     told = " ".join(latex_text(f"{note}.", breakable=True) for note in notes)
+    below = [
+        r"\begin{tablenotes}[flushleft]\footnotesize\raggedright",
+        rf"\item[] {told}",
+        r"\end{tablenotes}",
+    ]
     return [
         rf"\begin{{{plan.layout.environment}}}",
         r"\centering",
@@ -162,9 +169,7 @@ def _float(plan: _Plan, number: int, title: str, name: str) -> list[str]:
         rf"\footnotesize\setlength{{\tabcolsep}}{{{GAP:g}pt}}",
         *parts[0],
         *(line for part in parts[1:] for line in (r"\par\smallskip", *part)),
-        r"\begin{tablenotes}[flushleft]\footnotesize\raggedright",
-        rf"\item[] {told}",
-        r"\end{tablenotes}",
+        *(below if told else ()),
         r"\end{threeparttable}",
         rf"\end{{{plan.layout.environment}}}",
     ]

@@ -23,7 +23,7 @@ MARKS = {f", {NOT_DISTINGUISHABLE}": r"$\dagger$", " (1 seed)": r"$\ddagger$"}
 # Points in 8 point type.
 DIGIT, POINT, SIGN, PLUS_MINUS, MARK = 4.25, 2.4, 6.6, 13.0, 4.5
 INDENT = 8.0  # of a cell's further lines
-BOLD = 1.15  # times as wide
+BOLDER = 0.65  # of a bold digit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +31,16 @@ class Column:
     """A column as LaTeX.
 
     Attributes:
+        name: Its name with its unit, as text.
         head: The lines of its name.
         unit: Its unit, empty where it has none.
         cells: The lines of each cell.
         width: About how many points it takes.
         is_words: Whether it stands to the left.
-        constant: Its name with what all of its cells say, as text; empty where they differ.
+        constant: What all of its cells say, as text; empty where they differ.
     """
 
+    name: str
     head: list[str]
     unit: str
     cells: list[list[str]]
@@ -70,7 +72,7 @@ def row_numbers(rows: int) -> Column:
     """Return a column that numbers the rows from 1."""
     width = max(text_width("row"), DIGIT * len(str(rows)))
     cells = [[str(i + 1)] for i in range(rows)]
-    return Column(head=["row"], unit="", cells=cells, width=width, is_words=False)
+    return Column(name="row", head=["row"], unit="", cells=cells, width=width, is_words=False)
 
 
 def _words(name: str, cells: Sequence[str], widest: float) -> Column:
@@ -91,7 +93,7 @@ def _numbers(name: str, cells: Sequence[Cell], widest: float, bold: set[int]) ->
         for i, number in enumerate(numbers)
     ]
     words = [text_width(cell) for cell, number in zip(told, numbers, strict=True) if not number]
-    content = max([form.width * (BOLD if bold else 1), *words])
+    content = max([form.width + (form.bolder if bold else 0), *words])
     return _under_head(name, told, lines, content, widest, is_words=False)
 
 
@@ -110,12 +112,13 @@ def _under_head(
     lines = _wrapped(head, max(content, min(longest, widest)))
     is_constant = len(told) > 1 and len(set(told)) == 1
     return Column(
+        name=name,
         head=[latex_text(line) for line in lines],
         unit=latex_text(unit),
         cells=cells,
         width=max([content, text_width(unit), *map(text_width, lines)]),
         is_words=is_words,
-        constant=f"{name} {told[0]}" if is_constant else "",
+        constant=told[0] if is_constant else "",
     )
 
 
@@ -148,6 +151,11 @@ class _Form:
         points = (self.part > 0) + (self.half_part > 0)
         others = SIGN * self.sign + PLUS_MINUS * (self.half > 0) + MARK * self.mark
         return DIGIT * digits + POINT * points + others
+
+    @property
+    def bolder(self) -> float:
+        """By how many points a bold mean is wider."""
+        return BOLDER * (self.whole + self.part)
 
     def write(self, number: re.Match[str], *, bold: bool) -> str:
         """Return a number, to be set to the right, with room for what others have more."""

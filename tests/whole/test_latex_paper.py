@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from figure_data import ablation, joint_search, lambda_grid, swa_grid
 
-from analysis import load_paper
+from analysis import load_paper, make_figures
+from analysis.benchmarking.synthetic_record import make_record
 from analysis.result_tables.latex import to_latex
 from analysis.result_tables.paper import table1, table2_left, table2_right, table3, table4
 from analysis.result_tables.summaries import grid_summary, search_summary
@@ -43,9 +44,7 @@ DOCUMENTS = {
     "article, letter": r"\documentclass[twocolumn,letterpaper]{article}",
     "IEEEtran": r"\documentclass[conference]{IEEEtran}",
 }
-# Text between the tables, so that floats move; every few tables all of them are put out.
-WORDS = "These words refer to Table~\\ref{{tab:{name}}}. "
-FLOATS_KEPT = 4
+FLOATS_KEPT = 4  # until all of them are put out
 FAULTS = re.compile(r"^!|Overfull|Missing character|Warning", re.MULTILINE)
 
 
@@ -106,24 +105,48 @@ def tables() -> Mapping[str, pd.DataFrame]:
     }
 
 
+def set_paper(folder: Path, document: str, names: Sequence[str]) -> list[str]:
+    """Set a paper that takes these files in, and return the faults in its log."""
+    body = []
+    for i, name in enumerate(names):
+        body += ["Words around a float. " * 30, "", rf"\input{{{name}}}"]
+        body += [r"\clearpage"] * (i % FLOATS_KEPT == FLOATS_KEPT - 1)
+    for name in names:
+        labels = re.findall(
+            r"\\label\{(.*)\}", (folder / f"{name}.tex").read_text(encoding="utf-8")
+        )
+        assert len(labels) == 1
+        body.append(rf"See~\ref{{{labels[0]}}}.")
+    preamble = [r"\usepackage{booktabs,graphicx,threeparttable}", r"\hfuzz=1pt \vfuzz=1pt"]
+    lines = [DOCUMENTS[document], *preamble, r"\begin{document}", *body, r"\end{document}"]
+    (folder / "paper.tex").write_text("\n".join(lines), encoding="utf-8")
+    for _ in range(2):  # references are known at the second run
+        subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "paper"],
+            cwd=folder,
+            env=os.environ | {"max_print_line": "1000"},
+            capture_output=True,
+            check=False,
+        )
+    log = (folder / "paper.log").read_text(encoding="utf-8", errors="replace")
+    assert "Output written on paper.pdf" in log
+    return [line for line in log.splitlines() if FAULTS.search(line)]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_all_tables_fit_a_two_column_paper(document: str, tmp_path: Path) -> None:
-    body = []
-    for i, (name, table) in enumerate(tables().items()):
+    made = tables()
+    for name, table in made.items():
         (tmp_path / f"{name}.tex").write_bytes(to_latex(table, name))
-        body += [WORDS.format(name=name) * 12, "", rf"\input{{{name}}}"]
-        body += [r"\clearpage"] * (i % FLOATS_KEPT == FLOATS_KEPT - 1)
-    preamble = [r"\usepackage{booktabs,threeparttable}", r"\hfuzz=1pt \vfuzz=1pt"]
-    lines = [DOCUMENTS[document], *preamble, r"\begin{document}", *body, r"\end{document}"]
-    (tmp_path / "paper.tex").write_text("\n".join(lines), encoding="utf-8")
-    log = ""
-    for _ in range(2):  # references are known at the second run
-        command = ["pdflatex", "-interaction=nonstopmode", "paper"]
-        environment = os.environ | {"max_print_line": "1000"}
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, check=False
-        )
-        log = (tmp_path / "paper.log").read_text(encoding="utf-8", errors="replace")
-        assert done.returncode == 0, log[-2000:]
-    assert [line for line in log.splitlines() if FAULTS.search(line)] == []
-    assert (tmp_path / "paper.pdf").stat().st_size > 0
+    assert set_paper(tmp_path, document, [*made]) == []
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
+def test_all_that_the_command_writes_for_a_paper_can_be_taken_in(tmp_path: Path) -> None:
+    (tmp_path / "record").mkdir()
+    uri, out = make_record(tmp_path / "record", 200), tmp_path / "out"
+    asked = ["--tracking-uri", uri, "--style", "paper", "--out", str(out)]
+    assert make_figures.main(asked) == 0
+    names = sorted(path.stem for path in out.glob("*.tex"))
+    assert {"fig4", "table1", "swa_grid_summary"} <= {*names}
+    assert set_paper(out, "IEEEtran", names) == []

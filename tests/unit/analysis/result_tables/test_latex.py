@@ -201,6 +201,12 @@ def test_a_column_that_says_one_thing_goes_to_the_notes_where_there_is_no_room()
     roomy = to_latex(made[["lambda_adv", "seeds"]], "some").decode()
     assert r"\multicolumn{1}{c}{seeds}" in roomy
     assert "In each row" not in roomy
+    lacking: Row = {f"some name {k} [%]": None for k in range(2)}
+    full: Row = {f"name {k} [%]": mean(0.5 + k / 10, 0.123456) for k in range(5)}
+    latex = of(
+        [named("a") | full | lacking, named("b") | dict.fromkeys(full, mean(0.1, 0.05)) | lacking]
+    )
+    assert r"No values: some name 0 {[}\%{]}, some name 1 {[}\%{]}." in latex
 
 
 def test_columns_that_are_too_wide_stand_below_each_other_with_numbered_rows() -> None:
@@ -236,6 +242,7 @@ def test_the_best_means_are_bold() -> None:
     ]
     assert Best.of_columns(rows, "").cells == {(0, "one [%]"), (1, "two [%]")}
     assert Best.of_rows(rows, "").cells == {(0, "two [%]"), (1, "three [%]")}
+    assert Best.of_columns(rows[:1] * 2, "").cells == set()
     latex = to_latex(grid_summary(lambda_grid(), ["lambda_adv"]), "some").decode()
     (bold,) = re.findall(r"^.*\\textbf.*$", latex, re.MULTILINE)
     assert bold.startswith("0.002")
