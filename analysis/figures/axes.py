@@ -273,6 +273,12 @@ def room_pt(axes: Axes, beside_em: float = BESIDE_EM) -> float:
     return float(width - beside_em * matplotlib.rcParams["font.size"])
 
 
+def cuts_labels(figure: Figure) -> bool:
+    """Return whether the label of an axis reaches over the left edge of its figure."""
+    labels = [axes.yaxis.label for axes in figure.axes if axes.axison]
+    return any(label.get_text() and label.get_window_extent().x0 < 0 for label in labels)
+
+
 def thin_labels(figure: Figure) -> None:
     """Drop labels that overlap others, of a figure that has been laid out.
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from analysis.figures.axes import draw_means, handle
 from analysis.figures.colors import ARM_STYLES, LINE_STYLES, LineStyle, muted
@@ -37,8 +38,10 @@ from analysis.stats.arms import (
     with_arm,
 )
 
-# Source: issue 39 of the base code, AdvSemiSeg.
-HEALTHY_LOSS = (0.2, 0.5)
+# Source: issue 39 of the base code, AdvSemiSeg, whose loss is half of Eq. 5's sum.
+HEALTHY_LOSS, BASE_WEIGHT = (0.2, 0.5), 0.5
+HEALTHY_COLOR = "#228833"
+TITLE_PT = 14  # height of the title of a column
 MOST_RUNS = 60  # whose curves are drawn one by one; more cost time and cannot be told apart
 LOSS, REAL, FAKE = "train/loss_disc", "train/d_real", "train/d_fake"
 # Where the averaged weights are drawn, in shares of training.
@@ -76,7 +79,8 @@ def fig6_table(
 def fig6(trials: pd.DataFrame, *, curves: pd.DataFrame, generator: str | None = None) -> Figure:
     """Draw mIoU over the iterations for baseline and proposed method, with a band over seeds.
 
-    The averaged weights are evaluated at the end alone: a point right of the curves.
+    The averaged weights are validated at the end alone, as no record has them along the training:
+    a point right of the curves.
 
     Args:
         trials: A frame of an ablation, with its `attrs`.
@@ -105,16 +109,27 @@ def fig6(trials: pd.DataFrame, *, curves: pd.DataFrame, generator: str | None = 
         grey = LineStyle(color="0.3", marker="o", linestyle="none")
         handles.append(handle(grey, "averaged weights, at the end", **OPEN))
         axes.set(xlabel="iteration", ylabel=MIOU)
+        _tick_iterations(axes, end)
         add_legend(axes, handles)
         weights = f"generator {network}; lines: raw weights"
         missing = caption_missing(table.attrs["n_missing"])
         seeds = caption_seeds(table["n_seeds"], "bands and bars")
         add_caption(figure, [seeds, weights, missing, caption_mixed(kept)])
+        last = table[table["iteration"] == end].set_index("arm")["mean"]
+        after = averaged.set_index("arm")["mean"]
+        figure.shows = "mIoU at the last iteration: " + "; ".join(
+            f"{ARMS[arm]} {_percent(last.get(arm, math.nan))}, averaged weights "
+            f"{_percent(after.get(arm, math.nan))}"
+            for arm in (BASELINE_LOSS, PROPOSED_LOSS)
+        )
+        figure.shows += "."
     return figure
 
 
 def health(trials: pd.DataFrame, *, curves: pd.DataFrame) -> Figure:
     """Draw the discriminator's loss and its mean outputs over the iterations, a line per run.
+
+    Each adversarial loss has a column of its own; the losses share one scale, the outputs another.
 
     Args:
         trials: A frame with trials that have an adversary, with its `attrs`.
@@ -128,30 +143,77 @@ def health(trials: pd.DataFrame, *, curves: pd.DataFrame) -> Figure:
     kept = with_arm(trials).drop_duplicates("training_key")
     kept = kept[kept["arm"] != BASELINE_LOSS]
     along = _join(kept, curves, [LOSS, REAL, FAKE])
+    shown = [arm for arm in ARMS if (along["arm"] == arm).any()]
+    healthy = _healthy(kept)
     title = f"Health of the adversary on {on_data(trials.attrs['dataset'])}"
-    with drawing(trials, title, size=(DOUBLE_IN, 4.8)) as figure:
-        above, below = figure.subplots(2, sharex=True)
-        shown = [arm for arm in ARMS if (along["arm"] == arm).any()]
-        for arm in shown:
-            _draw_runs(
-                above, along[(along["arm"] == arm) & (along["metric"] == LOSS)], ARM_STYLES[arm]
-            )
-        above.axhspan(*HEALTHY_LOSS, color="#228833", alpha=0.15, lw=0)
-        band = Patch(color="#228833", alpha=0.15, lw=0, label="healthy, 0.2 to 0.5")
-        above.set_ylim(bottom=0)
-        above.set_ylabel("loss of D")
-        add_legend(above, [*(handle(ARM_STYLES[a], ARMS[a], marker="") for a in shown), band])
+    with drawing(trials, title, size=(DOUBLE_IN, 5.0)) as figure:
+        panels = figure.subplots(2, len(shown), sharex=True, sharey="row", squeeze=False)
         outputs = {REAL: (LINE_STYLES[0], "D(real)"), FAKE: (LINE_STYLES[1], "D(fake)")}
-        for metric, (style, _) in outputs.items():
-            _draw_runs(below, along[along["metric"] == metric], style)
-        below.set(ylim=(-0.02, 1.02), xlabel="iteration", ylabel="mean output of D")
-        add_legend(below, [handle(style, label, marker="") for style, label in outputs.values()])
+        for arm, (above, below) in zip(shown, panels.T, strict=True):
+            own = along[along["arm"] == arm]
+            _draw_runs(above, own[own["metric"] == LOSS], ARM_STYLES[arm])
+            if healthy:
+                above.axhspan(*healthy, color=HEALTHY_COLOR, alpha=0.15, lw=0)
+            for metric, (style, _) in outputs.items():
+                _draw_runs(below, own[own["metric"] == metric], style)
+            above.set_title(ARMS[arm], fontsize="medium")
+            below.set_xlabel("iteration")
+            _tick_iterations(below, along["iteration"].max())
+        panels[0, 0].set_ylim(bottom=0)
+        panels[0, 0].set_ylabel("loss of D")
+        panels[1, 0].set(ylim=(-0.02, 1.02), ylabel="mean output of D")
+        if healthy:
+            label = f"healthy, {healthy[0]:g} to {healthy[1]:g}"
+            band = Patch(color=HEALTHY_COLOR, alpha=0.15, lw=0, label=label)
+            add_legend(panels[0, 0], [band], gap_pt=TITLE_PT)
+        lines_of_d = [handle(style, label, marker="") for style, label in outputs.values()]
+        add_legend(panels[1, 0], lines_of_d)
         runs = along["run_id"].nunique()
         lines = f"thin: {runs} training run{'s' * (runs != 1)}; bold: their mean"
-        code = "the band is a rule of thumb for the base code, whose loss is half of Eq. 5's sum"
+        base = "a rule of thumb of the base code, at the weight of our loss" if healthy else ""
         missing = caption_missing(int((~along["value"].map(math.isfinite)).sum()))
-        add_caption(figure, [lines, code, missing, caption_mixed(kept)])
+        add_caption(figure, [lines, f"band: {base}" * bool(base), missing, caption_mixed(kept)])
+        figure.shows = _describe_health(along, shown)
     return figure
+
+
+def _healthy(kept: pd.DataFrame) -> tuple[float, float] | None:
+    """Return between which values the loss is healthy as it is recorded, where all are alike.
+
+    The loss in the record is Eq. 5's sum times `loss_disc_weight`, which is a half in the base
+    code.
+    """
+    weights = set(kept.get("loss_disc_weight", pd.Series(dtype=float)))
+    if len(weights) != 1:
+        return None
+    scale = weights.pop() / BASE_WEIGHT
+    low, high = (scale * end for end in HEALTHY_LOSS)
+    return low, high
+
+
+def _describe_health(along: pd.DataFrame, shown: Sequence[str]) -> str:
+    """Return the mean loss and outputs of the discriminator at its last recorded iteration."""
+    end = along[along["iteration"] == along["iteration"].max()]
+    means = end.groupby(["arm", "metric"])["value"].mean()
+    parts = [
+        f"{ARMS[arm]}: loss of D {means.get((arm, LOSS), math.nan):.2f}, "
+        f"D(real) {means.get((arm, REAL), math.nan):.2f}, "
+        f"D(fake) {means.get((arm, FAKE), math.nan):.2f}"
+        for arm in shown
+    ]
+    return f"Means over runs at the last iteration: {'; '.join(parts)}.".replace("nan", "unknown")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if math.isfinite(share) else "unknown"
+
+
+def _tick_iterations(axes: Axes, end: float) -> None:
+    """Put ticks at whole iterations, none of them after the last."""
+    across = axes.get_subplotspec()
+    columns = across.get_gridspec().ncols if across else 1
+    found = MaxNLocator(6 // columns, integer=True).tick_values(0, end)
+    axes.set_xticks([tick for tick in found if 0 <= tick <= end])
 
 
 def draw_health(data: SweepData) -> Figure:
@@ -193,13 +255,12 @@ def _join(kept: pd.DataFrame, curves: pd.DataFrame, metrics: Sequence[str]) -> p
 
 def _draw_band(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
     xs, mean = rows["iteration"], 100 * rows["mean"]
+    low, high = (100 * rows[name].clip(0, 1) for name in ("ci_low", "ci_high"))
     every = max(1, len(rows) // 12)
     axes.plot(
         xs, mean, color=style.color, linestyle=style.linestyle, marker=style.marker, markevery=every
     )
-    axes.fill_between(
-        xs, 100 * rows["ci_low"], 100 * rows["ci_high"], color=style.color, alpha=0.18, lw=0
-    )
+    axes.fill_between(xs, low, high, color=style.color, alpha=0.18, lw=0)
 
 
 def _draw_runs(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:

@@ -23,6 +23,7 @@ from analysis.figures.style import (
 )
 from analysis.record.schema import RecordError
 from analysis.stats.arms import BASELINE_LOSS, PROPOSED_LOSS, need_arms, of_one_generator
+from analysis.stats.rounding import count
 
 Pixels = NDArray[np.uint8]
 Samples = Mapping[str, Pixels]
@@ -199,7 +200,24 @@ def _draw(
             bottom -= GAP_IN
         box = place(GAP_IN, bottom - legend, wide - 2 * GAP_IN, legend)
         _add_classes(box, labels, classes, across)
+        figure.shows = _describe(rows)
     return figure
+
+
+def _describe(rows: Sequence[Mapping[str, Pixels]]) -> str:
+    """Return how many of the pixels of all masks have the label of the truth, but for void ones."""
+    right: dict[str, list[NDArray[np.bool_]]] = {}
+    for row in rows:
+        known = row["truth"] != VOID
+        for name, pixels in row.items():
+            if name not in ("image", "truth"):
+                right.setdefault(name, []).append((pixels == row["truth"])[known])
+    shares = {name: 100 * float(np.concatenate(hits).mean()) for name, hits in right.items()}
+    said = ", ".join(
+        f"{name.replace('raw-', 'iteration ').replace('swa', 'averaged')} {share:.1f} %"
+        for name, share in shares.items()
+    )
+    return f"Pixels of {count(len(rows), 'image')} with the true label: {said}."
 
 
 def _lines(text: str) -> int:

@@ -13,7 +13,16 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
 from analysis.figures.appearance import current_style
-from analysis.figures.axes import SettingAxis, draw_level, draw_means, handle, number_label, room_pt
+from analysis.figures.axes import (
+    CAP_PT,
+    MOST_CAPS,
+    SettingAxis,
+    draw_level,
+    draw_means,
+    handle,
+    number_label,
+    room_pt,
+)
 from analysis.figures.colors import LineStyle, contrast, line_styles
 from analysis.figures.style import (
     DOUBLE_IN,
@@ -92,31 +101,70 @@ def _draw(
     axis = SettingAxis(along, table[along].tolist())
     dataset = trials.attrs["dataset"]
     title = f"SWA: mIoU against {TITLED[along]} on {on_data(dataset, PAPER_ON)}"
-    with drawing(trials, title) as figure:
-        axes = figure.subplots()
-        draw_level(axes, raw, RAW)
+    with drawing(trials, title, size=(DOUBLE_IN, 5.8)) as figure:
+        upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+        draw_level(upper, raw, RAW)
+        lower.axhline(0, color=RAW.color, linestyle=RAW.linestyle, zorder=1.5)
         handles = [handle(RAW, "raw weights")]
         shares = None
+        told = []
         for i, (rule, style) in enumerate(zip(rules, line_styles(len(rules)), strict=True)):
             of_rule = table[table["swa_rule"] == rule]
             best = float(best_over(of_rule, [held], [along], "mean")[0])
             rows = of_rule[of_rule[held] == best]
             places = [axis.place(v, i - (len(rules) - 1) / 2) for v in rows[along]]
-            draw_means(axes, places, rows, style)
+            draw_means(upper, places, rows, style)
+            _draw_gains(lower, places, rows, style)
             handles.append(handle(style, f"{RULES[rule]}, {SHORT[held]} = {format_number(best)}"))
+            told.append(_describe_best(rows, rule, along))
             if rule == "eq7":
                 shares = rows.set_index(along)["start_share"]
-        axis.apply(axes)
+        axis.apply(lower)
         if shares is not None:
             kept = [_share(shares.get(value, np.nan)) for value in axis.labelled()]
-            axis.add_top(axes, kept, "weight of the start left under Eq. 7")
-        handles += _add_paper(axes, along, dataset, paper)
-        axes.set(xlabel=LABELS[along], ylabel=MIOU)
-        add_legend(axes, handles, gap_pt=TOP_AXIS_PT * (shares is not None), in_row=3)
+            axis.add_top(upper, kept, "weight of the start left under Eq. 7")
+        handles += _add_paper(upper, along, dataset, paper)
+        upper.set_ylabel(MIOU)
+        lower.set(xlabel=LABELS[along], ylabel="points above\nraw weights")
+        add_legend(upper, handles, gap_pt=TOP_AXIS_PT * (shares is not None), in_row=3)
+        seeds = caption_seeds(table["n_seeds"])
         band = "the band is the raw weights'" if raw.n > 1 else ""
-        chosen = f"each rule at its {SHORT[held]} of the highest mean over all {SHORT[along]}"
-        _caption(figure, trials, table, [band, chosen])
+        gains = "below: gain within each training run"
+        chosen = f"each rule at its best {SHORT[held]} over all {SHORT[along]}"
+        missing = caption_missing(table.attrs["n_missing"])
+        add_caption(figure, [seeds, band, gains, chosen, missing, caption_mixed(trials)])
+        figure.shows = (
+            f"Highest mean mIoU, and gain over raw weights: {'; '.join(filter(None, told))}."
+        )
     return figure
+
+
+def _draw_gains(axes: Axes, xs: Sequence[float], rows: pd.DataFrame, style: LineStyle) -> None:
+    """Draw gains over the raw weights in points, with their bars."""
+    gain, low, high = (100 * rows[name] for name in ("gain", "gain_low", "gain_high"))
+    axes.errorbar(
+        list(xs),
+        gain,
+        yerr=[gain - low, high - gain],
+        color=style.color,
+        marker=style.marker,
+        linestyle=style.linestyle,
+        elinewidth=1.0,
+        capsize=CAP_PT if len(xs) <= MOST_CAPS else 0,
+        zorder=3,
+    )
+
+
+def _describe_best(rows: pd.DataFrame, rule: str, along: str) -> str:
+    """Return where a rule's mean is the highest, and by how much it gains there."""
+    if rows["mean"].isna().all():
+        return ""
+    best = rows.loc[rows["mean"].idxmax()]
+    return (
+        f"{RULES.get(rule, rule)} {100 * best['mean']:.1f} % "
+        f"({fixed(100 * best['gain'], 1, signed=True)} points) at "
+        f"{SHORT[along]} = {format_number(best[along])}"
+    )
 
 
 def _add_paper(axes: Axes, along: str, dataset: str, paper: Paper) -> list[Line2D]:
@@ -182,7 +230,21 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
         seeds = f"{format_number(table['n_seeds'].max())} seeds at most; intervals are in the table"
         dropped = caption_missing(whole.attrs["n_missing"])
         add_caption(figure, [cells, start, seeds, dropped, caption_mixed(trials)])
+        figure.shows = _describe_cells(table)
     return figure
+
+
+def _describe_cells(table: pd.DataFrame) -> str:
+    """Return the highest and the lowest cell, with their gains."""
+    known = table.dropna(subset="mean")
+    ends = dict.fromkeys((known["mean"].idxmax(), known["mean"].idxmin())) if len(known) else {}
+    cells = [
+        f"{100 * row['mean']:.1f} % at {SHORT['swa_n']} = {format_number(row['swa_n'])}, "
+        f"{SHORT['swa_threshold']} = {format_number(row['swa_threshold'])}, "
+        f"{fixed(100 * row['gain'], 1, signed=True)} points over raw weights"
+        for row in (known.loc[end] for end in ends)
+    ]
+    return f"mIoU is {', down to '.join(cells)}." if cells else ""
 
 
 def _annotate(
@@ -214,11 +276,3 @@ def _share(share: float) -> str:
     if 0 < share < 0.01 or 0.99 < share < 1:
         return "<1 %" if share < 0.5 else ">99 %"
     return f"{100 * share:.0f} %"
-
-
-def _caption(
-    figure: Figure, trials: pd.DataFrame, table: pd.DataFrame, parts: Sequence[str]
-) -> None:
-    missing = caption_missing(table.attrs["n_missing"])
-    seeds = caption_seeds(table["n_seeds"])
-    add_caption(figure, [seeds, *parts, missing, caption_mixed(trials)])

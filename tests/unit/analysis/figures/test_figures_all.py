@@ -5,6 +5,7 @@ import functools
 import inspect
 import itertools
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from analysis import figures, load_paper
+from analysis.figures.appearance import DescribedFigure
 from analysis.figures.colors import LEAST_CONTRAST, LINE_STYLES, contrast, muted
 from analysis.record.schema import RecordError
 from analysis.report.files import render
@@ -242,6 +244,22 @@ def test_lines_and_markers_stand_out_from_the_background(name: str) -> None:
         red, green, blue, alpha = to_rgba(colour)
         r, g, b = (1 - alpha * (1 - part) for part in (red, green, blue))
         assert contrast((r, g, b)) >= LEAST_CONTRAST, colour
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        *itertools.product([n for n in CASES if not n.startswith("search")], [{}, PARTIAL]),
+        *((name, {"seeds": 1} | PARTIAL) for name in OF_SEEDS),
+    ],
+)
+def test_a_figure_tells_what_it_shows_in_a_sentence(name: str, made: dict[str, Any]) -> None:
+    figure = drawn(name, **made)
+    assert isinstance(figure, DescribedFigure)
+    assert figure.shows.endswith(".")
+    assert re.search(r"\d", figure.shows)
+    assert "nan" not in figure.shows
+    assert len([word for word in figure.shows.split() if re.search(r"\w", word)]) <= 30
 
 
 def test_contrast_is_that_of_wcag() -> None:
