@@ -6,16 +6,17 @@ all of them give one answer. Replace `rank` to judge by another test.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic
 
-from analysis.stats.comparisons import Comparison, compare, finite
+import numpy as np
+
+from analysis.stats.blocks import Blocks, Setting, fit_blocks
+from analysis.stats.comparisons import Comparison, contrasts, no_comparison
+from analysis.stats.families import finite, missing_values
 from analysis.stats.intervals import Interval, student_t
-from analysis.stats.multiple_comparisons import corrected
-
-Setting = TypeVar("Setting", bound=Hashable)
+from analysis.stats.simultaneous import Kind, critical_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +24,10 @@ class Ranking(Generic[Setting]):
     """The settings of a sweep, the best first, and the comparison of each other one with the best.
 
     Attributes:
-        order: The best setting, as `best_of` finds it, then the others by the mean of all their
-            values; those without a finite value come last.
-        best_values: Values of the best setting at the seeds over which the settings were ranked.
-        gains: Each other setting less the best, corrected for the number of pairs.
+        order: The best setting, then the others by their means as the additive model of settings
+            and seeds has them; those without a finite value come last.
+        best_values: Values of the best setting at all its seeds.
+        gains: Each other setting less the best, with simultaneous intervals.
     """
 
     order: Sequence[Setting]
@@ -39,14 +40,19 @@ class Ranking(Generic[Setting]):
         return self.order[0]
 
     @property
-    def ranked_at(self) -> Sequence[int]:
-        """The seeds over which the settings were ranked; the best one has them all."""
-        return [*self.best_values]
+    def best_interval(self) -> Interval:
+        """Mean and interval of the best setting over all its seeds."""
+        return student_t(self.best_values.values())
 
     @property
-    def best_interval(self) -> Interval:
-        """Mean and interval of the best setting over the seeds at which settings were ranked."""
-        return student_t(self.best_values.values())
+    def contenders(self) -> Sequence[Setting]:
+        """The settings of which the best may be any: itself and all not distinguishable from it.
+
+        A 95 % confidence set for the best setting.
+        """
+        return [
+            key for key in self.order if key not in self.gains or not self.gains[key].distinguishable
+        ]
 
     @property
     def not_distinguishable(self) -> int:
@@ -56,7 +62,7 @@ class Ranking(Generic[Setting]):
     def against_best(self, setting: Setting) -> str:
         """Return how a setting stands to the best, in one or two words.
 
-        Where settings lack seeds, one may lie above the best at those that both have.
+        One with few seeds is not called the best, however high it lies.
         """
         if setting not in self.gains:
             return "best"
@@ -67,10 +73,11 @@ class Ranking(Generic[Setting]):
 
 
 def rank(settings: Mapping[Setting, Mapping[int, float]]) -> Ranking[Setting] | None:
-    """Rank settings by their means over seeds and compare each with the best of them.
+    """Rank settings over all their seeds and compare each with the best of them.
 
-    The same seeds have picked the best, and any setting could have come out best: the family of
-    the comparisons is all pairs of settings, of which they are some.
+    The same seeds have picked the best, and any setting could have come out best. So a setting is
+    lower if its difference to the best exceeds what the largest of all pairs among those that may
+    still be the best would reach by noise, and what the largest difference to one setting would.
 
     Args:
         settings: Values by seed of each setting. Of equally good ones the first stands first: see
@@ -78,51 +85,69 @@ def rank(settings: Mapping[Setting, Mapping[int, float]]) -> Ranking[Setting] | 
 
     Returns:
         The ranking; None where no setting has a finite value.
+
+    Source: single-step max-T, begun again with the settings that remain, as in J. P. Romano and
+    M. Wolf, "Stepwise multiple testing as formalized data snooping", 2005.
     """
-    values = {key: finite(by_seed) for key, by_seed in settings.items()}
-    if not any(values.values()):
+    if not any(finite(values) for values in settings.values()):
         return None
-    pool = rankable(settings) or values
-    best = best_of(settings)
-    found = {key: compare(settings[key], settings[best]) for key in settings if key != best}
-    tested = 1 + sum(math.isfinite(comparison.p) for comparison in found.values())
-    means = {key: student_t(by_seed.values()).mean for key, by_seed in values.items()}
+    design = fit_blocks(settings)
+    best = _best(design)
+    missing = {key: missing_values(values) for key, values in settings.items()}
+    found = contrasts(
+        design,
+        best,
+        kinds=_families(design, best),
+        family=max(len(design.settings) - 1, 1),
+        missing=missing,
+    )
+    effects = dict(zip(design.settings, design.effects.tolist(), strict=True))
     return Ranking(
-        order=sorted(means, key=lambda key: (key != best, math.isnan(means[key]), -means[key])),
-        best_values=pool[best],
-        gains=corrected(found, family=tested * (tested - 1) // 2),
+        order=sorted(
+            settings, key=lambda key: (key != best, key not in effects, -effects.get(key, 0.0))
+        ),
+        best_values=finite(settings[best]),
+        gains={
+            key: found.get(key, no_comparison(missing[key] + missing[best]))
+            for key in settings
+            if key != best
+        },
     )
 
 
 def best_of(settings: Mapping[Setting, Mapping[int, float]]) -> Setting:
-    """Return the setting with the highest mean, over equal seeds where there are such.
+    """Return the setting with the highest mean, by the model that allows for missing seeds.
+
+    A setting with fewer than half the seeds of another, or with a single one where others have
+    more, does not win by its luck.
 
     Args:
         settings: Values by seed of each setting; at least one. Of equally good ones the first is
             the best.
     """
-    pool = rankable(settings) or {key: finite(values) for key, values in settings.items()}
-    means = {key: student_t(values.values()).mean for key, values in pool.items()}
-    return max(means, key=lambda key: (math.isfinite(means[key]), means[key]))
+    if not any(finite(values) for values in settings.values()):
+        return next(iter(settings))
+    return _best(fit_blocks(settings))
 
 
-def rankable(
-    settings: Mapping[Setting, Mapping[int, float]],
-) -> dict[Setting, dict[int, float]]:
-    """Return the settings that can be ranked, each with the same seeds, none of them missing.
+def _best(design: Blocks[Setting]) -> Setting:
+    seeds = np.isfinite(design.values).sum(1)
+    enough = (2 * seeds >= seeds.max()) & (seeds >= min(seeds.max(), 2))
+    return design.settings[int(np.where(enough, design.effects, -np.inf).argmax())]
 
-    A setting that failed at some seeds is left out, so that it does not win by its lucky ones;
-    where most settings did, it is the seeds that are left out which not all of them have. Empty
-    where they have no seed in common.
-    """
-    kept = {key: found for key, values in settings.items() if (found := finite(values))}
-    seeds = sorted({seed for values in kept.values() for seed in values})
-    whole = {key: values for key, values in kept.items() if len(values) == len(seeds)}
-    if 2 * len(whole) < len(kept):
-        shared = [seed for seed in seeds if all(seed in values for values in kept.values())]
-        whole = kept if shared else whole
-        seeds = shared or seeds
-    return {key: {seed: values[seed] for seed in seeds} for key, values in whole.items()}
+
+def _families(design: Blocks[Setting], best: Setting) -> dict[Kind, int]:
+    """Return the families that a setting must stand out of to be called lower than the best."""
+    size = remaining = len(design.settings)
+    errors, freedoms = design.errors(design.index(best))
+    statistics = (design.effects[design.index(best)] - design.effects) / errors
+    least = critical_value(Kind.REFERENCE, size, freedoms)
+    while True:
+        critical = np.maximum(critical_value(Kind.PAIRS, remaining, freedoms), least)
+        fewer = max(int((~(statistics > critical)).sum()), 1)
+        if fewer >= remaining:
+            return {Kind.PAIRS: remaining, Kind.REFERENCE: size}
+        remaining = fewer
 
 
 def in_order(values: Iterable[object]) -> tuple[tuple[int, float, str], ...]:
