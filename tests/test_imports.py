@@ -33,9 +33,10 @@ ROOMS = {
     "trainable.benchmarking": "trainable.config trainable.data trainable.data.sources "
     "trainable.networks trainable.training",
     "analysis.record": "trainable.storage",
-    "analysis.stats": "trainable.storage analysis.record",
+    "analysis.inference": "",
+    "analysis.stats": "trainable.storage analysis.record analysis.inference",
     "analysis.figures": "analysis.record analysis.stats",
-    "analysis.result_tables": "analysis.record analysis.stats",
+    "analysis.result_tables": "analysis.record analysis.inference analysis.stats",
     "analysis.report": "trainable.storage analysis.record analysis.stats analysis.figures "
     "analysis.result_tables",
     "analysis.benchmarking": "trainable.storage analysis.record",

@@ -9,9 +9,10 @@ import pandas as pd
 
 from analysis.result_tables.cells import NOT_DISTINGUISHABLE, Best, Cell, seeds_note, table
 from analysis.stats.arms import BASELINE, PROPOSED, ArmResults
-from analysis.stats.comparisons import Comparison, compare
+from analysis.stats.comparisons import Comparison
 from analysis.stats.datasets import dataset_name
-from analysis.stats.intervals import Interval, student_t
+from analysis.stats.families import compare
+from analysis.stats.intervals import Interval, mean_share
 
 Paper = Mapping[str, Any]
 PAIR = (BASELINE, PROPOSED)
@@ -60,7 +61,7 @@ def gain_of(found: ArmResults) -> Comparison:
 
 def mean_of(values: Mapping[int, float]) -> Interval:
     """Return the mean of the values by seed, with its interval."""
-    return student_t(values.values())
+    return mean_share(values.values())
 
 
 def paper_note(printed: Mapping[str, Any], *, own: bool) -> list[str]:
@@ -87,5 +88,5 @@ def marks_note(gains: Iterable[Comparison], noun: str) -> list[str]:
     if all(gain.distinguishable for gain in tested):
         return []
     family = max(gain.family for gain in tested)
-    over = f" after Holm over {family:,} {noun}" if family > 1 else ""
-    return [f"{NOT_DISTINGUISHABLE}: not distinguishable at these seeds (p >= 0.05{over})"]
+    over = f", for {family:,} {noun} at once" if family > 1 else ""
+    return [f"{NOT_DISTINGUISHABLE}: not distinguishable, the 95 % interval holds 0{over}"]

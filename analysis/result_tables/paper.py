@@ -25,10 +25,10 @@ from analysis.result_tables.beside_paper import (
 )
 from analysis.result_tables.cells import Best, Cell, PaperNumber, seeds_note, table
 from analysis.stats.arms import BASELINE, PIXELWISE, STANDARD, ArmResults, sides
-from analysis.stats.comparisons import Comparison, compare
+from analysis.stats.comparisons import Comparison
 from analysis.stats.datasets import dataset_name
+from analysis.stats.families import against, gains
 from analysis.stats.intervals import Interval
-from analysis.stats.multiple_comparisons import against, corrected
 from analysis.stats.rounding import count
 
 LOSSES = (BASELINE, STANDARD, PIXELWISE)
@@ -152,13 +152,14 @@ def _common_metrics(
     for arm in PAIR:
         row = {"method": arm.name}
         rows.append(row | {label: mean_of(scores[arm.name][m]) for m, label in COMMON.items()})
-    others = {
-        m: compare(*(scores[arm.name][m] for arm in PAIR[::-1])) for m in COMMON if m != "miou"
-    }
-    gains = corrected(others) | {"miou": gain_of(found)}  # the paper's main metric (section 4.1)
+    proposed, baseline = (
+        {m: scores[arm.name][m] for m in COMMON if m != "miou"} for arm in PAIR[::-1]
+    )
+    others = gains(proposed, baseline).each
+    told = {**others, "miou": gain_of(found)}  # the paper's main metric (section 4.1) is by itself
     row = {"method": "gain, in points"}
-    rows.append(row | {label: gains[m] for m, label in COMMON.items()})
-    notes = marks_note(gains.values(), "metrics, mIoU by itself")
+    rows.append(row | {label: told[m] for m, label in COMMON.items()})
+    notes = marks_note(told.values(), "metrics, mIoU by itself")
     where = paper_note(printed, own=own)
     best = Best.of_columns(rows, "the higher of our two means of a metric")
     return table_of(f"{name}: common metrics", found, rows, notes, where, best)
@@ -192,17 +193,17 @@ def table1(
     classes = classes or (printed["classes"] if own else [])
     absent = [name for name in classes if _is_absent(name, scores)]
     baseline, proposed = (scores[arm.name] for arm in PAIR)
-    gains = corrected(
-        {name: compare(proposed.get(name, {}), baseline.get(name, {})) for name in classes}
+    by_class = gains(
+        *({name: arm.get(name, {}) for name in classes} for arm in (proposed, baseline))
     )
     rows = []
     for name in classes:
         values = {arm.name: scores[arm.name].get(name, {}) for arm in PAIR}
         ours = dict.fromkeys(values, None) if name in absent else _means(values)
-        rows.append(_row(name, ours, gains[name], printed if own else None))
+        rows.append(_row(name, ours, by_class.each[name], printed if own else None))
     values, gain = {arm.name: found.scores(arm, "miou") for arm in PAIR}, gain_of(found)
     rows.append(_row("mIoU", _means(values), gain, printed if own else None))
-    notes = marks_note([*gains.values(), gain], "classes, mIoU by itself")
+    notes = marks_note([*by_class.each.values(), gain], "classes, mIoU by itself")
     if absent:
         told = ", ".join(absent)
         notes.append(f"In neither ground truth nor prediction, so without IoU: {told}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from analysis.inference.blocks import finite
+from analysis.inference.collapse import collapsed
 from analysis.record.schema import finished
 from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
 from analysis.result_tables.cells import Best, Cell, seeds_note, table
@@ -19,10 +21,10 @@ from analysis.stats.arms import (
     require,
     values_by_setting,
 )
-from analysis.stats.comparisons import MOST_SEEDS, POWER
+from analysis.stats.comparisons import POWER
 from analysis.stats.datasets import dataset_name
 from analysis.stats.intervals import student_t
-from analysis.stats.ranking import Ranking, rank, rankable
+from analysis.stats.ranking import Ranking, rank
 from analysis.stats.rounding import count, describe_percent, fixed, format_value
 from analysis.stats.selection import choose
 
@@ -31,7 +33,8 @@ SHOWN_OF_SEARCH = 5  # settings of a search that none has confirmed yet
 TO_BEST = "to the best [points]"
 FRESH = "on fresh seeds [%]"
 SEEN = "in the search, optimistic [%]"
-SEEDS_NEEDED = "seeds needed"
+MEDIAN = "median [%]"
+COLLAPSED_NAMED = 6
 
 
 def grid_summary(
@@ -46,8 +49,8 @@ def grid_summary(
 
     Returns:
         Columns: the axes, `seeds` (finished, of those asked for where some are not), mIoU of raw
-        and averaged weights, the difference to the best, and how many seeds would show one that
-        these do not show.
+        and averaged weights, where a run collapsed the median over seeds, and the difference to the
+        best with its simultaneous interval.
 
     Raises:
         RecordError: A column is missing, or two trials share setting and seed.
@@ -58,7 +61,8 @@ def grid_summary(
     asked = values_by_setting(trials, axes, metric)
     scores = {name: values_by_setting(ended, axes, name) for name in WEIGHTS}
     ranking = rank(scores[metric])
-    finding = _finding(scores[metric], ranking, axes)
+    finding = _finding(ranking, axes)
+    fallen = {key: found for key, v in scores[metric].items() if (found := collapsed(v))}
     rows = []
     for key in dict.fromkeys([*_order(ranking), *asked]):
         done, wanted = len(scores[metric].get(key, {})), len(asked[key])
@@ -66,6 +70,7 @@ def grid_summary(
             dict(zip(axes, key, strict=True))
             | {"seeds": done if done == wanted else f"{done} of {wanted}"}
             | {f"{w} [%]": mean_of(scores[name].get(key, {})) for name, w in WEIGHTS.items()}
+            | (_median(scores[metric].get(key, {})) if fallen else {})
             | _to_best(key, ranking)
         )
     return table(
@@ -79,7 +84,9 @@ def grid_summary(
                 f"{WEIGHTS[metric]}",
                 *frame_notes(trials),
                 *seeds_note(cell for row in rows for cell in row.values()),
-                *_family_notes(ranking, axes),
+                *_collapse_note(fallen, scores[metric], axes),
+                *_family_notes(ranking),
+                *_optimism_note(scores[metric], ranking),
                 finding,
             ]
         ),
@@ -100,8 +107,8 @@ def search_summary(
         metric: What it maximised.
 
     Returns:
-        Columns: the axes, `fresh seeds`, mIoU on them, the difference to the best, seeds needed,
-        and the mIoU that the search itself saw, named optimistic. Without confirmed settings, the
+        Columns: the axes, `fresh seeds`, mIoU on them, the difference to the best, and
+        the mIoU that the search itself saw, named optimistic. Without confirmed settings, the
         best of the search, with dashes for what no fresh seed has shown.
 
     Raises:
@@ -117,7 +124,7 @@ def search_summary(
     listed = _order(ranking) or _order(rank(seen))[:SHOWN_OF_SEARCH]
     finding = "No setting has been confirmed on fresh seeds"
     if ranking is not None:
-        finding = f"On fresh seeds {_finding(fresh, ranking, axes)}"
+        finding = f"On fresh seeds {_finding(ranking, axes)}"
     rows: list[dict[str, Cell]] = [
         dict[str, Cell](zip(axes, key, strict=True))
         | {"fresh seeds": len(fresh.get(key, {})), FRESH: mean_of(fresh.get(key, {}))}
@@ -136,7 +143,7 @@ def search_summary(
                 *frame_notes(trials),
                 _search_note(trials, seen),
                 *seeds_note(row[FRESH] for row in rows),
-                *_family_notes(ranking, axes),
+                *_family_notes(ranking),
                 finding,
                 *_optimism_notes(fresh, seen),
             ]
@@ -151,54 +158,69 @@ def _order(ranking: Ranking[Key] | None) -> Sequence[Key]:
 
 
 def _to_best(key: Key, ranking: Ranking[Key] | None) -> dict[str, Cell]:
-    if ranking is None or key not in ranking.gains:
-        is_best = ranking is not None and key == ranking.best
-        return {TO_BEST: "best" if is_best else None, SEEDS_NEEDED: None}
-    gain = ranking.gains[key]
-    needed: Cell = None
-    if gain.n > 1 and not gain.distinguishable:
-        needed = gain.seeds_needed or f"> {MOST_SEEDS:,}"
-    return {TO_BEST: gain, SEEDS_NEEDED: needed}
+    if ranking is not None and key in ranking.gains:
+        return {TO_BEST: ranking.gains[key]}
+    return {TO_BEST: "best" if ranking is not None and key == ranking.best else None}
 
 
-def _family_notes(ranking: Ranking[Key] | None, axes: Sequence[str]) -> list[str]:
+def _median(by_seed: Mapping[int, float]) -> dict[str, Cell]:
+    known = [*finite(by_seed).values()]
+    return {MEDIAN: 100 * float(np.median(known)) if known else None}
+
+
+def _family_notes(ranking: Ranking[Key] | None) -> list[str]:
+    """Say how the differences were judged, and what they could have shown."""
     tested = [gain for gain in ranking.gains.values() if gain.n > 1] if ranking else []
-    if ranking is None or not tested:
+    if not tested:
         return []
-    pairs = count(tested[0].family, "pair")
-    second = next(key for key in ranking.order if key in ranking.gains)
-    best = f"the best ({_name(ranking.best, axes)})"
+    smallest = sorted(gain.smallest_found for gain in tested)
+    half = fixed(100 * smallest[len(smallest) // 2], 1)
     return [
-        f"Differences to the best are corrected after Holm over the {pairs} of settings, since the "
-        "same seeds have picked the best",
-        *marks_note(tested, "pairs"),
-        f"Seeds needed: of each setting, to show a difference as seen with a power of {POWER:g}",
-        ranking.gains[second].describe(_name(second, axes), best),
+        "Differences to the best are within seeds where these are shared; their 95 % intervals "
+        f"hold for all {count(len(tested), 'comparison')} at once, since the same seeds have "
+        "picked the best",
+        *marks_note(tested, "comparisons"),
+        f"These seeds would show a difference of {half} points with a power of {POWER:g} (median)",
     ]
 
 
-def _finding(scores: Scores, ranking: Ranking[Key] | None, axes: Sequence[str]) -> str:
-    """Say which setting came out best, what that is worth, and how many others may be as good."""
+def _collapse_note(
+    fallen: Mapping[Key, Sequence[int]], scores: Scores, axes: Sequence[str]
+) -> list[str]:
+    """Name the runs that collapsed."""
+    if not fallen:
+        return []
+    named = [
+        f"{_name(key, axes)} seed {seed} ({fixed(100 * scores[key][seed], 1)} %)"
+        for key, seeds in fallen.items()
+        for seed in seeds
+    ]
+    rest = f" and {len(named) - COLLAPSED_NAMED} more" if len(named) > COLLAPSED_NAMED else ""
+    return [
+        f"{count(len(named), 'run')} collapsed, below half of the setting's best seed, and "
+        f"{'counts' if len(named) == 1 else 'count'} in the means: "
+        f"{', '.join(named[:COLLAPSED_NAMED])}{rest}"
+    ]
+
+
+def _finding(ranking: Ranking[Key] | None, axes: Sequence[str]) -> str:
+    """Say which setting came out best and how many others may be as good."""
     if ranking is None:
         return "No trial has finished with a finite mIoU"
-    name = _name(ranking.best, axes)
-    words = [
-        f"{name} has the highest mean of {len(scores):,} with "
-        f"{describe_percent(ranking.best_interval)}, which cannot be corrected: the settings have "
-        "no seed in common"
-    ]
-    if rankable(scores):
-        found = choose(scores)
-        words = [found.describe(name)]
-        if found.left_out:
-            words.append(f"{count(found.left_out, 'setting')} not finished at every seed left out")
-    if ranking.gains:
-        same = ranking.not_distinguishable
-        words.append(
-            f"{same:,} of {len(ranking.gains):,} other settings {'is' if same == 1 else 'are'} not "
-            "distinguishable from the best at these seeds"
-        )
-    return "; ".join(words)
+    name, many = _name(ranking.best, axes), len(ranking.order)
+    told = describe_percent(ranking.best_interval)
+    if many < 2:
+        return f"{name} is the only setting: {told}"
+    same = ranking.not_distinguishable
+    return (
+        f"{name} is the best of {many:,}: {told}; {same:,} of {many - 1:,} others "
+        f"{'is' if same == 1 else 'are'} not distinguishable"
+    )
+
+
+def _optimism_note(scores: Scores, ranking: Ranking[Key] | None) -> list[str]:
+    """Say what the best setting's mean owes to having been picked by it."""
+    return [choose(scores).describe()] if ranking is not None and len(ranking.order) > 1 else []
 
 
 def _search_note(trials: pd.DataFrame, seen: Scores) -> str:

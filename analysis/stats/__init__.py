@@ -8,8 +8,10 @@ What a notebook needs is named here; each name is imported when it is asked for.
     told = stats.compare({0: 0.61, 1: 0.62, 2: 0.60}, {0: 0.63, 1: 0.64, 2: 0.65})
 
 - `over_seeds` gives means over seeds with their intervals, `student_t` a single `Interval`.
-- `compare` tests two settings against each other, by seed, as a `Comparison`; `holm` corrects the
-  p-values of several; `rank` puts settings in order, as a `Ranking`.
+- `compare` tests two settings against each other, by seed, as a `Comparison`; `against` each of
+  several with one of them, `gains` what changes within each run, as
+  `Gains`; `rank` puts settings in order,
+  as a `Ranking`.
 - `swa_table`, `search_table` and `importance_table` are the numbers behind the figures.
 """
 
@@ -21,10 +23,10 @@ from trainable.storage.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from analysis.stats.aggregation import over_seeds
-    from analysis.stats.comparisons import Comparison, compare
+    from analysis.stats.comparisons import Comparison
+    from analysis.stats.families import Gains, against, compare, gains
     from analysis.stats.importance import importance_table
     from analysis.stats.intervals import Interval, student_t
-    from analysis.stats.multiple_comparisons import holm
     from analysis.stats.ranking import Ranking, rank
     from analysis.stats.search import search_table
     from analysis.stats.swa import swa_table
@@ -35,8 +37,10 @@ else:
             "Comparison": "analysis.stats.comparisons",
             "Interval": "analysis.stats.intervals",
             "Ranking": "analysis.stats.ranking",
-            "compare": "analysis.stats.comparisons",
-            "holm": "analysis.stats.multiple_comparisons",
+            "Gains": "analysis.stats.families",
+            "against": "analysis.stats.families",
+            "compare": "analysis.stats.families",
+            "gains": "analysis.stats.families",
             "importance_table": "analysis.stats.importance",
             "over_seeds": "analysis.stats.aggregation",
             "rank": "analysis.stats.ranking",
@@ -48,10 +52,12 @@ else:
 
 __all__ = [
     "Comparison",
+    "Gains",
     "Interval",
     "Ranking",
+    "against",
     "compare",
-    "holm",
+    "gains",
     "importance_table",
     "over_seeds",
     "rank",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.record.schema import COLUMNS, RecordError, finished
 from analysis.record.version_mix import HASHES
-from analysis.stats.intervals import student_t
+from analysis.stats.intervals import mean_share
 from analysis.stats.rounding import format_value
 
 OWN = (*COLUMNS, "seed")  # columns in which two trials of one setting differ by nature
@@ -102,7 +102,7 @@ def over_seeds(
     missing = 0
     for at, group in kept.groupby([*point]):
         for name, column in metrics.items():
-            found = student_t(group[column])
+            found = mean_share(group[column])
             missing += found.missing
             interval = (found.n, found.mean, found.low, found.high)
             rows.append(

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analysis.stats.blocks import Blocks, Floats, Setting
+from analysis.inference.blocks import Blocks, Setting
+from analysis.inference.simultaneous import Kind, corrected_p, critical_value
 from analysis.stats.rounding import count, decimals, fixed, p_value
-from analysis.stats.simultaneous import Kind, corrected_p, critical_value
 
 POWER = 0.8  # chance to find the smallest difference that is named
 UNPAIRED = "unpaired, since too few seeds are shared"
@@ -25,7 +25,7 @@ class Comparison:
     difference: float  # first minus second, as a fraction
     low: float
     high: float
-    p_corrected: float  # of the largest in the family, see `analysis.stats.simultaneous`
+    p_corrected: float  # of the largest in the family, see `analysis.inference.simultaneous`
     error: float  # standard error of the difference
     freedom: float  # its degrees of freedom
     family: int  # comparisons that hold at once, this one among them
@@ -45,7 +45,7 @@ class Comparison:
 
     @property
     def smallest_found(self) -> float:
-        """The true difference, as a fraction, that these seeds would have shown with a power of 0.8.
+        """The true difference, as a fraction, that these seeds find with a power of 0.8.
 
         It follows from the noise and the number of seeds, not from the difference seen.
         """
@@ -69,7 +69,9 @@ class Comparison:
             return f"{one} and {other} cannot be compared: one of them has no finished trial"
         size = fixed(100 * self.difference, self.places, signed=True)
         if math.isnan(self.half):
-            return f"{one} and {other} cannot be told apart by one seed ({size} points, no interval)"
+            return (
+                f"{one} and {other} cannot be told apart by one seed ({size} points, no interval)"
+            )
         if not self.distinguishable:
             return f"{one} and {other} are not distinguishable ({size} points, {self.evidence()})"
         side = "above" if self.difference > 0 else "below"
@@ -144,5 +146,3 @@ def no_comparison(missing: int) -> Comparison:
         n=0,
         missing=missing,
     )
-
-

@@ -9,29 +9,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic
 
 import numpy as np
 
-from analysis.stats.blocks import (
+from analysis.inference.blocks import (
     RESOLUTION,
     Blocks,
     Floats,
     Setting,
+    finite,
     fit_blocks,
-    moderate,
 )
+from analysis.inference.simultaneous import Kind, corrected_p, critical_value
 from analysis.stats.comparisons import Comparison, contrasts, no_comparison
-from analysis.stats.simultaneous import Kind, corrected_p, critical_value
 
 Values = Mapping[int, float]  # by seed, as fractions
 
 
-def against(
-    reference: Setting, settings: Mapping[Setting, Values]
-) -> dict[Setting, Comparison]:
+def against(reference: Setting, settings: Mapping[Setting, Values]) -> dict[Setting, Comparison]:
     """Compare every other setting with one that was named before the numbers were seen.
 
     Contrasts within seeds, with moderated variances and intervals that hold for all comparisons at
@@ -87,9 +85,7 @@ class Gains(Generic[Setting]):
     overall: Comparison
 
 
-def gains(
-    ones: Mapping[Setting, Values], others: Mapping[Setting, Values]
-) -> Gains[Setting]:
+def gains(ones: Mapping[Setting, Values], others: Mapping[Setting, Values]) -> Gains[Setting]:
     """Return by how much the first values of a run exceed the second, by setting and overall.
 
     Args:
@@ -143,46 +139,33 @@ def _each(
 
 
 def _overall(design: Blocks[Setting], missing: Mapping[Setting, int]) -> Comparison:
-    """Return the mean change over all settings, whose replicates are the seeds."""
-    here = np.isfinite(design.values)
-    seeds = len(design.seeds)
-    error, freedom = math.nan, math.nan
-    mean = float(design.effects.mean())
+    """Return the mean change over all settings with Student's interval over its seeds."""
+    change = design.effects.mean() + _seed_means(design)
+    seeds = len(change)
+    mean, error = float(change.mean()), math.nan
     if seeds > 1:
-        own, common, common_freedom = _seed_variance(design)
-        spare = np.array([common_freedom])
-        one = np.array([seeds - 1.0])
-        borrowed = float(moderate(np.array([own]), one, np.array([common]), spare)[0])
-        freedom = borrowed + seeds - 1
-        variance = (borrowed * common + (seeds - 1) * own) / freedom
-        error = math.sqrt(max(variance / seeds, RESOLUTION**2))
-    at = np.array([freedom])
-    half = float(critical_value(Kind.SEPARATE, 1, at)[0]) * error
-    p = corrected_p(Kind.SEPARATE, 1, np.array([mean / error]), at)[0]
+        error = max(float(change.std(ddof=1)) / math.sqrt(seeds), RESOLUTION)
+    freedom = np.array([seeds - 1.0])
+    half = float(critical_value(Kind.SEPARATE, 1, freedom)[0]) * error
     return Comparison(
         difference=mean,
         low=mean - half,
         high=mean + half,
-        p_corrected=float(p),
+        p_corrected=float(corrected_p(Kind.SEPARATE, 1, np.array([mean / error]), freedom)[0]),
         error=error,
-        freedom=freedom,
+        freedom=seeds - 1.0,
         family=1,
         paired=True,
-        n=int(here.any(0).sum()),
+        n=seeds,
         missing=sum(missing.values()),
     )
 
 
-def _seed_variance(design: Blocks[Setting]) -> tuple[float, float, float]:
-    """Return the variance of the seeds' means, what it were by the residuals alone, and its df."""
-    here = np.isfinite(design.values)
-    left = np.where(here, design.values - design.effects[:, None], 0.0)
-    means: Floats = left.sum(0) / here.sum(0)
-    own = float(means.var(ddof=1))
-    if design.variances is None:
-        return own, own, 0.0
-    beside = float((1 / here.sum(0)).mean())
-    return own, design.variances.common * beside, design.variances.common_freedom
+def _seed_means(design: Blocks[Setting]) -> Floats:
+    """Return by how much all settings lie above their effects at each seed, on average, [n]."""
+    left = design.values - design.effects[:, None]
+    means: Floats = np.nanmean(left, axis=0)
+    return means
 
 
 def _effective_freedom(design: Blocks[Setting]) -> float:
@@ -193,15 +176,11 @@ def _effective_freedom(design: Blocks[Setting]) -> float:
     size, seeds = len(design.settings), len(design.seeds)
     if design.variances is None or size < 2:
         return seeds - 1.0
-    own, common, freedom = _seed_variance(design)
-    parts = own, common * (size - 1)  # both over the number of settings
-    spread = parts[0] ** 2 / (seeds - 1) + parts[1] ** 2 / max(freedom, 1)
+    # The two parts of one change's variance: of the seed, and of the run.
+    freedom = design.variances.common_freedom
+    parts = float(_seed_means(design).var(ddof=1)), design.variances.common * (1 - 1 / size)
+    spread = parts[0] ** 2 / (seeds - 1) + parts[1] ** 2 / freedom
     return (parts[0] + parts[1]) ** 2 / spread if spread > 0 else seeds - 1.0
-
-
-def finite(values: Values) -> dict[int, float]:
-    """Return the values that are finite, by seed."""
-    return {seed: value for seed, value in values.items() if math.isfinite(value)}
 
 
 def missing_values(values: Values) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.inference.simultaneous import LEVEL
+
 METHOD = "95 % Student-t interval"
-LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,18 @@ class Interval:
     mean: float
     low: float
     high: float
+
+
+def mean_share(values: Iterable[float]) -> Interval:
+    """Return the mean of an mIoU or another share, whose interval ends at 0 and 1.
+
+    Args:
+        values: As of `student_t`.
+    """
+    found = student_t(values)
+    if found.n < 2:
+        return found
+    return dataclasses.replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
 def student_t(values: Iterable[float]) -> Interval:

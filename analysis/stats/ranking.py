@@ -12,11 +12,11 @@ from typing import Generic
 
 import numpy as np
 
-from analysis.stats.blocks import Blocks, Setting, fit_blocks
+from analysis.inference.blocks import Blocks, Setting, finite, fit_blocks
+from analysis.inference.simultaneous import Kind, critical_value
 from analysis.stats.comparisons import Comparison, contrasts, no_comparison
-from analysis.stats.families import finite, missing_values
-from analysis.stats.intervals import Interval, student_t
-from analysis.stats.simultaneous import Kind, critical_value
+from analysis.stats.families import missing_values
+from analysis.stats.intervals import Interval, mean_share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Ranking(Generic[Setting]):
     @property
     def best_interval(self) -> Interval:
         """Mean and interval of the best setting over all its seeds."""
-        return student_t(self.best_values.values())
+        return mean_share(self.best_values.values())
 
     @property
     def contenders(self) -> Sequence[Setting]:
@@ -51,7 +51,9 @@ class Ranking(Generic[Setting]):
         A 95 % confidence set for the best setting.
         """
         return [
-            key for key in self.order if key not in self.gains or not self.gains[key].distinguishable
+            key
+            for key in self.order
+            if key not in self.gains or not self.gains[key].distinguishable
         ]
 
     @property

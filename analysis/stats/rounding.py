@@ -37,11 +37,14 @@ def percent(found: Interval) -> str:
     """Return a fraction's mean in percent, with plus and minus where several seeds give it."""
     if not found.n:
         return DASH
-    half = 100 * (found.high - found.mean)
-    mean = fixed(100 * found.mean, decimals(half))
+    low, mean, high = (100 * value for value in (found.low, found.mean, found.high))
+    half = high - mean
+    places = decimals(half)
     if math.isnan(half):
-        return f"{mean} ({count(found.n, 'seed')})"
-    return f"{mean} ± {fixed(half, decimals(half))}"
+        return f"{fixed(mean, places)} ({count(found.n, 'seed')})"
+    if found.low <= 0 or found.high >= 1:  # which end it before its other side does
+        return f"{fixed(mean, places)} ({fixed(low, places)} to {fixed(high, places)})"
+    return f"{fixed(mean, places)} ± {fixed(half, places)}"
 
 
 def describe_percent(found: Interval) -> str:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.intervals import LEVEL, Interval, student_t
-from analysis.stats.ranking import Setting, best_of, rankable
-from analysis.stats.rounding import count, describe_percent
+from analysis.inference.blocks import Setting, finite
+from analysis.stats.intervals import Interval, mean_share
+from analysis.stats.ranking import best_of
+from analysis.stats.rounding import count, fixed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,32 +27,23 @@ MOST_SPLITS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Selection(Generic[Setting]):
-    """The setting with the highest mean, its mean as it stands and as other seeds confirm it."""
+    """The setting with the highest mean, its mean as it stands and without that luck."""
 
     best: Setting
     candidates: int
     left_out: int  # settings that lack a seed which the candidates have
     naive: Interval  # over the seeds that have picked it: biased upward
-    corrected: Interval  # chosen on one half of the seeds, reported on the other; n=0: impossible
+    corrected: float  # chosen on one half of the seeds, read on the other; NaN: impossible
     splits: int
 
-    def describe(self, name: str) -> str:
-        """Return in a sentence without its stop what choosing the best is worth.
-
-        Args:
-            name: What the best setting is called.
-        """
-        seen = f"{name} is the best of {self.candidates:,} with {describe_percent(self.naive)}"
-        if self.candidates < 2:
-            return f"{name} is the only setting, with {describe_percent(self.naive)}"
-        if not self.corrected.n:
-            return (
-                f"{seen}, which is optimistic: the same seeds have picked it, and with fewer than "
-                f"{LEAST_SEEDS} seeds this cannot be corrected"
-            )
+    def describe(self) -> str:
+        """Return in a sentence without its stop what the best one's mean owes to being picked."""
+        seen = "The best setting's mean is optimistic, since the same seeds have picked it"
+        if math.isnan(self.corrected):
+            return f"{seen}; fewer than {LEAST_SEEDS} seeds cannot correct it"
         return (
-            f"{seen}, which is optimistic; choosing on one half of the seeds and reporting on the "
-            f"other gives {describe_percent(self.corrected)}, over {count(self.splits, 'split')}"
+            f"{seen}; picked on one half of the seeds and read on the other it is "
+            f"{fixed(100 * self.corrected, 1)} %, over {count(self.splits, 'split')}"
         )
 
 
@@ -60,29 +52,29 @@ def choose(settings: Mapping[Setting, Mapping[int, float]]) -> Selection[Setting
 
     Every split of the seeds into two halves chooses a setting on the one (the larger, where the
     number is odd) and reads that setting on the other; the mean over the splits is unbiased for
-    the true mean of what such a choice picks. Its interval takes the mean variance over all seeds
-    of the settings chosen, with n - 1 degrees of freedom: Student's where all splits agree, and
-    wider than needed where they do not (its coverage was never below 95 % in simulations).
+    the true mean of what such a choice picks.
 
     Args:
-        settings: Values by seed of each setting; those that `rankable` keeps are candidates.
-
-    Raises:
-        ValueError: The settings have no seed in common.
+        settings: Values by seed of each setting, one of them finite. Candidates are the best and
+            all settings that have every seed of it.
     """
-    kept = rankable(settings)
-    if not kept:
-        raise ValueError("the settings have no seed in common")
-    keys, values = [*kept], np.array([[*by_seed.values()] for by_seed in kept.values()])
-    best = keys.index(best_of(kept))
+    first = best_of(settings)
+    seeds_of_best = sorted(finite(settings[first]))
+    kept = {
+        key: [by_seed[seed] for seed in seeds_of_best]
+        for key, by_seed in settings.items()
+        if finite(by_seed).keys() >= {*seeds_of_best}
+    }
+    keys, values = [*kept], np.array([*kept.values()])
+    best = keys.index(first)
     seeds = values.shape[1]
     splits = _splits(seeds) if seeds >= LEAST_SEEDS else np.empty((0, 0), dtype=bool)
     return Selection(
         best=keys[best],
         candidates=len(keys),
         left_out=len(settings) - len(keys),
-        naive=student_t(values[best]),
-        corrected=_cross_fitted(values, splits) if len(splits) else student_t([]),
+        naive=mean_share(values[best]),
+        corrected=_cross_fitted(values, splits) if len(splits) else math.nan,
         splits=len(splits),
     )
 
@@ -92,7 +84,7 @@ def best_over(
 ) -> tuple[Value, ...]:
     """Return the values of some settings with the highest mean over all others and the seeds.
 
-    What was tried of one value alone does not win by it: see `rankable`.
+    What was tried of one value alone does not win by it: see `best_of`.
 
     Args:
         rows: Trials, or means of them.
@@ -121,18 +113,12 @@ def _splits(n: int) -> NDArray[np.bool_]:
     return np.array([np.roll(window, start) for start in range(n)])
 
 
-def _cross_fitted(values: NDArray[np.float64], chooses: NDArray[np.bool_]) -> Interval:
+def _cross_fitted(values: NDArray[np.float64], chooses: NDArray[np.bool_]) -> float:
     """Return the mean of what each split chooses, read on the seeds that did not choose.
 
     Args:
         values: [settings, seeds].
         chooses: [splits, seeds].
     """
-    from scipy.special import stdtrit
-
-    n = values.shape[1]
     picked = values[(values @ chooses.T).argmax(axis=0)]  # [splits, seeds]
-    mean = float(picked[~chooses].mean())
-    error = math.sqrt(picked.var(axis=1, ddof=1).mean() / n)
-    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * error
-    return Interval(n=n, missing=0, mean=mean, low=mean - half, high=mean + half)
+    return float(picked[~chooses].mean())

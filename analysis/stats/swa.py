@@ -9,7 +9,9 @@ import pandas as pd
 
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import one_per_seed, over_seeds
-from analysis.stats.intervals import Interval, student_t
+from analysis.stats.comparisons import Comparison
+from analysis.stats.families import gains
+from analysis.stats.intervals import Interval, mean_share
 
 READOUT = ["swa_rule", "swa_n", "swa_threshold"]
 METRIC = {"swa": "swa/miou"}
@@ -24,7 +26,8 @@ def swa_table(trials: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns `swa_rule`, `swa_n`, `swa_threshold`, `n_seeds`, `mean`, `ci_low`, `ci_high`;
         `gain`, `gain_low`, `gain_high`, the mean over seeds of the averaged weights' mIoU less the
-        raw weights' of the same training run; and `start_share`, as of `start_share`.
+        raw weights' of the same training run, with intervals that hold for all readouts at once;
+        and `start_share`, as of `start_share`.
         `attrs["n_missing"]` counts the values that were not finite.
 
     Raises:
@@ -32,9 +35,8 @@ def swa_table(trials: pd.DataFrame) -> pd.DataFrame:
     """
     kept = _kept(trials)
     table = over_seeds(kept, READOUT, METRIC).drop(columns="weights")
-    gain = kept.assign(gain=kept["swa/miou"] - kept["val/miou"])
-    gained = [student_t(group["gain"]) for _, group in gain.groupby(READOUT)]
-    for name, part in (("gain", "mean"), ("gain_low", "low"), ("gain_high", "high")):
+    gained = _gains(kept)
+    for name, part in (("gain", "difference"), ("gain_low", "low"), ("gain_high", "high")):
         table[name] = [getattr(found, part) for found in gained]
     firsts = (group.iloc[0] for _, group in kept.groupby(READOUT))
     table["start_share"] = [start_share(first) for first in firsts]
@@ -53,7 +55,7 @@ def raw_level(trials: pd.DataFrame) -> Interval:
             "the SWA study takes one training run per seed, but "
             f"{len(runs)} runs share {runs['seed'].nunique()} seeds"
         )
-    return student_t(runs["val/miou"])
+    return mean_share(runs["val/miou"])
 
 
 def start_share(trial: Any) -> float:
@@ -69,6 +71,18 @@ def start_share(trial: Any) -> float:
     averagings = math.ceil(since / trial["swa_n"])
     kept = {"eq7": trial["swa_n"] / (trial["swa_n"] + 1), "ema": trial["swa_decay"]}
     return float(kept[trial["swa_rule"]] ** averagings)
+
+
+def _gains(kept: pd.DataFrame) -> list[Comparison]:
+    """Return the gain of each readout over the raw weights, in their order."""
+    averaged, raw = (
+        {
+            key: dict(zip(group["seed"].tolist(), group[metric].tolist(), strict=True))
+            for key, group in kept.groupby(READOUT)
+        }
+        for metric in ("swa/miou", "val/miou")
+    )
+    return [*gains(averaged, raw).each.values()]
 
 
 def _kept(trials: pd.DataFrame) -> pd.DataFrame:

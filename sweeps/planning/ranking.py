@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.record.schema import OBJECTIVE
-from analysis.stats.intervals import Interval, student_t
+from analysis.stats.intervals import Interval, mean_share
 from analysis.stats.ranking import Ranking, best_of, in_order, rank
 from sweeps.planning.plan import Trial
 from sweeps.planning.state import SweepState
@@ -37,7 +37,7 @@ class Setting:
 
     def interval(self, name: str = OBJECTIVE) -> Interval:
         """Return the mean of a metric over all seeds of the setting, with its interval."""
-        return student_t(self.by_seed(name).values())
+        return mean_share(self.by_seed(name).values())
 
     def point(self, axes: Iterable[str]) -> dict[str, Value]:
         """Return its values on the axes."""
@@ -151,7 +151,7 @@ def best_of_ranking(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> Be
         others=len(ranking.gains),
         not_distinguishable=ranking.not_distinguishable,
         metrics={
-            name: student_t(by_seed[seed] for seed in ranking.best_values)
+            name: mean_share(by_seed[seed] for seed in ranking.best_values)
             for name, by_seed in values.items()
         },
     )

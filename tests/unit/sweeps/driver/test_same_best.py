@@ -15,7 +15,7 @@ from analysis.figures.fig4 import fig4_table
 from analysis.record.trials import load_trials
 from analysis.report.best_card import OPTIMISTIC, best_card
 from analysis.result_tables.summaries import TO_BEST, grid_summary
-from analysis.stats.intervals import Interval, student_t
+from analysis.stats.intervals import Interval, mean_share
 from analysis.stats.rounding import describe_percent
 from sweeps.best import BestConfig
 from sweeps.driver.summary import SweepSummary
@@ -141,7 +141,7 @@ def test_driver_record_and_report_name_the_same_best(
     assert ends(parent, "val/miou") == alike(ends(best, "val/miou"))
     mean, low, high = ends(best, "swa/miou")
     found = Interval(n=best["best/seeds"], missing=0, mean=mean, low=low, high=high)
-    assert f" with {describe_percent(found)}" in finding
+    assert f": {describe_percent(found)}" in finding
     assert parent["best/seeds"] == best["best/seeds"]
 
     card = best_card(trials, ["lambda_adv"])
@@ -153,7 +153,7 @@ def test_driver_record_and_report_name_the_same_best(
     counts = best["best/not_distinguishable"], best["best/others"]
     assert (parent["best/not_distinguishable"], parent["best/others"]) == counts
     if counts[1]:
-        assert f"; {counts[0]} of {counts[1]} other settings" in finding
+        assert f"; {counts[0]} of {counts[1]} others" in finding
         assert f"; {counts[0]} of {counts[1]} other settings" in lines[-1]
     words = [row["against_best"] for row in listed]
     lower = words.count("lower")
@@ -168,7 +168,7 @@ def test_driver_record_and_report_name_the_same_best(
     drawn = fig4_table(trials).set_index(["lambda_adv", "weights"])
     for row, cell in zip(listed, table["averaged weights [%]"], strict=False):
         values = [float(v) for v in pattern[row["point"]["lambda_adv"]] if isinstance(v, float)]
-        own = student_t(values)
+        own = mean_share(values)
         assert ends(row, "swa/miou") == alike([own.mean, own.low, own.high])
         assert [cell.mean, cell.low, cell.high] == alike([own.mean, own.low, own.high])
         point = drawn.loc[row["point"]["lambda_adv"], "swa"]

@@ -15,13 +15,13 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.stats.intervals import LEVEL
-
 Floats = NDArray[np.float64]
 
-# A family's own level is 0.6 x 5 %: the rest is kept for settings noisier than the others whose few
-# seeds do not show it (`python -m analysis.benchmark statistics` prints the error with and without).
-RESERVE = 0.6
+LEVEL = 0.95  # of every interval, and of a family's
+
+# A family's own level is three quarters of 5 %: the rest is kept for settings noisier than others
+# whose few seeds do not show it. `python -m analysis.benchmark statistics` prints the errors.
+RESERVE = 0.75
 DRAWS = 50_000
 SEED = 20191206  # any; the same draws for every family
 FREEDOMS = np.array([1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 24, 40, 80, 200, 1000.0])

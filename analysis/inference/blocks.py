@@ -7,6 +7,7 @@ what that seed gives to the settings beside it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -21,7 +22,7 @@ Flags = NDArray[np.bool_]
 # How soon a variance is no longer taken for the common one, see `moderate`. With the level of
 # `simultaneous.RESERVE` chosen so that the family error stays at 5 % with one setting six times
 # noisier, for the least loss of power: `python -m analysis.benchmark statistics` prints both.
-COMMON_FROM, STEEPNESS = 0.3, 2.0
+COMMON_FROM, STEEPNESS = 0.4, 3.0
 OUTLIER = 0.05  # level at which a setting's variance leaves the common one, over all settings
 SINGULAR = 1e-9  # size of a direction, as a share of the largest, below which it is none
 RESOLUTION = 1e-9  # of an mIoU: what differs by less is float noise and no effect
@@ -117,10 +118,7 @@ def fit_blocks(
     Raises:
         ValueError: No value is finite.
     """
-    known = {
-        key: {seed: value for seed, value in by_seed.items() if np.isfinite(value)}
-        for key, by_seed in settings.items()
-    }
+    known = {key: finite(by_seed) for key, by_seed in settings.items()}
     keys = [key for key, by_seed in known.items() if by_seed]
     if not keys:
         raise ValueError("a design needs a finite value")
@@ -134,7 +132,8 @@ def fit_blocks(
     variances = _variances(values, here, paired=paired)
     if paired and variances is None:  # no error is left, but there may be one without blocks
         variances = _variances(values, here, paired=False)
-        paired = variances is None
+        paired = variances is None or bool(np.isnan(variances.freedom).any())
+        variances = None if paired else variances
     return Blocks(
         settings=keys,
         seeds=seeds,
@@ -145,12 +144,18 @@ def fit_blocks(
     )
 
 
+def finite(values: Mapping[int, float]) -> dict[int, float]:
+    """Return the values that are finite, by seed."""
+    return {seed: value for seed, value in values.items() if math.isfinite(value)}
+
+
 def moderate(own: Floats, freedom: Floats, rest: Floats, rest_freedom: Floats) -> Floats:
     """Return how many degrees of freedom of the common variance each own variance may borrow.
 
     With p the chance of a ratio as large as own to common, were they equal, it borrows the share
-    min(1, p / 0.3)^2 of them: all where it is no larger than the common one is likely to be, next to
-    none where it stands out, so that a noisy setting neither hides nor invents an effect.
+    min(1, p / 0.4)^3 of them: all where it is no larger than the common one is likely to be, next
+    to none where it stands out, so that a noisy setting neither hides nor invents an effect. Where
+    the variances scatter more than chance would have them, there are fewer to borrow.
 
     Args:
         own: Variance of each setting, with its `freedom`; one without any borrows all.
@@ -163,7 +168,31 @@ def moderate(own: Floats, freedom: Floats, rest: Floats, rest_freedom: Floats) -
     protects against hypervariable genes", 2016.
     """
     share = np.clip(_chance(own, freedom, rest, rest_freedom) / COMMON_FROM, 0, 1) ** STEEPNESS
-    return np.where(freedom > 0, share, 1.0) * rest_freedom
+    prior = np.minimum(rest_freedom, _prior_freedom(own, freedom))
+    return np.where(freedom > 0, share * prior, rest_freedom)
+
+
+def _prior_freedom(own: Floats, freedom: Floats) -> float:
+    """Return how many degrees of freedom the common variance is worth: fewer the more they differ.
+
+    The logarithms of equal variances scatter by trigamma(freedom / 2). What they scatter more is
+    theirs, as far as it exceeds one standard error of the estimate.
+    """
+    from scipy.special import digamma, polygamma
+
+    known = (freedom > 0) & (own > RESOLUTION**2)
+    if known.sum() < 3:
+        return math.inf
+    half = freedom[known] / 2
+    logs = np.log(own[known]) - digamma(half) + np.log(half)
+    by_chance = polygamma(1, half)
+    # The variance of a sample variance, from the fourth cumulant of a log chi-squared number.
+    doubt = math.sqrt((polygamma(3, half) + 2 * by_chance**2).mean() / known.sum())
+    excess = float(logs.var(ddof=1) - by_chance.mean()) - doubt
+    if excess <= 0:
+        return math.inf
+    sizes = np.geomspace(0.05, 500, 400)
+    return float(2 * np.interp(-excess, -polygamma(1, sizes), sizes))
 
 
 def _chance(own: Floats, freedom: Floats, rest: Floats, rest_freedom: Floats) -> Floats:
@@ -248,9 +277,14 @@ def _variances(values: Floats, here: Flags, *, paired: bool) -> Variances | None
         own, freedom = np.full(2, pooled), np.zeros(2)
         rest, rest_freedom = own, np.full(2, float(all_freedom))
     borrowed = moderate(own, freedom, rest, rest_freedom)
+    if not paired and len(at) == 2:  # Welch's test
+        borrowed = np.zeros(2)
+    total = borrowed + freedom
+    with np.errstate(invalid="ignore"):
+        mixed = (borrowed * rest + freedom * own) / total
     return Variances(
-        moderated=(borrowed * rest + freedom * own) / (borrowed + freedom),
-        freedom=borrowed + freedom,
+        moderated=mixed,
+        freedom=np.where(total > 0, total, math.nan),
         common=pooled,
         common_freedom=float(all_freedom),
     )
