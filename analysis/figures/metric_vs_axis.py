@@ -43,7 +43,7 @@ from analysis.figures.style import (
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import one_per_seed, over_seeds, require_finished, varying
 from analysis.stats.arms import by_seed
-from analysis.stats.multiple_comparisons import against
+from analysis.stats.families import against
 from analysis.stats.ranking import Ranking, rank
 from analysis.stats.rounding import count
 from analysis.stats.selection import best_over

@@ -88,5 +88,5 @@ def marks_note(gains: Iterable[Comparison], noun: str) -> list[str]:
     if all(gain.distinguishable for gain in tested):
         return []
     family = max(gain.family for gain in tested)
-    over = f", for {family:,} {noun} at once" if family > 1 else ""
-    return [f"{NOT_DISTINGUISHABLE}: not distinguishable, the 95 % interval holds 0{over}"]
+    over = f" simultaneous over {family:,} {noun}," if family > 1 else ""
+    return [f"{NOT_DISTINGUISHABLE}: not distinguishable, the 95 % interval{over} holds 0"]

@@ -213,7 +213,7 @@ def _finding(ranking: Ranking[Key] | None, axes: Sequence[str]) -> str:
         return f"{name} is the only setting: {told}"
     same = ranking.not_distinguishable
     return (
-        f"{name} is the best of {many:,}: {told}; {same:,} of {many - 1:,} others "
+        f"{name} is the best of {many:,}: {told}; {same:,} of {count(many - 1, 'other')} "
         f"{'is' if same == 1 else 'are'} not distinguishable"
     )
 

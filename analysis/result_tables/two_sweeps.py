@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis.inference.blocks import finite
 from analysis.record.choice import began
 from analysis.record.schema import RecordError, Sweep, count_ended, finished
 from analysis.record.sweep_data import SweepData
@@ -23,15 +24,15 @@ from analysis.stats.arms import (
     require,
     values_by_setting,
 )
-from analysis.stats.comparisons import Comparison, compare, finite
+from analysis.stats.comparisons import Comparison
 from analysis.stats.datasets import dataset_name
+from analysis.stats.families import compare, gains
 from analysis.stats.intervals import student_t
-from analysis.stats.multiple_comparisons import corrected
 from analysis.stats.rounding import DASH, count, format_value
 
 WEIGHTS = {"val/miou": "raw weights", "swa/miou": "averaged weights"}
 DIFFERENCE = "B - A [points]"
-METHOD = "Verdicts are corrected after Holm over all settings; each interval is its own"
+METHOD = "Intervals of settings that share seeds hold for all of these at once"
 NAMED = 10  # values or settings that a line names
 OF_MACHINE = ("python", "platform", "cpu", "cpus", "gpus")
 
@@ -66,8 +67,12 @@ def sweep_difference(first: Scores, second: Scores) -> SweepDifference:
         for seed, value in finite(values).items()
         if math.isfinite(first[key].get(seed, math.nan))
     ]
+    paired = gains(second, {key: first[key] for key in second}).each
     return SweepDifference(
-        each=corrected({key: compare(second[key], first[key]) for key in first}),
+        each={
+            key: paired[key] if paired[key].n > 1 else compare(second[key], first[key])
+            for key in first
+        },
         overall=compare(_means(second), _means(first)),
         shared_trials=len(pairs),
         is_same=bool(pairs) and all(one == other for one, other in pairs),

@@ -20,7 +20,7 @@ def decimals(half: float) -> int:
     """
     if math.isnan(half):
         return 1
-    if half == 0:
+    if half < 1e-6:  # float noise
         return 2
     exponent = math.floor(math.log10(half))
     significant = 2 if half / 10**exponent < 3.55 else 1

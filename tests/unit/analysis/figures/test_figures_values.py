@@ -22,8 +22,9 @@ from analysis.figures.colors import LINE_STYLES, muted, voc_colours
 from analysis.figures.style import SERIES
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import is_logarithmic, varying
+from analysis.stats.families import against
+from analysis.stats.families import gains as gains_of
 from analysis.stats.importance import describe_importance
-from analysis.stats.multiple_comparisons import against
 from analysis.stats.ranking import rank
 from analysis.stats.rounding import p_value
 from analysis.stats.swa import start_share
@@ -75,10 +76,19 @@ def test_swa_table_has_interval_and_paired_gain_of_each_readout() -> None:
     own = trials[(trials["swa_rule"] == "eq7") & (trials["swa_n"] == 10)]
     own = own[own["swa_threshold"] == 0.5]
     gains = own["swa/miou"] - own["val/miou"]
-    low, high = stats.t.interval(0.95, 2, loc=gains.mean(), scale=stats.sem(gains))
     assert (row["n_seeds"], row["mean"]) == (3, pytest.approx(own["swa/miou"].mean()))
     assert row["gain"] == pytest.approx(gains.mean())
-    assert (row["gain_low"], row["gain_high"]) == (pytest.approx(low), pytest.approx(high))
+    # With intervals for the eight readouts at once.
+    keys = ["swa_rule", "swa_n", "swa_threshold"]
+    averaged, raw = (
+        {
+            key: dict(zip(rows["seed"], rows[metric], strict=True))
+            for key, rows in trials.groupby(keys)
+        }
+        for metric in ("swa/miou", "val/miou")
+    )
+    told = gains_of(averaged, raw).each["eq7", 10, 0.5]
+    assert (row["gain_low"], row["gain_high"], told.family) == (told.low, told.high, 8)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from analysis.result_tables.latex import to_latex
 from analysis.result_tables.latex_text import latex_text, text_width
 from analysis.result_tables.paper import table2_left, table2_right, table4
 from analysis.result_tables.summaries import grid_summary, search_summary
-from analysis.stats.comparisons import compare
+from analysis.stats.families import compare
 from analysis.stats.intervals import Interval, student_t
 from analysis.stats.rounding import DASH
 

@@ -153,7 +153,7 @@ def test_driver_record_and_report_name_the_same_best(
     counts = best["best/not_distinguishable"], best["best/others"]
     assert (parent["best/not_distinguishable"], parent["best/others"]) == counts
     if counts[1]:
-        assert f"; {counts[0]} of {counts[1]} others" in finding
+        assert f"; {counts[0]} of {counts[1]} other" in finding
         assert f"; {counts[0]} of {counts[1]} other settings" in lines[-1]
     words = [row["against_best"] for row in listed]
     lower = words.count("lower")

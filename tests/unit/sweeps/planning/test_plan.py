@@ -254,10 +254,10 @@ def test_best_point_says_how_many_others_paired_seeds_do_not_tell_from_it(tmp_pa
         finished(
             tmp_path,
             {
-                **{(0.01, 0): 0.60, (0.01, 1): 0.70},
-                # Always lower by 0.1, though the means' own intervals overlap by far.
-                **{(0.1, 0): 0.50, (0.1, 1): 0.60},
-                **{(1.0, 0): 0.65, (1.0, 1): 0.60},
+                **{(0.01, 0): 0.60, (0.01, 1): 0.70, (0.01, 2): 0.65},
+                # Always lower by about 0.1, though the means' own intervals overlap by far.
+                **{(0.1, 0): 0.50, (0.1, 1): 0.604, (0.1, 2): 0.548},
+                **{(1.0, 0): 0.598, (1.0, 1): 0.70, (1.0, 2): 0.651},
             },
         )
     )
