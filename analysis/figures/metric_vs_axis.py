@@ -377,7 +377,7 @@ def _describe_alike(alike: int, others: int) -> str:
         return "no other is distinguishable from the best"
     if alike == 0:
         return "all others are distinguishable from the best"
-    return f"{alike} of {others} others not distinguishable from the best"
+    return f"{alike} of {others} others not distinguishable"
 
 
 def _told(table: pd.DataFrame) -> str:

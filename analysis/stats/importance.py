@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.record.schema import RecordError
-from analysis.stats.intervals import LEVEL
+from analysis.inference.simultaneous import LEVEL
 from analysis.stats.rounding import count, p_value
 from analysis.stats.search import completed, of_readout, parameters, unit_scaled
 

@@ -194,6 +194,7 @@ def test_a_table_takes_both_columns_only_where_one_is_too_narrow() -> None:
 
 def test_a_column_that_says_one_thing_goes_to_the_notes_where_there_is_no_room() -> None:
     made = grid_summary(lambda_grid(), ["lambda_adv"])
+    made.insert(4, "size", range(1000, 1000 + len(made)))
     latex = to_latex(made, "some").decode()
     assert floats(latex) == ["table"]
     assert "In each row: seeds 3." in latex
