@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.record.schema import RecordError
 from analysis.inference.simultaneous import LEVEL
+from analysis.record.schema import RecordError
 from analysis.stats.rounding import count, p_value
 from analysis.stats.search import completed, of_readout, parameters, unit_scaled
 
