@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from analysis.figures.appearance import current_style
@@ -28,6 +28,7 @@ ASIDE_SHARE = 0.009  # of the axis, by which lines are moved so that their bars 
 PAD_SHARE = 0.06
 NAME_ASIDE = 0.06  # of the distance of two names
 CAP_PT, MOST_CAPS = 3, 12  # size of the caps of bars, and of how many that have room for them
+MOST_TICKS = 4  # on the vertical axis of a low panel
 GAP_PT = 3.0  # between two labels, at least
 DIGITS = 3  # of a number that a tick names in full
 # Of a figure's width, what stands left and right of its axes; the other for a label of two lines.
@@ -273,10 +274,9 @@ def room_pt(axes: Axes, beside_em: float = BESIDE_EM) -> float:
     return float(width - beside_em * matplotlib.rcParams["font.size"])
 
 
-def cuts_labels(figure: Figure) -> bool:
-    """Return whether the label of an axis reaches over the left edge of its figure."""
-    labels = [axes.yaxis.label for axes in figure.axes if axes.axison]
-    return any(label.get_text() and label.get_window_extent().x0 < 0 for label in labels)
+def tick_few(axes: Axes) -> None:
+    """Put a few ticks on the vertical axis of a low panel, however high its layout makes it."""
+    axes.yaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
 
 
 def thin_labels(figure: Figure) -> None:

@@ -22,6 +22,7 @@ from analysis.figures.axes import (
     draw_means,
     handle,
     number_label,
+    tick_few,
 )
 from analysis.figures.colors import LineStyle, muted
 from analysis.figures.style import (
@@ -194,6 +195,7 @@ def draw_over(
                 lower.set_ylim(*_padded(min(0.0, *ends), max(0.0, *ends)))
             at = f"{short_label(name)} = {format_value(reference)}"
             lower.set_ylabel(f"points from\n{at if len(at) <= MOST_LETTERS else 'reference'}")
+            tick_few(lower)
             _mark_peak(upper, axis, ranking)
             handles.append(handle(PEAK, PEAK_LABEL))
             parts[0] += ", of each mean alone"

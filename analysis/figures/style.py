@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from analysis.figures.appearance import DescribedFigure, current_style
-from analysis.figures.axes import BESIDE_TWO_EM, cuts_labels, room_pt, thin_labels
+from analysis.figures.axes import BESIDE_TWO_EM, room_pt, thin_labels
 from analysis.figures.colors import LINE_STYLES
 from analysis.record.version_mix import describe_mixtures
 from analysis.stats.datasets import GENERATED, NAMES
@@ -140,8 +140,6 @@ def drawing(
         yield figure
         # Laid out now: a layout that is made again moves by fractions of a point.
         figure.draw_without_rendering()
-        if cuts_labels(figure):  # as ticks of the new size may have wider labels
-            figure.draw_without_rendering()
         figure.set_layout_engine(None)  # with "none", each save would draw twice
         thin_labels(figure)
 

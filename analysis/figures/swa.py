@@ -22,6 +22,7 @@ from analysis.figures.axes import (
     handle,
     number_label,
     room_pt,
+    tick_few,
 )
 from analysis.figures.colors import LineStyle, contrast, line_styles
 from analysis.figures.style import (
@@ -119,6 +120,7 @@ def _draw(
             told.append(_describe_best(rows, rule, along))
             if rule == "eq7":
                 shares = rows.set_index(along)["start_share"]
+        tick_few(lower)
         axis.apply(lower)
         if shares is not None:
             kept = [_share(shares.get(value, np.nan)) for value in axis.labelled()]
