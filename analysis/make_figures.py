@@ -44,7 +44,7 @@ class FigureOptions:
         tracking_uri: MLflow store that holds the record.
         out: Folder of the figures.
         sweep: Names, keys or parent runs of sweeps, None for all names.
-        cache: Whether what was read before and has not changed is used.
+        cache: Whether what was read and drawn before and has not changed is used.
         style: How figures look, `screen` or `paper`.
         font: Letters of figures for a paper, `serif` or `sans`; None for serif.
     """
@@ -64,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(f"--font is of --style paper, but got --style {options.style}")
     try:
         record = Record(options.tracking_uri, cache=options.cache)
-        rendered = _draw(record, options)
+        # Called from another program, it starts no processes, which would import that program.
+        processes = len(os.sched_getaffinity(0)) if argv is None else 1
+        rendered = _draw(record, options, processes)
         files = _all_files(options.tracking_uri, rendered)
     except RecordError as error:
         return _refuse(str(error))
@@ -115,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no-cache",
         dest="cache",
         action="store_false",
-        help="read the whole record again, even where it has not changed since the last time",
+        help="read the whole record and draw all of it again, even what has not changed",
     )
     parser.add_argument(
         "--style",
@@ -132,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _draw(record: Record, options: FigureOptions) -> list[RenderedSweep]:
+def _draw(record: Record, options: FigureOptions, processes: int) -> list[RenderedSweep]:
     """Draw the sweeps that are wanted, or those that stand for all names and data sets."""
     chosen = _chosen(record, options.sweep)
     for sweep in chosen:
@@ -152,7 +154,7 @@ def _draw(record: Record, options: FigureOptions) -> list[RenderedSweep]:
         notes = others(sweep, alike, record.ended)
         drawings.append(Drawing(data=data, suffix=suffix, notes=notes))
     with styled(style):
-        return draw_all(drawings)
+        return draw_all(drawings, processes=processes, reuse=options.cache)
 
 
 def _chosen(record: Record, wanted: Sequence[str] | None) -> list[Sweep]:

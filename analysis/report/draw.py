@@ -40,7 +40,7 @@ class RenderedItem:
         caption: Seeds, method of the interval, what is left out or mixed.
         shows: What a figure shows, for those who do not see it; empty where it does not tell.
         in_picture: Whether a figure's title and caption stand in its picture.
-        table: The table; None for a figure.
+        table: The table in words; None for a figure.
         files: The content of each of its files, by name; a figure has a PNG among them.
     """
 
@@ -147,7 +147,7 @@ def _draw_table(name: str, spec: TableSpec, data: SweepData) -> RenderedItem:
         title=table.attrs["title"],
         sentence=table.attrs["finding"],
         caption=table.attrs["caption"],
-        table=table,
+        table=table.map(text),
         files={
             f"{name}.csv": to_csv(table),
             f"{name}.parquet": render_parquet(to_numbers(table), about),
@@ -208,6 +208,6 @@ def _table(item: RenderedItem, table: pd.DataFrame) -> TableItem:
         name=item.name,
         title=item.title,
         caption=item.caption,
-        frame=table.map(text),
+        frame=table,
         files=[*item.files],
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -13,9 +12,9 @@ from dataclasses import dataclass
 from analysis.figures.appearance import Style, current_style, styled
 from analysis.record.schema import RecordError
 from analysis.record.sweep_data import SweepData
-from analysis.report.draw import RenderedItem, RenderedSweep, draw
+from analysis.report.draw import RenderedSweep, draw
+from analysis.report.reuse import Drawn, KeptDrawing
 
-Drawn = tuple[Sequence[RenderedItem], dict[str, str]]  # the items of a sweep, and what it lacks
 DrawOne = Callable[[SweepData, str, Style], Drawn]
 
 
@@ -34,15 +33,28 @@ class Drawing:
     notes: Sequence[str] = ()
 
 
-def draw_all(drawings: Sequence[Drawing]) -> list[RenderedSweep]:
-    """Draw sweeps in the style of now, here and in a process for each other processor.
+def draw_all(
+    drawings: Sequence[Drawing], *, processes: int = 1, reuse: bool = True
+) -> list[RenderedSweep]:
+    """Draw sweeps in the current style, several at a time.
+
+    Args:
+        drawings: The sweeps.
+        processes: How many processes draw, this one among them. More than one asks for a main
+            module that another process can import.
+        reuse: Whether what was drawn before serves while all that it was drawn from is the same.
 
     Raises:
         RecordError: As `draw`, of a sweep that cannot be drawn; or a process was killed.
     """
     style = current_style()
-    waiting = deque(enumerate(drawings))
     done: dict[int, Drawn] = {}
+    kept = [KeptDrawing(one.data, one.suffix) for one in drawings] if reuse else []
+    for number, one in enumerate(kept):
+        if (drawn := one.load()) is not None:
+            done[number] = drawn
+    waiting = deque((number, one) for number, one in enumerate(drawings) if number not in done)
+    asked = [number for number, _ in waiting]
 
     def work(take: Callable[[], tuple[int, Drawing]], draw_one: DrawOne) -> None:
         while True:
@@ -52,7 +64,7 @@ def draw_all(drawings: Sequence[Drawing]) -> list[RenderedSweep]:
                 return
             done[number] = draw_one(one.data, one.suffix, style)
 
-    helpers = min(len(drawings), len(os.sched_getaffinity(0))) - 1
+    helpers = min(len(waiting), processes) - 1
     if helpers < 1:
         work(waiting.popleft, _draw)
     else:
@@ -73,6 +85,9 @@ def draw_all(drawings: Sequence[Drawing]) -> list[RenderedSweep]:
                     "a process that drew figures was killed, as happens where memory runs out; "
                     "draw one sweep at a time, with --sweep"
                 ) from error
+    if reuse:
+        for number in asked:
+            kept[number].save(done[number])
     return [
         RenderedSweep(
             data=one.data,

@@ -23,11 +23,13 @@ def test_a_record_of_all_sweeps_gives_all_figures_and_tables_twice_the_same(
 ) -> None:
     (tmp_path / "record").mkdir()
     uri = make_record(tmp_path / "record", 200)
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        assert make_figures.main(["--tracking-uri", uri, "--out", str(folder)]) == 0
-    one, two = ({p.name: p.read_bytes() for p in folder.iterdir()} for folder in folders)
-    assert one == two
+    folders = {"one": [], "again": [], "anew": ["--no-cache"]}
+    for folder, more in folders.items():
+        assert (
+            make_figures.main(["--tracking-uri", uri, "--out", str(tmp_path / folder), *more]) == 0
+        )
+    one, again, anew = ({p.name: p.read_bytes() for p in (tmp_path / f).iterdir()} for f in folders)
+    assert one == again == anew
     manifest = json.loads(one["manifest.json"])
     assert FIGURES.keys() & TABLES.keys() == set()  # each names files of its own
     asked = FIGURES.keys() | TABLES.keys()
