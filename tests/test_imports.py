@@ -35,7 +35,7 @@ ROOMS = {
     "analysis.record": "trainable.storage",
     "analysis.inference": "",
     "analysis.stats": "trainable.storage analysis.record analysis.inference",
-    "analysis.figures": "analysis.record analysis.stats",
+    "analysis.figures": "analysis.record analysis.inference analysis.stats",
     "analysis.result_tables": "analysis.record analysis.inference analysis.stats",
     "analysis.report": "trainable.storage analysis.record analysis.stats analysis.figures "
     "analysis.result_tables",

@@ -249,9 +249,7 @@ def label_names(axes: Axes, names: Sequence[str], beside_em: float = BESIDE_EM) 
     """
     spaced = [name.replace("_", " ") for name in names]
     longest = max((word for name in spaced for word in name.split()), key=len, default="-")
-    probe = axes.text(0, 0, longest)
-    width = 72 * probe.get_window_extent().width / axes.figure.dpi + GAP_PT
-    probe.remove()
+    width = _width_pt(axes, longest) + GAP_PT
     room = room_pt(axes, beside_em) / (len(names) + 0.2)
     if width <= room:
         letters = int(room / width * len(longest))
@@ -260,7 +258,19 @@ def label_names(axes: Axes, names: Sequence[str], beside_em: float = BESIDE_EM) 
         half = MOST_LETTERS // 2
         cut = [n if len(n) <= MOST_LETTERS else f"{n[:half]}…{n[1 - half :]}" for n in names]
         axes.set_xticks(range(len(names)), cut, rotation=90)
+        figure = axes.get_figure(root=True)
+        if figure is not None:  # the panels keep their height
+            wide, high = figure.get_size_inches()
+            figure.set_size_inches(wide, high + max(_width_pt(axes, name) for name in cut) / 72)
     axes.set_xlim(-0.6, len(names) - 0.4)
+
+
+def _width_pt(axes: Axes, text: str) -> float:
+    """Return how wide a text is that stands at a tick, in points."""
+    probe = axes.text(0, 0, text)
+    width = 72 * probe.get_window_extent().width / axes.figure.dpi
+    probe.remove()
+    return float(width)
 
 
 def room_pt(axes: Axes, beside_em: float = BESIDE_EM) -> float:
@@ -319,12 +329,8 @@ def _digits(text: str) -> tuple[int, bool]:
 def draw_means(
     axes: Axes, xs: Sequence[float], rows: pd.DataFrame, style: LineStyle, **changes: Any
 ) -> None:
-    """Draw means in percent with bars from `ci_low` to `ci_high`; no bar where these are NaN.
-
-    Bars end at 0 and 100 %, which no mIoU exceeds.
-    """
-    mean = 100 * rows["mean"]
-    low, high = (100 * rows[name].clip(0, 1) for name in ("ci_low", "ci_high"))
+    """Draw means in percent with bars from `ci_low` to `ci_high`; no bar where these are NaN."""
+    mean, low, high = (100 * rows[name] for name in ("mean", "ci_low", "ci_high"))
     options: dict[str, Any] = {
         "color": style.color,
         "marker": style.marker,

@@ -255,7 +255,7 @@ def _join(kept: pd.DataFrame, curves: pd.DataFrame, metrics: Sequence[str]) -> p
 
 def _draw_band(axes: Axes, rows: pd.DataFrame, style: LineStyle) -> None:
     xs, mean = rows["iteration"], 100 * rows["mean"]
-    low, high = (100 * rows[name].clip(0, 1) for name in ("ci_low", "ci_high"))
+    low, high = (100 * rows[name] for name in ("ci_low", "ci_high"))
     every = max(1, len(rows) // 12)
     axes.plot(
         xs, mean, color=style.color, linestyle=style.linestyle, marker=style.marker, markevery=every

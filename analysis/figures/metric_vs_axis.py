@@ -41,6 +41,7 @@ from analysis.figures.style import (
     on_data,
     short_label,
 )
+from analysis.inference.collapse import collapsed
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import one_per_seed, over_seeds, require_finished, varying
 from analysis.stats.arms import by_seed
@@ -56,8 +57,6 @@ PEAK = LineStyle(color=SERIES["swa"].color, marker="^", linestyle="none")
 PEAK_LABEL = "may be best"
 MOST_LETTERS = 18  # of the reference's name beside an axis
 MOST_SEEDS = 12  # whose lines can be told from each other
-# A run has collapsed that has less than this share of its setting's best, and is so much lower.
-COLLAPSED_SHARE, COLLAPSED_FALL = 0.5, 0.10
 LEAST_SPAN = 0.005  # of an axis of mIoU, as a fraction
 PAD = 0.05  # of its span, left free at either end
 STAR: dict[str, Any] = {
@@ -273,7 +272,7 @@ def _draw_differences(
             capsize=CAP_PT if len(settings) <= MOST_CAPS else 0,
             zorder=3,
         )
-        if not _collapsed(settings[value]) and not _collapsed(settings[reference]):
+        if not collapsed(settings[value]) and not collapsed(settings[reference]):
             ends += [100 * end for end in (found.low, found.high) if math.isfinite(end)]
     return ends
 
@@ -282,7 +281,7 @@ def _mark_peak(axes: Axes, axis: SomeAxis, ranking: Ranking[Any] | None) -> None
     """Mark on the axis the values of which each may be the best: a 95 % confidence set."""
     if ranking is None:
         return
-    may = [v for v in ranking.order if v == ranking.best or _may_be_best(ranking, v)]
+    may = [value for value in ranking.contenders if _is_known(ranking, value)]
     axes.plot(
         [axis.place(value) for value in may],
         [0.0] * len(may),
@@ -296,18 +295,8 @@ def _mark_peak(axes: Axes, axis: SomeAxis, ranking: Ranking[Any] | None) -> None
     )
 
 
-def _may_be_best(ranking: Ranking[Any], value: Any) -> bool:
-    gain = ranking.gains[value]
-    return math.isfinite(gain.difference) and not gain.distinguishable
-
-
-def _collapsed(found: Mapping[int, float]) -> list[int]:
-    most = max((miou for miou in found.values() if math.isfinite(miou)), default=0.0)
-    return [
-        seed
-        for seed, miou in found.items()
-        if miou < COLLAPSED_SHARE * most and miou <= most - COLLAPSED_FALL
-    ]
+def _is_known(ranking: Ranking[Any], value: Any) -> bool:
+    return value == ranking.best or math.isfinite(ranking.gains[value].difference)
 
 
 def _limits(
@@ -322,7 +311,7 @@ def _limits(
     for weights, of_weights in settings.items():
         rows = table[table["weights"] == weights].set_index(name)
         for value, found in of_weights.items():
-            fallen = _collapsed(found)
+            fallen = collapsed(found)
             runs += [miou for seed, miou in found.items() if seed not in fallen]
             if not fallen:
                 ends += [rows["ci_low"][value], rows["ci_high"][value]]
@@ -366,7 +355,7 @@ def _shows(table: pd.DataFrame, name: str, ranking: Ranking[Any] | None) -> str:
         return f"best {size}" if value == best and len(means) > 1 else size
 
     parts = [told(value) for value in means.index if value == best or value in beside]
-    alike = sum(_may_be_best(ranking, value) for value in means.index if value != best)
+    alike = sum(value in ranking.contenders for value in means.index if value != best)
     tail = f"; {_describe_alike(alike, len(means) - 1)}" if len(means) > 1 else ""
     return f"Mean mIoU {SERIES[weights].label}: {', '.join(parts)}{tail}."
 

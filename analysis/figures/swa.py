@@ -131,7 +131,7 @@ def _draw(
         add_legend(upper, handles, gap_pt=TOP_AXIS_PT * (shares is not None), in_row=3)
         seeds = caption_seeds(table["n_seeds"])
         band = "the band is the raw weights'" if raw.n > 1 else ""
-        gains = "below: gain within each training run"
+        gains = "below: gain within each training run, whose intervals hold all together"
         chosen = f"each rule at its best {SHORT[held]} over all {SHORT[along]}"
         missing = caption_missing(table.attrs["n_missing"])
         add_caption(figure, [seeds, band, gains, chosen, missing, caption_mixed(trials)])

@@ -72,6 +72,10 @@ CASES = {
         lambda t: figures.metric_vs_axis(t, "lambda_adv"), figure_data.lambda_grid
     ),
 }
+# Not of every figure, but of one whose setting has names.
+NAMED = Case(
+    lambda t: figures.metric_vs_axis(t[t["adversarial"] == "none"].copy(), "generator"), ablation
+)
 OF_SEEDS = ["fig4", "fig6", "fig8", "swa_threshold", "swa_n", "metric_vs_axis"]
 PARTIAL = {"dataset": "segtrackv2", "asked": 9_999, "mixed": True}
 
@@ -93,6 +97,8 @@ HARD: list[tuple[str, dict[str, Any]]] = [
     ("swa_n", {"ns": EVEN, "thresholds": (0.0, 0.5)}),
     ("swa_threshold", {"ns": (5,), "thresholds": SHARES, "rules": ("eq7", "uniform", "ema")}),
     *(("swa_heatmap", {"ns": ns, "thresholds": SHARES[: len(ns)]}) for ns in (EVEN, (5,))),
+    ("named", {}),
+    ("named", {"generators": tuple(f"net{i}" for i in range(13))}),
     ("fig8", {"generators": tuple(f"a_generator_of_a_long_name_{i}" for i in range(12))}),
 ]
 
@@ -100,7 +106,7 @@ HARD: list[tuple[str, dict[str, Any]]] = [
 @functools.cache
 def drawn(name: str, style: str = "screen", **made: Any) -> Figure:
     """Return a figure that has been laid out; a warning of its layout or glyphs is an error."""
-    case = CASES[name]
+    case = CASES.get(name, NAMED)
     with figures.styled(STYLES[style]):
         figure = case.draw(case.trials(**made))
     figure.draw_without_rendering()
