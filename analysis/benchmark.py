@@ -1,10 +1,15 @@
-"""Measure how fast large records become figures, and how much memory that takes.
+"""Measure how fast large records become figures, and how true the verdicts on sweeps are.
 
-Makes records in a temporary folder, one of a tenth of the trials and one of all, and prints one
-JSON list. Of each: wall and CPU seconds and peak memory, over all its processes, to read it for
-the first time and again, and to read it and draw all figures, tables and the report, first with
-nothing kept from before, then with nothing new. Every step has a process of its own. Run as
-`python -m analysis.benchmark`.
+`records`, which is the default, makes records in a temporary folder, one of a tenth of the trials
+and one of all, and prints one JSON list. Of each: wall and CPU seconds and peak memory, over all
+its processes, to read it for the first time and again, and to read it and draw all figures, tables
+and the report, first with nothing kept from before, then with nothing new. Every step has a process
+of its own.
+
+`statistics` simulates sweeps whose truth is known and prints tables and a JSON list: how often
+verdicts err, find what is there, and how often intervals hold.
+
+Run as `python -m analysis.benchmark [records|statistics]`.
 """
 
 from __future__ import annotations
@@ -19,12 +24,13 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import make_figures
+from analysis.benchmarking.statistics import simulate_all
 from analysis.benchmarking.synthetic_record import make_record
 from analysis.record.trials import list_sweeps, load_trials
 from trainable.cli.parsed_options import read_options
@@ -37,20 +43,45 @@ class BenchmarkOptions:
     """The options of this command.
 
     Attributes:
+        what: `records` or `statistics`.
         trials: How many trials the larger record has.
+        repeats: How many sweeps are simulated of each kind.
     """
 
+    what: str
     trials: int
+    repeats: int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m analysis.benchmark", description=__doc__)
-    parser.add_argument("--trials", type=int, default=10_000, metavar="N")
+    parser.add_argument("what", nargs="?", choices=("records", "statistics"), default="records")
+    parser.add_argument("--trials", type=int, default=10_000, metavar="N", help="of `records`")
+    parser.add_argument("--repeats", type=int, default=2_000, metavar="N", help="of `statistics`")
     options = read_options(BenchmarkOptions, parser.parse_args(argv))
+    if options.repeats < 1:
+        parser.error(f"`--repeats >= 1` must hold, but got --repeats {options.repeats}")
+    if options.what == "statistics":
+        print_tables(simulate_all(options.repeats))
+        return 0
     sizes = sorted({max(LEAST, options.trials // 10), max(LEAST, options.trials)})
     sys.stdout.write(json.dumps([_benchmark(size) for size in sizes], indent=2) + "\n")
     return 0
+
+
+def print_tables(tables: Sequence[Sequence[Mapping[str, object]]]) -> None:
+    """Print tables for a reader on standard error, and as one JSON list on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(stderr=True)
+    for rows in tables:
+        table = Table(*rows[0], box=None)
+        for row in rows:
+            table.add_row(*map(str, row.values()))
+        console.print(table)
+    sys.stdout.write(json.dumps(tables, indent=2) + "\n")
 
 
 def _benchmark(trials: int) -> dict[str, float | dict[str, float]]:

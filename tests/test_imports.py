@@ -39,7 +39,7 @@ ROOMS = {
     "analysis.result_tables": "analysis.record analysis.inference analysis.stats",
     "analysis.report": "trainable.storage analysis.record analysis.stats analysis.figures "
     "analysis.result_tables",
-    "analysis.benchmarking": "trainable.storage analysis.record",
+    "analysis.benchmarking": "trainable.storage analysis.record analysis.stats",
     "sweeps.storage": "trainable",
     "sweeps.planning": "trainable analysis.record analysis.stats sweeps.storage",
     "sweeps.search": "trainable analysis.record analysis.stats sweeps.storage sweeps.planning",
