@@ -3,9 +3,9 @@
 Command:   python sweeps/joint_search.py [--sampler gp] [--scheduler asha] [--preset voc2012 ...]
 Cost:      one training run per setting asked for, with all 36 readouts, then three settings again
            with three other seeds (demo: 20 + 9 runs, under five minutes on two CPU cores)
-Expected:  the paper tuned lambda alone, to 0.01 at its learning rates. The demo's best settings
-           are not distinguishable from each other: on generated data the noise between seeds is
-           larger than what lambda gains.
+Expected:  the paper tuned lambda alone, to 0.01 at its learning rates. With three seeds the demo's
+           best settings are not distinguishable from each other: single seeds differ by more than
+           what lambda gains.
 
 The search has one seed, the base's; the best of many on one seed owes part of its mIoU to that
 seed. So the best setting is judged by the other seeds alone.

@@ -24,7 +24,7 @@ from trainable import TrialConfig
 from trainable.cli.options import whole
 from trainable.config.choices import SWA_RULES
 
-# Times the preset's own n, which averages 48 times in the demo's training, 50 times on
+# Times the preset's own n, which would average 48 times in all of the demo's training, 50 times on
 # SegTrack-v2 and 200 times on VOC. Under eq7 the smallest forgets the start at once, the
 # largest keeps 91 to 98 % of it (n = 20 to 1,000 for the paper's 100, 1 to 50 for the demo's 5).
 FACTORS = (0.2, 0.4, 1, 2, 4, 10)

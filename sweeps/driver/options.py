@@ -106,7 +106,7 @@ def _add_seeds(parser: argparse.ArgumentParser) -> None:
         type=whole(most=10_000),
         default=3,
         metavar="N",
-        help="seeds per setting (default: 3)",
+        help="seeds per setting (default: %(default)s)",
     )
     parser.add_argument(
         "--race",

@@ -89,7 +89,10 @@ def test_losses_without_a_weight_are_refused() -> None:
         (["--losses"], ("--losses", "expected at least one argument")),
         (["--generators", "deeplabv3"], ("--generators", "'deeplabv3'", "deeplabv3_resnet18")),
         (["--set", "lambda_adv=0"], ("`lambda_adv > 0`",)),
-        (["--set", "crop_px=24"], ("`crop_px >= 32`", "deeplabv3_resnet18")),
+        (
+            ["--set", "crop_px=24", "--set", "discriminator=encoder_decoder"],
+            ("`crop_px >= 32`", "deeplabv3_resnet18"),
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(

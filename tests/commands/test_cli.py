@@ -54,7 +54,7 @@ BAD_INPUT = {
     "--set swa_n=0": ("`swa_n >= 1`", "swa_n=0"),
     "--set swa_threshold=1.0": ("`0 <= swa_threshold < 1`", "swa_threshold=1.0"),
     "--set swa_threshold=-0.1": ("`0 <= swa_threshold < 1`", "swa_threshold=-0.1"),
-    "--set crop_px=15": ("`crop_px >= 16`", "crop_px=15"),
+    "--set crop_px=15": ("`crop_px >= 32`", "crop_px=15"),
     "--set image_px=8": ("`image_px >= 16`", "image_px=8"),
     "--set scale_min=3": ("`scale_min <= scale_max`", "scale_min=3.0"),
     "--seeds 0": ("--seeds", "from 1 to 10000", "'0'"),
@@ -260,7 +260,7 @@ def test_plan_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     done = run_script(tmp_path, "--plan")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("lambda_grid on shapes, sweep ")
-    assert re.search(r"^trials: +21$", done.stdout, re.MULTILINE)
+    assert re.search(r"^trials: +36$", done.stdout, re.MULTILINE)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -356,5 +356,5 @@ def test_the_default_grid_is_every_lambda_with_each_seed() -> None:
     found = {
         (t.lambda_adv, t.seed) for t in lambda_grid.trials(base, range(options.seeds), options)
     }
-    assert found == {(value, seed) for value in lambda_grid.LAMBDAS for seed in range(3)}
+    assert found == {(value, seed) for value in lambda_grid.LAMBDAS for seed in range(6)}
     assert {0.0, 0.01} < set(lambda_grid.LAMBDAS)

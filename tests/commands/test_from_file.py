@@ -152,7 +152,7 @@ def test_a_point_that_does_not_name_an_axis_has_the_value_of_the_base(tmp_path: 
     assert own.axes == ("swa_n", "lambda_adv")
     options = from_file.parser().parse_args([str(path)])
     found = [(trial.swa_n, trial.lambda_adv) for trial in own.trials(load_config(), [0], options)]
-    assert found == [(9, 0.01), (5, 0.0)]
+    assert found == [(9, 0.2), (5, 0.0)]
 
 
 @pytest.mark.parametrize(

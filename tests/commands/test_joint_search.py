@@ -167,12 +167,12 @@ def test_a_point_that_is_not_one_of_the_space_is_refused(text: str, message: str
 
 
 def test_a_point_names_what_differs_from_the_preset(tmp_path: Path) -> None:
-    _, search = ready(tmp_path, "--point", "lambda_adv=1e-1", "--point", "lr_generator=0.01")
+    _, search = ready(tmp_path, "--point", "lambda_adv=1e-1", "--point", "lr_generator=0.02")
     with search:
         search.suggest()
         search.suggest()
     assert [ask.values["lambda_adv"] for ask in search.asks] == [0.1, BASE.lambda_adv]
-    assert [ask.values["lr_generator"] for ask in search.asks] == [BASE.lr_generator, 0.01]
+    assert [ask.values["lr_generator"] for ask in search.asks] == [BASE.lr_generator, 0.02]
     sampled = Space(axes=axes(BASE), readouts="sampled")
     assert read_point("swa_n=10", sampled, BASE)["swa_n"] == 10
 

@@ -184,7 +184,7 @@ def test_zero_is_allowed_where_nothing_forbids_it(name: str) -> None:
     [
         ("swa_threshold=1.0", "`0 <= swa_threshold < 1` must hold, but got swa_threshold=1.0"),
         ("swa_threshold=-0.1", "`0 <= swa_threshold < 1` must hold, but got swa_threshold=-0.1"),
-        ("scale_min=2", "`scale_min <= scale_max` must hold, but got scale_min=2.0, scale_max=1.2"),
+        ("scale_min=2", "`scale_min <= scale_max` must hold, but got scale_min=2.0, scale_max=1.0"),
         ("iterations=2.5", "iterations must be a whole number, but got 2.5"),
         ("iterations=true", "iterations must be a whole number, but got True (true or false)"),
         ("lr_generator=fast", "lr_generator must be a number, but got 'fast' (text)"),
