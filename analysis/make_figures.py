@@ -220,7 +220,7 @@ def _on_other_datasets(
 
 def _all_files(uri: str, rendered: Sequence[RenderedSweep]) -> dict[str, bytes]:
     """Return all files by name, the manifest last."""
-    from analysis.report.draw import section_of
+    from analysis.report.draw import draw_claims, section_of, table_of
     from analysis.report.export import trials_files
     from analysis.report.files import describe_sweep, digests, render_manifest, versions
     from analysis.report.page import render_report
@@ -237,7 +237,16 @@ def _all_files(uri: str, rendered: Sequence[RenderedSweep]) -> dict[str, bytes]:
             files |= item.files
         files |= trials_files(sweep.data.trials, sweep.trials_stem)
     sections = [section_of(sweep) for sweep in rendered]
-    report = render_report(sections, tracking_uri=uri, versions=versions())
+    claims = draw_claims(rendered)
+    if claims is not None:
+        figures[claims.name] = {"sweep_keys": [*sweeps], "files": digests(claims.files)}
+        files |= claims.files
+    report = render_report(
+        sections,
+        tracking_uri=uri,
+        versions=versions(),
+        claims=None if claims is None else table_of(claims),
+    )
     files["report.html"] = report.encode()
     manifest = {
         "figures": figures,

@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.figures import FIGURES, FigureSpec, spec_of_axis
 from analysis.record.schema import RecordError
 from analysis.record.sweep_data import SweepData
+from analysis.result_tables.effects import effects
 from analysis.result_tables.paper import table1, table2_left, table2_right, table3, table4
 from analysis.result_tables.summaries import grid_summary, search_summary
 from analysis.stats.aggregation import varying
@@ -98,6 +99,7 @@ TABLES: dict[str, TableSpec] = {
         sweep="joint_search",
         build=lambda data: search_summary(data.trials, axes_of(data.trials)),
     ),
+    "effects": TableSpec(sweep="ablation", build=lambda data: effects(data.trials)),
     "table1": TableSpec(sweep="ablation", build=_table1),
     "table2_left": TableSpec(
         sweep="ablation",

@@ -16,11 +16,12 @@ from analysis.record.schema import RecordError, Sweep
 from analysis.record.sweep_data import SweepData
 from analysis.record.version_mix import SHARED
 from analysis.report.best_card import best_card
-from analysis.report.catalogue import TableSpec, axes_of, specs_of
+from analysis.report.catalogue import axes_of, specs_of
 from analysis.report.export import render_parquet
 from analysis.report.files import render, render_csv, render_float
 from analysis.report.page import FigureItem, Section, TableItem
 from analysis.result_tables.cells import text
+from analysis.result_tables.claims import claims, is_tried
 from analysis.result_tables.latex import to_latex
 from analysis.result_tables.render import to_csv, to_markdown, to_numbers
 
@@ -98,7 +99,7 @@ def draw(data: SweepData, *, suffix: str = "", notes: Sequence[str] = ()) -> Ren
                 if isinstance(spec, FigureSpec):
                     items.append(_draw_figure(name, spec, data))
                 else:
-                    items.append(_draw_table(name, spec, data))
+                    items.append(_table_item(name, spec.build(data)))
         except RecordError as error:
             left_out[name] = str(error)
     if not items:
@@ -139,8 +140,15 @@ def _plain(text: str) -> str:
     return " ".join(bare.split())
 
 
-def _draw_table(name: str, spec: TableSpec, data: SweepData) -> RenderedItem:
-    table = spec.build(data)
+def draw_claims(sweeps: Sequence[RenderedSweep]) -> RenderedItem | None:
+    """Return the paper's claims with what all sweeps say of them; None where they say nothing."""
+    drawn = [sweep.data for sweep in sweeps]
+    everything = [*drawn, *(other for data in drawn for other in data.others.values())]
+    table = claims(everything, drawn[0].paper)
+    return _table_item("claims", table) if is_tried(table) else None
+
+
+def _table_item(name: str, table: pd.DataFrame) -> RenderedItem:
     about = {key: table.attrs[key] for key in ("title", "finding", "caption")}
     return RenderedItem(
         name=name,
@@ -169,7 +177,7 @@ def section_of(rendered: RenderedSweep) -> Section:
         dataset=on_data(sweep.dataset),
         sentences=[*found, *left_out],  # tables on the same comparison say the same of it
         figures=[_figure(item) for item in rendered.items if item.table is None],
-        tables=[_table(item, item.table) for item in rendered.items if item.table is not None],
+        tables=[table_of(item) for item in rendered.items if item.table is not None],
         trials=shown_trials(trials),
         environment=rendered.data.environment,
         trials_files=[f"{rendered.trials_stem}.{kind}" for kind in ("csv", "parquet")],
@@ -203,11 +211,14 @@ def _figure(item: RenderedItem) -> FigureItem:
     )
 
 
-def _table(item: RenderedItem, table: pd.DataFrame) -> TableItem:
+def table_of(item: RenderedItem) -> TableItem:
+    """Return a table as the page shows it."""
+    assert item.table is not None
     return TableItem(
         name=item.name,
         title=item.title,
+        sentence=item.sentence,
         caption=item.caption,
-        frame=table,
+        frame=item.table,
         files=[*item.files],
     )

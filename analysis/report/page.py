@@ -64,6 +64,7 @@ class TableItem:
     title: str
     caption: str
     frame: pd.DataFrame
+    sentence: str = ""  # what came out, for a table that stands in no section of a sweep
     files: Sequence[str] = ()
 
 
@@ -87,7 +88,11 @@ class Section:
 
 
 def render_report(
-    sections: Sequence[Section], *, tracking_uri: str, versions: Mapping[str, str]
+    sections: Sequence[Section],
+    *,
+    tracking_uri: str,
+    versions: Mapping[str, str],
+    claims: TableItem | None = None,
 ) -> str:
     """Return the page as HTML.
 
@@ -96,6 +101,7 @@ def render_report(
         tracking_uri: Where the trials were read from. An `http(s)` server is linked to; for a
             database the links lead to a local `mlflow ui`, whose command stands beside them.
         versions: The versions of the packages that drew the figures, by package.
+        claims: What all sweeps say of the paper's claims, the page's first part.
     """
     here = Path(__file__)
     template = here.with_name(TEMPLATE).read_text(encoding="utf-8")
@@ -112,6 +118,7 @@ def render_report(
         tracking=tracking,
         datasets=list(dict.fromkeys(section.dataset for section in sections)),
         overview=_overview(sections),
+        claims=None if claims is None else _table(claims, "all"),
         sections=[
             _section(section, f"s{number}", tracking)
             for number, section in enumerate(sections, start=1)
@@ -163,15 +170,7 @@ def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, obj
         "warnings": mixtures_of(trials),
         "data_warnings": sweep.data_warnings.splitlines(),
         "figures": [_figure(figure, anchor) for figure in section.figures],
-        "tables": [
-            {
-                "anchor": _anchor(anchor, table.name),
-                "item": table,
-                "view": view_of(table.frame),
-                "files": _files(table.files),
-            }
-            for table in section.tables
-        ],
+        "tables": [_table(table, anchor) for table in section.tables],
         "tally": tally(trials, sweep.trials_total),
         "failures": failures[:CAUSES_SHOWN],
         "more_causes": max(0, len(failures) - CAUSES_SHOWN),
@@ -186,6 +185,15 @@ def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, obj
         ],
         "command": section.environment.get("command"),
         "pattern": link("RUN_ID"),
+    }
+
+
+def _table(table: TableItem, anchor: str) -> dict[str, object]:
+    return {
+        "anchor": _anchor(anchor, table.name),
+        "item": table,
+        "view": view_of(table.frame),
+        "files": _files(table.files),
     }
 
 

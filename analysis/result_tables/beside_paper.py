@@ -16,6 +16,7 @@ from analysis.stats.intervals import Interval, mean_share
 
 Paper = Mapping[str, Any]
 PAIR = (BASELINE, PROPOSED)
+TOGETHER_NOTE = "Gains are of loss and averaging together, which the table of effects takes apart"
 
 
 def table_of(
@@ -39,8 +40,8 @@ def table_of(
     dataset = dataset_name(found.dataset)
     finding = f"{title.partition(':')[0]}: no trials on {dataset} yet"
     if any(len(rows) for rows in found.rows.values()):
-        finding = f"mIoU: {gain_of(found).describe('proposed', 'the baseline')}"
-        notes = [*notes, finding]
+        finding = f"mIoU: {gain_of(found).describe(PROPOSED.label, BASELINE.label)}"
+        notes = [TOGETHER_NOTE, *notes, finding]
     measured = [name for name in rows[0] if "[" in name and ", paper" not in name]
     cells = [cell for row in rows for cell in row.values()]
     first = f"On the validation set of {dataset}"

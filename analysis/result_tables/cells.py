@@ -29,7 +29,14 @@ class PaperNumber:
         return cls(text=f"{Decimal(number).scaleb(shift):f}")
 
 
-Cell = str | int | float | PaperNumber | Interval | Comparison | None
+@dataclass(frozen=True, kw_only=True)
+class Spanned:
+    """A difference shown with both ends of its interval, which may lie unevenly about it."""
+
+    found: Comparison
+
+
+Cell = str | int | float | PaperNumber | Interval | Comparison | Spanned | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +131,8 @@ def text(cell: Cell) -> str:
             return DASH
         case Interval():
             return percent(cell)
-        case Comparison():
-            return _gain(cell)
+        case Comparison() | Spanned():
+            return _gain(cell) if isinstance(cell, Comparison) else _spanned(cell.found)
         case PaperNumber():
             return cell.text
         case float():
@@ -141,6 +148,8 @@ def value(cell: Cell) -> float | str | None:
             return 100 * cell.mean if cell.n else None
         case Comparison():
             return 100 * cell.difference if cell.n else None
+        case Spanned():
+            return value(cell.found)
         case PaperNumber():
             return float(cell.text)
         case _:
@@ -170,6 +179,8 @@ def plain(cell: Cell) -> str:
 
 def fields(column: str, cell: Cell) -> dict[str, Cell]:
     """Return a measured cell as the columns of a file: value, ends of the interval, seeds, p."""
+    if isinstance(cell, Spanned):
+        return fields(column, cell.found)
     ends: list[Cell] = [None] * 4
     if isinstance(cell, Interval | Comparison):
         p = cell.p_corrected if isinstance(cell, Comparison) else None
@@ -203,3 +214,13 @@ def _gain(found: Comparison) -> str:
         return f"{size} ({count(found.n, 'seed')})"
     mark = "" if found.distinguishable else f", {NOT_DISTINGUISHABLE}"
     return f"{size} ± {fixed(half, decimals(half))}{mark}"
+
+
+def _spanned(found: Comparison) -> str:
+    size, low, high = (
+        fixed(100 * number, found.places, signed=True)
+        for number in (found.difference, found.low, found.high)
+    )
+    if math.isnan(found.half):
+        return f"{size} ({count(found.n, 'seed')})"
+    return f"{size} ({low} to {high})"

@@ -7,7 +7,7 @@ digits they are printed with, and a row or column without trials has dashes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -24,14 +24,20 @@ from analysis.result_tables.beside_paper import (
     table_of,
 )
 from analysis.result_tables.cells import Best, Cell, PaperNumber, seeds_note, table
+from analysis.result_tables.effects import effects_of, loss_findings
 from analysis.stats.arms import BASELINE, PIXELWISE, STANDARD, ArmResults, sides
 from analysis.stats.comparisons import Comparison
 from analysis.stats.datasets import dataset_name
-from analysis.stats.families import against, gains
+from analysis.stats.families import gains
 from analysis.stats.intervals import Interval
 from analysis.stats.rounding import count
 
 LOSSES = (BASELINE, STANDARD, PIXELWISE)
+TOGETHER = "loss and averaging together"
+WEIGHTS_NOTE = (
+    "The rows differ in loss and averaging together, so the losses are compared with averaged "
+    "weights of all"
+)
 COMMON = {
     "acc": "overall acc. [%]",
     "macc": "mAcc. [%]",
@@ -115,26 +121,20 @@ def table4(frames: Sequence[pd.DataFrame], paper: Paper, *, generator: str = "")
                 row[f"{title}, paper [%]"] = PaperNumber.of(numbers[dataset], printed["unit"])
             row[f"{title} [%]"] = mean_of(found.scores(arm, "miou"))
             cells.append(row[f"{title} [%]"])
-        compared = _losses(found)
+        apart = effects_of(given.get(dataset), dataset=dataset, generator=generator)
+        compared = loss_findings(apart)
         notes.append(f"{title}: " + "; ".join([*found.notes, *compared]))
-        findings += [f"{title}: {words}" for words in compared]
+        findings += [f"{title}: {words}" for words in compared[:1]]
     return table(
         rows,
         title="Table 4: adversarial losses, mIoU",
-        finding="; ".join(findings) or "No trials yet",
+        finding=". ".join(findings) or "No losses to compare yet",
         measured=[name for name in rows[0] if name.endswith(" [%]") and ", paper" not in name],
-        caption=sentences([*notes, *seeds_note(cells), *paper_note(printed, own=True)]),
+        caption=sentences(
+            [*notes, WEIGHTS_NOTE, *seeds_note(cells), *paper_note(printed, own=True)]
+        ),
         best=Best.of_columns(rows, "the highest of our means on a data set"),
     )
-
-
-def _losses(found: ArmResults) -> list[str]:
-    """Say how each adversarial loss compares with the baseline, as far as there are trials."""
-    scores = {arm.name: found.scores(arm, "miou") for arm in LOSSES}
-    if not scores[BASELINE.name]:
-        return []
-    compared = against(BASELINE.name, {name: s for name, s in scores.items() if s})
-    return [one.describe(f"{name} loss", "the baseline") for name, one in compared.items()]
 
 
 def _common_metrics(
@@ -155,14 +155,14 @@ def _common_metrics(
     proposed, baseline = (
         {m: scores[arm.name][m] for m in COMMON if m != "miou"} for arm in PAIR[::-1]
     )
-    others = gains(proposed, baseline).each
-    told = {**others, "miou": gain_of(found)}  # the paper's main metric (section 4.1) is by itself
+    # The paper's main metric (section 4.1) is by itself.
+    by_metric = {**gains(proposed, baseline).each, "miou": gain_of(found)}
     row = {"method": "gain, in points"}
-    rows.append(row | {label: told[m] for m, label in COMMON.items()})
-    notes = marks_note(told.values(), "metrics, mIoU by itself")
-    where = paper_note(printed, own=own)
+    rows.append(row | {label: by_metric[m] for m, label in COMMON.items()})
+    notes = marks_note(by_metric.values(), "metrics beside mIoU")
+    title, where = f"{name}: common metrics, {TOGETHER}", paper_note(printed, own=own)
     best = Best.of_columns(rows, "the higher of our two means of a metric")
-    return table_of(f"{name}: common metrics", found, rows, notes, where, best)
+    return table_of(title, found, rows, notes, where, best)
 
 
 Details = Mapping[str, Mapping[str, Any]]
@@ -192,26 +192,59 @@ def table1(
     classes, scores, lacking = _per_class(found, details)
     classes = classes or (printed["classes"] if own else [])
     absent = [name for name in classes if _is_absent(name, scores)]
-    baseline, proposed = (scores[arm.name] for arm in PAIR)
-    by_class = gains(
-        *({name: arm.get(name, {}) for name in classes} for arm in (proposed, baseline))
-    )
+    by_class = _gains_by_class(classes, scores)
     rows = []
     for name in classes:
         values = {arm.name: scores[arm.name].get(name, {}) for arm in PAIR}
         ours = dict.fromkeys(values, None) if name in absent else _means(values)
-        rows.append(_row(name, ours, by_class.each[name], printed if own else None))
+        rows.append(_row(name, ours, by_class[name], printed if own else None))
     values, gain = {arm.name: found.scores(arm, "miou") for arm in PAIR}, gain_of(found)
     rows.append(_row("mIoU", _means(values), gain, printed if own else None))
-    notes = marks_note([*by_class.each.values(), gain], "classes, mIoU by itself")
+    notes = marks_note([*by_class.values(), gain], "classes")
+    notes += _count_gains(by_class.values())
     if absent:
         told = ", ".join(absent)
         notes.append(f"In neither ground truth nor prediction, so without IoU: {told}")
     if lacking:
         notes.append(f"{count(lacking, 'trial')} without values per class, left out there")
-    where = paper_note(printed, own=own)
+    title, where = f"Table 1: IoU per class, {TOGETHER}", paper_note(printed, own=own)
     best = Best.of_rows(rows, "the higher of our two means of a class")
-    return table_of("Table 1: IoU per class", found, rows, notes, where, best)
+    return table_of(title, found, rows, notes, where, best)
+
+
+def class_gains(trials: pd.DataFrame, details: Details) -> dict[str, Comparison]:
+    """Return what the proposed IoU of each class exceeds the baseline's by, as in Table 1.
+
+    Args:
+        trials: As of `table1`.
+        details: As of `table1`.
+
+    Raises:
+        RecordError: As `table1`.
+    """
+    classes, scores, _ = _per_class(sides(trials, PAIR, dataset=""), details)
+    return _gains_by_class(classes, scores)
+
+
+def _gains_by_class(classes: Sequence[str], scores: Mapping[str, ByClass]) -> dict[str, Comparison]:
+    """Return the gain of each class within seeds, with intervals for all classes at once."""
+    baseline, proposed = (
+        {name: scores[arm.name].get(name, {}) for name in classes} for arm in PAIR
+    )
+    return dict(gains(proposed, baseline).each)
+
+
+def _count_gains(by_class: Iterable[Comparison]) -> list[str]:
+    """Say how many classes gain, as far as the intervals tell it of all at once."""
+    tested = [gain for gain in by_class if gain.n > 1]
+    if not tested:
+        return []
+    up, down = sum(gain.low > 0 for gain in tested), sum(gain.high < 0 for gain in tested)
+    higher = sum(gain.difference > 0 for gain in tested)
+    return [
+        f"{higher} of the {len(tested)} classes with an interval are higher; with 95 % between "
+        f"{up} and {len(tested) - down} gain"
+    ]
 
 
 def _row(

@@ -21,6 +21,8 @@ Scores = dict[Key, dict[int, float]]  # setting to metric by seed
 
 NUMBERS = ("lambda_adv", "seed")  # fields that every trial must have as a number
 PAPER_GENERATOR = "deeplabv2_resnet101"  # section 4.1
+WEIGHTS = {"val": "raw", "swa": "averaged"}
+LOSSES = {"none": "baseline", "standard": "standard", "pixelwise": "pixel-wise"}  # as in Table 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,11 @@ class Arm:
     adversarial: str
     weights: str  # `val`, the raw ones, or `swa`, the averaged ones
     words: str
+
+    @property
+    def label(self) -> str:
+        """What a sentence calls it, by weights and loss: "averaged pixel-wise"."""
+        return f"{WEIGHTS[self.weights]} {LOSSES[self.adversarial]}"
 
 
 BASELINE = Arm(
@@ -50,6 +57,12 @@ PROPOSED = Arm(
     words="pixel-wise loss, averaged weights",
 )
 PIXELWISE = dataclasses.replace(PROPOSED, name="pixel-wise")  # what Table 4 calls it
+# Each loss with both weights of its runs.
+ABLATED = (
+    dataclasses.replace(BASELINE, weights="swa", words="without adversary"),
+    dataclasses.replace(STANDARD, words="one decision per image"),
+    dataclasses.replace(PIXELWISE, words="one decision per pixel"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +73,16 @@ class ArmResults:
     rows: Mapping[str, pd.DataFrame]  # name of the arm to its finished trials, one per seed
     notes: tuple[str, ...]
 
-    def scores(self, arm: Arm, metric: str) -> dict[int, float]:
-        """Return a metric (`miou`, `acc`, ...) by seed, as a fraction, of the arm's weights."""
+    def scores(self, arm: Arm, metric: str, weights: str = "") -> dict[int, float]:
+        """Return a metric by seed, as a fraction.
+
+        Args:
+            arm: One of the rows.
+            metric: `miou`, `acc`, `macc` or `fwiou`.
+            weights: `val` or `swa`; by default the arm's own.
+        """
         rows = self.rows[arm.name]
-        return by_seed(rows, f"{arm.weights}/{metric}") if len(rows) else {}
+        return by_seed(rows, f"{weights or arm.weights}/{metric}") if len(rows) else {}
 
 
 def sides(

@@ -3,6 +3,7 @@
 - `against`: every setting with one that was named, as each lambda with 0.
 - `gains`: a change within each training run, as averaged against raw weights, at each setting and
   over all of them.
+- `in_pairs`: every setting with every other.
 - `compare`: two settings alone.
 """
 
@@ -181,6 +182,37 @@ def _effective_freedom(design: Blocks[Setting]) -> float:
     parts = float(_seed_means(design).var(ddof=1)), design.variances.common * (1 - 1 / size)
     spread = parts[0] ** 2 / (seeds - 1) + parts[1] ** 2 / freedom
     return (parts[0] + parts[1]) ** 2 / spread if spread > 0 else seeds - 1.0
+
+
+def in_pairs(settings: Mapping[Setting, Values]) -> dict[tuple[Setting, Setting], Comparison]:
+    """Compare settings two by two, with intervals that hold for all pairs at once.
+
+    Contrasts within seeds, with moderated variances (after Tukey).
+
+    Args:
+        settings: Values by seed of each setting.
+
+    Returns:
+        Each later setting less each before it, the last one's first.
+    """
+    missing = {key: missing_values(values) for key, values in settings.items()}
+    design = fit_blocks(settings) if any(map(finite, settings.values())) else None
+    order = [*settings]
+    found: dict[tuple[Setting, Setting], Comparison] = {}
+    for place, other in enumerate(order):
+        compared: dict[Setting, Comparison] = {}
+        if design is not None and other in design.settings:
+            size = len(design.settings)
+            compared = contrasts(
+                design,
+                other,
+                kinds={Kind.PAIRS: size},
+                family=size * (size - 1) // 2,
+                missing=missing,
+            )
+        for one in reversed(order[place + 1 :]):
+            found[one, other] = compared.get(one, no_comparison(missing[one] + missing[other]))
+    return found
 
 
 def missing_values(values: Values) -> int:

@@ -1,5 +1,6 @@
 """The command over whole records: every sweep is drawn, and what cannot be is named."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -32,7 +33,7 @@ def test_a_record_of_all_sweeps_gives_all_figures_and_tables_twice_the_same(
     assert one == again == anew
     manifest = json.loads(one["manifest.json"])
     assert FIGURES.keys() & TABLES.keys() == set()  # each names files of its own
-    asked = FIGURES.keys() | TABLES.keys()
+    asked = FIGURES.keys() | TABLES.keys() | {"claims"}
     assert manifest["figures"].keys() | manifest["left_out"].keys() == asked
     assert set(manifest["left_out"]) == set()
     assert capsys.readouterr().out.splitlines()[0].endswith("report.html")
@@ -157,6 +158,21 @@ def test_data_sets_and_sweeps_asked_for_stand_side_by_side(
         f"mine on shapes, {'c' * 16}",
         "mine on voc2012",
     ]
+
+
+def test_the_papers_claims_are_tried_once_over_all_sweeps(uri: str, tmp_path: Path) -> None:
+    asked = {"axes": "lambda_adv"}
+    write_sweep(uri, "lambda_grid", key="a" * 16, start=1, asked=asked)
+    write_sweep(uri, "mine", key="b" * 16, start=2, asked=asked)
+    kinds = {f"claims.{kind}" for kind in ("csv", "parquet", "md", "tex")}
+    assert kinds <= drawn(uri, tmp_path / "all")
+    report = (tmp_path / "all" / "report.html").read_text()
+    assert len(re.findall(r"<h2 id=.all-claims-title.>", report)) == 1
+    assert "The paper's claims, tried on shapes (generated)" in html.unescape(report)
+    manifest = json.loads((tmp_path / "all" / "manifest.json").read_text())
+    assert set(manifest["figures"]["claims"]["sweep_keys"]) == {"a" * 16, "b" * 16}
+    # A sweep that tries none of them has no such part.
+    assert not kinds & drawn(uri, tmp_path / "one", "--sweep", "mine")
 
 
 def seed_means(trials: pd.DataFrame) -> pd.DataFrame:

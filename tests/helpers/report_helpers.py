@@ -120,8 +120,15 @@ def section(facts: Mapping[str, Any] | None = None, **changes: Any) -> Section:
     return Section(**given | changes)
 
 
-def page(*sections: Section, tracking_uri: str = "sqlite:///mlflow.db") -> str:
+def page(
+    *sections: Section,
+    tracking_uri: str = "sqlite:///mlflow.db",
+    claims: TableItem | None = None,
+) -> str:
     """Return the report of these sections, or of one plain one."""
     return render_report(
-        sections or [section()], tracking_uri=tracking_uri, versions={"matplotlib": "3.10.1"}
+        sections or [section()],
+        tracking_uri=tracking_uri,
+        versions={"matplotlib": "3.10.1"},
+        claims=claims,
     )

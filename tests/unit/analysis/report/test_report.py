@@ -441,3 +441,14 @@ def test_ten_thousand_trials_are_cut_to_the_best_and_the_failed() -> None:
     assert len(runs) == ROWS_SHOWN
     assert runs[0].startswith("00009999")
     assert len(html) < 1_000_000
+
+
+def test_the_papers_claims_stand_once_before_the_sweeps() -> None:
+    claims = table_item(name="claims", title="The claims", sentence="One of two holds")
+    html = page(section(), section(), claims=claims)
+    assert html.count('id="all-claims"') == html.count('href="#all-claims"') == 1
+    assert html.index('<li><a href="#all-claims"') < html.index('<li><a href="#s1"')
+    assert html.index('id="all-claims"') < html.index('id="s1"')
+    assert "<p>One of two holds.</p>" in html
+    Page(html)
+    assert "all-claims" not in page()

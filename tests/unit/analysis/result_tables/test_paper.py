@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from analysis import load_paper
+from analysis.result_tables import claim_contrasts
 from trainable.data.sources.voc import CLASSES
 
 PAPER = load_paper()
@@ -32,7 +33,7 @@ def test_every_table_says_where_it_is_printed_and_in_which_unit(name: str) -> No
 
 
 def test_nothing_is_there_that_this_file_does_not_check() -> None:
-    assert set(PAPER) == SAID | {"fig4"}
+    assert set(PAPER) == SAID | {"fig4", "claims"}
     counts = {name: len(numbers(PAPER[name])) for name in SAID}
     assert counts == {
         "table1": 44,
@@ -93,3 +94,35 @@ def test_the_swa_statements_agree_with_the_tables_and_the_figure() -> None:
         (0.0, "swa"): float(swa["best_miou"]["value"]),
         (0.01, "swa"): float(PAPER["table2_left"]["rows"][-1]["adversarial"]),
     }
+
+
+def test_the_claims_print_what_the_tables_and_the_text_do() -> None:
+    claims = PAPER["claims"]
+    fourth = {
+        loss: {dataset: 100 * Decimal(number) for dataset, number in by_dataset.items()}
+        for loss, by_dataset in PAPER["table4"]["rows"].items()
+    }
+    averaged = Decimal(PAPER["swa"]["best_miou"]["value"])
+    printed = {
+        "swa_gain": Decimal(PAPER["swa"]["gain"]["value"]),
+        "swa_n": Decimal(PAPER["swa"]["variation_over_n"]["value"]),
+        "together": Decimal(PAPER["table2_left"]["rows"][-1]["gain"]),
+        "together_segtrack": fourth["pixelwise"]["segtrackv2"] - fourth["baseline"]["segtrackv2"],
+        "loss_alone": fourth["pixelwise"]["voc2012"] - averaged,
+        "pixelwise_standard": fourth["pixelwise"]["voc2012"] - fourth["standard"]["voc2012"],
+        "standard_fails": fourth["standard"]["segtrackv2"] - fourth["baseline"]["segtrackv2"],
+    }
+    assert {
+        k: Decimal(claim["points"]) for k, claim in claims.items() if claim["points"]
+    } == printed
+    assert claims["swa_n"]["below"] == PAPER["swa"]["variation_over_n"]["value"]
+    first = PAPER["table1"]["rows"]
+    gains = [
+        Decimal(one) > Decimal(other)
+        for one, other in zip(first["proposed"]["iou"], first["baseline"]["iou"], strict=True)
+    ]
+    assert f"{sum(gains)} of {len(gains)}" in claims["classes"]["where"]
+    assert sum(gains) / len(gains) == claim_contrasts.CLASSES
+    for claim in claims.values():
+        assert claim["where"]
+        assert ("above" in claim) != ("below" in claim)

@@ -1,0 +1,166 @@
+"""The two effects of an ablation apart: what the loss does, and what averaging the weights does.
+
+It is a split plot. Raw and averaged weights come from one training run and share its error, so
+that averaging, and how far it depends on the loss, is read from the differences within the runs;
+losses are compared between runs, in blocks of seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
+from analysis.result_tables.cells import Cell, seeds_note, table
+from analysis.stats.arms import ABLATED, WEIGHTS, ArmResults, sides
+from analysis.stats.comparisons import Comparison
+from analysis.stats.datasets import dataset_name
+from analysis.stats.families import Gains, Values, gains, in_pairs
+
+Pair = tuple[str, str]  # two losses, the first less the second
+RAW, AVERAGED = WEIGHTS["val"], WEIGHTS["swa"]
+BOTH = "mean of both"
+COLUMNS = {RAW: "raw [%]", AVERAGED: "averaged [%]", BOTH: "mean of both [%]"}
+AVERAGING = "averaged less raw [points]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """Loss and averaging, and their interaction.
+
+    Attributes:
+        found: The trials that they are of.
+        values: mIoU by seed of each loss that has trials, for raw and averaged weights and for the
+            mean of both.
+        averaging: What averaging gains within each run, by loss and over all losses.
+        losses: The pairs of losses, for the same weights of both.
+        interaction: By how much averaging gains more with the first loss of a pair.
+    """
+
+    found: ArmResults
+    values: Mapping[str, Mapping[str, Values]]
+    averaging: Gains[str]
+    losses: Mapping[str, Mapping[Pair, Comparison]]
+    interaction: Mapping[Pair, Comparison]
+
+
+def effects_of(trials: pd.DataFrame | None, *, dataset: str = "", generator: str = "") -> Effects:
+    """Return the effects in a frame's trials of one generator.
+
+    Args:
+        trials: A frame as `load_trials` returns it, or None where there are no trials.
+        dataset: As of `sides`.
+        generator: As of `sides`.
+
+    Raises:
+        RecordError: As `sides`.
+    """
+    found = sides(trials, ABLATED, dataset=dataset, generator=generator)
+    arms = [arm for arm in ABLATED if len(found.rows[arm.name])]
+    values: dict[str, dict[str, Values]] = {
+        words: {arm.name: found.scores(arm, "miou", weights) for arm in arms}
+        for weights, words in WEIGHTS.items()
+    }
+    values[BOTH] = {
+        loss: {seed: (value + values[AVERAGED][loss][seed]) / 2 for seed, value in of_raw.items()}
+        for loss, of_raw in values[RAW].items()
+    }
+    changes = {
+        loss: {seed: value - values[RAW][loss][seed] for seed, value in averaged.items()}
+        for loss, averaged in values[AVERAGED].items()
+    }
+    return Effects(
+        found=found,
+        values=values,
+        averaging=gains(values[AVERAGED], values[RAW]),
+        losses={weights: in_pairs(by_loss) for weights, by_loss in values.items()},
+        interaction=in_pairs(changes),
+    )
+
+
+def effects(trials: pd.DataFrame, *, generator: str = "") -> pd.DataFrame:
+    """Return mIoU by loss and weights, with the contrasts of either and their interaction.
+
+    Args:
+        trials: A frame as `load_trials` returns it.
+        generator: As of `sides`.
+
+    Returns:
+        A row per loss, one for averaging over all losses, and one per pair of losses. Columns: raw
+        and averaged weights, the mean of both, and averaged less raw, which is the interaction in
+        the row of a pair.
+
+    Raises:
+        RecordError: As `sides`.
+    """
+    apart = effects_of(trials, generator=generator)
+    rows: list[dict[str, Cell]] = [
+        {"loss": loss}
+        | {column: mean_of(apart.values[weights][loss]) for weights, column in COLUMNS.items()}
+        | {AVERAGING: gain}
+        for loss, gain in apart.averaging.each.items()
+    ]
+    if len(rows) > 1:
+        over_all: dict[str, Cell] = dict.fromkeys(COLUMNS.values())
+        rows.append({"loss": "all losses"} | over_all | {AVERAGING: apart.averaging.overall})
+    rows += [
+        dict[str, Cell](loss=f"{one} less {other}, points")
+        | {column: apart.losses[weights][one, other] for weights, column in COLUMNS.items()}
+        | {AVERAGING: interaction}
+        for (one, other), interaction in apart.interaction.items()
+    ]
+    dataset = dataset_name(apart.found.dataset)
+    cells = [cell for row in rows for cell in row.values()]
+    compared = [cell for cell in cells if isinstance(cell, Comparison)]
+    return table(
+        rows,
+        title=f"Loss and averaging apart, mIoU, {dataset}",
+        finding=". ".join(_findings(apart)),
+        measured=[*COLUMNS.values(), AVERAGING],
+        caption=sentences(
+            [
+                f"On the validation set of {dataset}",
+                *apart.found.notes,
+                *seeds_note(cells),
+                *_families(apart),
+                *marks_note(compared, "comparisons"),
+            ]
+        ),
+    )
+
+
+def loss_findings(apart: Effects) -> list[str]:
+    """Say how the losses compare with averaged weights, pixel-wise against standard first."""
+    return [
+        comparison.describe(f"{AVERAGED} {one}", f"{AVERAGED} {other}")
+        for (one, other), comparison in sorted(
+            apart.losses[AVERAGED].items(), key=lambda item: item[0][1] != "standard"
+        )
+    ]
+
+
+def _findings(apart: Effects) -> list[str]:
+    """Return what averaging does, what the loss does, and whether one depends on the other."""
+    found = [apart.averaging.overall.describe("averaged mIoU", "the raw one of the same runs")]
+    for (one, other), interaction in [*apart.interaction.items()][:1]:
+        loss = apart.losses[BOTH][one, other]
+        found.append(f"{loss.describe(f'{one} loss', f'the {other}')}, mean of both weights")
+        found.append(interaction.describe(f"averaging's gain at {one}", f"that at {other}"))
+    return [f"{words[0].upper()}{words[1:]}" for words in found]
+
+
+def _families(apart: Effects) -> list[str]:
+    many = len(apart.averaging.each)
+    notes = [f"{AVERAGING.partition(' [')[0].capitalize()}: within each training run"]
+    if many > 1:
+        notes[0] += f", with intervals for {many} losses at once; over all losses, by the seeds"
+    if many > 2:
+        pairs = len(apart.interaction)
+        notes.append(f"Losses: within seeds, with intervals for {pairs} pairs at once per column")
+    elif many > 1:
+        notes.append("Losses: within seeds")
+    if many > 1:
+        notes.append("In the rows of pairs the last column is the interaction")
+    return notes
