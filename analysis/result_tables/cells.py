@@ -39,11 +39,21 @@ class Spanned:
 Cell = str | int | float | PaperNumber | Interval | Comparison | Spanned | None
 
 
+Place = tuple[int, str]  # number of a row, and column
+
+
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """Which cells of a table hold its best means, and in words which these are."""
+    """Which cells of a table hold its best means.
 
-    cells: frozenset[tuple[int, str]] = frozenset()  # number of the row, and column
+    Attributes:
+        cells: Number of the row and column of each.
+        doubtful: Those whose lead is not distinguishable by a comparison that the table shows.
+        words: Which means these are.
+    """
+
+    cells: frozenset[Place] = frozenset()
+    doubtful: frozenset[Place] = frozenset()
     words: str = ""
 
     @classmethod
@@ -51,13 +61,13 @@ class Best:
         """Return the highest of our means in each column that has several."""
         columns = {name: None for row in rows for name in row}
         groups = [[(i, name) for i in range(len(rows))] for name in columns]
-        return cls(cells=_highest(rows, groups), words=words)
+        return cls._highest(rows, groups, words)
 
     @classmethod
     def of_rows(cls, rows: Sequence[Mapping[str, Cell]], words: str) -> Best:
         """Return the highest of our means in each row that has several."""
         groups = [[(i, name) for name in row] for i, row in enumerate(rows)]
-        return cls(cells=_highest(rows, groups), words=words)
+        return cls._highest(rows, groups, words)
 
     @classmethod
     def of_setting(cls, rows: Sequence[Mapping[str, Cell]], says: str, mean: str) -> Best:
@@ -69,20 +79,30 @@ class Best:
             mean: The column of the mean.
         """
         cells = {(i, mean) for i, row in enumerate(rows) if row[says] == "best" and len(rows) > 1}
-        return cls(cells=frozenset(cells), words="the best setting")
+        in_doubt = cells if _in_doubt(row[says] for row in rows) else ()
+        return cls(cells=frozenset(cells), doubtful=frozenset(in_doubt), words="the best setting")
+
+    @classmethod
+    def _highest(
+        cls, rows: Sequence[Mapping[str, Cell]], groups: Iterable[Sequence[Place]], words: str
+    ) -> Best:
+        found: set[Place] = set()
+        doubtful: set[Place] = set()
+        for group in groups:
+            cells = {place: rows[place[0]].get(place[1]) for place in group}
+            means = {p: c.mean for p, c in cells.items() if isinstance(c, Interval) and c.n}
+            best = max(means.values(), default=math.nan)
+            if any(mean < best for mean in means.values()):  # of equal ones none stands out
+                highest = {place for place, mean in means.items() if mean == best}
+                found |= highest
+                doubtful |= highest if _in_doubt(cells.values()) else set()
+        return cls(cells=frozenset(found), doubtful=frozenset(doubtful), words=words)
 
 
-def _highest(
-    rows: Sequence[Mapping[str, Cell]], groups: Iterable[Sequence[tuple[int, str]]]
-) -> frozenset[tuple[int, str]]:
-    found: set[tuple[int, str]] = set()
-    for group in groups:
-        cells = {place: rows[place[0]].get(place[1]) for place in group}
-        means = {p: c.mean for p, c in cells.items() if isinstance(c, Interval) and c.n}
-        best = max(means.values(), default=math.nan)
-        if any(mean < best for mean in means.values()):  # of equal ones none stands out
-            found |= {place for place, mean in means.items() if mean == best}
-    return frozenset(found)
+def _in_doubt(cells: Iterable[Cell]) -> bool:
+    """Return whether a comparison among the cells finds no difference."""
+    tested = (cell for cell in cells if isinstance(cell, Comparison) and cell.n > 1)
+    return any(not comparison.distinguishable for comparison in tested)
 
 
 NONE_BEST = Best()

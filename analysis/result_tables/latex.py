@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis.result_tables.cells import NOT_DISTINGUISHABLE, text
+from analysis.result_tables.cells import NOT_DISTINGUISHABLE, Best, text
 from analysis.result_tables.latex_columns import Column, columns_of, row_numbers
 from analysis.result_tables.latex_text import latex_text
 from analysis.stats.rounding import DASH, count
@@ -135,8 +135,10 @@ def _in_floats(
 
 def _notes(table: pd.DataFrame, left_out: Sequence[Column]) -> list[str]:
     """Return the sentences under the table, as text without their stops."""
-    best = table.attrs["best"]
+    best: Best = table.attrs["best"]
     notes = [f"Bold: {best.words}"] if best.cells else []
+    if best.doubtful:
+        notes = [f"{notes[0]}; with a †, its lead is not distinguishable"]
     if same := [f"{c.name} {c.constant}" for c in left_out if c.constant != DASH]:
         notes.append(f"In each row: {'; '.join(same)}")
     if absent := [c.name for c in left_out if c.constant == DASH]:

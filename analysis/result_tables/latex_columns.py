@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.result_tables.cells import NOT_DISTINGUISHABLE, Cell, text
+from analysis.result_tables.cells import NOT_DISTINGUISHABLE, Best, Cell, text
 from analysis.result_tables.latex_text import latex_text, text_width
 from analysis.stats.rounding import DASH
 
@@ -20,6 +20,7 @@ NUMBER = re.compile(
 EXPONENT = re.compile(r"([-+]?[\d.]+)e([-+])0*(\d+)")
 # What follows a number in other formats, by the mark that it has here.
 MARKS = {f", {NOT_DISTINGUISHABLE}": r"$\dagger$", " (1 seed)": r"$\ddagger$"}
+IN_DOUBT = r"\tnote{$\dagger$}"
 # Points in 8 point type.
 DIGIT, POINT, SIGN, PLUS_MINUS, MARK = 4.25, 2.4, 6.6, 13.0, 4.5
 INDENT = 8.0  # of a cell's further lines
@@ -56,15 +57,14 @@ def columns_of(table: pd.DataFrame, widest_words: float) -> list[Column]:
         table: A frame of cells as `table` returns it.
         widest_words: Points beyond which words are broken into lines.
     """
-    best = table.attrs["best"].cells
+    best: Best = table.attrs["best"]
     found = []
     for name in map(str, table.columns):
         cells = table[name].tolist()
         if name not in table.attrs["measured"] and all(isinstance(cell, str) for cell in cells):
             found.append(_words(name, cells, widest_words))
         else:
-            bold = {row for row, column in best if column == name}
-            found.append(_numbers(name, cells, widest_words, bold))
+            found.append(_numbers(name, cells, widest_words, best))
     return found
 
 
@@ -84,12 +84,17 @@ def _words(name: str, cells: Sequence[str], widest: float) -> Column:
     return _under_head(name, cells, lines, max(widths, default=0.0), widest, is_words=True)
 
 
-def _numbers(name: str, cells: Sequence[Cell], widest: float, bold: set[int]) -> Column:
+def _numbers(name: str, cells: Sequence[Cell], widest: float, best: Best) -> Column:
     told = [text(cell) for cell in cells]
     numbers = [NUMBER.fullmatch(words) for words in told]
-    form = _Form.of([number for number in numbers if number])
+    bold, doubtful = (
+        {row for row, column in places if column == name} for places in (best.cells, best.doubtful)
+    )
+    form = _Form.of([number for number in numbers if number], mark=bool(doubtful))
     lines = [
-        [form.write(number, bold=i in bold) if number else _centred(told[i])]
+        [form.write(number, bold=i in bold, doubtful=i in doubtful)]
+        if number
+        else [_centred(told[i])]
         for i, number in enumerate(numbers)
     ]
     words = [text_width(cell) for cell, number in zip(told, numbers, strict=True) if not number]
@@ -134,14 +139,14 @@ class _Form:
     mark: bool
 
     @classmethod
-    def of(cls, numbers: Sequence[re.Match[str]]) -> _Form:
+    def of(cls, numbers: Sequence[re.Match[str]], *, mark: bool) -> _Form:
         longest = {
             part: max((len(number[part] or "") for number in numbers), default=0)
             for part in ("whole", "part", "half", "half_part")
         }
         return cls(
             sign=any(number["sign"] for number in numbers),
-            mark=any(number["tail"] for number in numbers),
+            mark=mark or any(number["tail"] for number in numbers),
             **longest,
         )
 
@@ -157,7 +162,7 @@ class _Form:
         """By how many points a bold mean is wider."""
         return BOLDER * (self.whole + self.part)
 
-    def write(self, number: re.Match[str], *, bold: bool) -> str:
+    def write(self, number: re.Match[str], *, bold: bool, doubtful: bool) -> str:
         """Return a number, to be set to the right, with room for what others have more."""
         sign = f"${number['sign']}$" if number["sign"] else ""
         mean = f"{number['whole']}{number['part'] or ''}"
@@ -172,7 +177,7 @@ class _Form:
             words += _phantom(rf" $\pm$ {'0' * self.half}{_decimals(self.half_part)}")
         if number["tail"]:
             return words + rf"\tnote{{{MARKS[number['tail']]}}}"
-        return words + _phantom(r"\tnote{$\dagger$}" * self.mark)
+        return words + (IN_DOUBT if doubtful else _phantom(IN_DOUBT * self.mark))
 
 
 def _decimals(length: int) -> str:

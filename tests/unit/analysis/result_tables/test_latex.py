@@ -111,7 +111,7 @@ def test_every_number_has_the_digits_of_the_other_formats(made: pd.DataFrame) ->
     columns = [*made.attrs["measured"], *(name for name in made if name.startswith("l"))]
     expected = {text(cell) for name in columns for cell in made[name]} - {DASH}
     assert len(expected) > 3
-    assert expected <= {*cells}
+    assert expected <= {*cells, *(cell.removesuffix(", n.d.") for cell in cells)}  # bold, in doubt
 
 
 @pytest.mark.parametrize(
@@ -244,11 +244,36 @@ def test_the_best_means_are_bold() -> None:
     assert Best.of_columns(rows, "").cells == {(0, "one [%]"), (1, "two [%]")}
     assert Best.of_rows(rows, "").cells == {(0, "two [%]"), (1, "three [%]")}
     assert Best.of_columns(rows[:1] * 2, "").cells == set()
+
+
+def test_a_bold_mean_has_a_dagger_where_a_comparison_beside_it_finds_no_difference() -> None:
     latex = to_latex(grid_summary(lambda_grid(), ["lambda_adv"]), "some").decode()
     (bold,) = re.findall(r"^.*\\textbf.*$", latex, re.MULTILINE)
     assert bold.startswith("0.002")
-    assert r"\textbf{63.6} $\pm$ 2.1" in bold
-    assert "Bold: the best setting." in latex
+    assert r"\textbf{63.6} $\pm$ 2.1\tnote{$\dagger$} &" in bold
+    assert r"Bold: the best setting; with a $\dagger$, its lead is not distinguishable." in latex
+    apart, alike = (
+        compare({seed: 0.6 + seed / 1000 for seed in range(3)}, dict(enumerate(others)))
+        for others in ((0.5, 0.502, 0.501), (0.602, 0.599, 0.6))
+    )
+    assert (apart.distinguishable, alike.distinguishable) == (True, False)
+    rows: list[Row] = [
+        {
+            "class": "a",
+            "one [%]": mean(0.6, 0.1),
+            "two [%]": mean(0.5, 0.1),
+            "gain [points]": apart,
+        },
+        {
+            "class": "b",
+            "one [%]": mean(0.6, 0.1),
+            "two [%]": mean(0.5, 0.1),
+            "gain [points]": alike,
+        },
+    ]
+    best = Best.of_rows(rows, "")
+    assert best.cells == {(0, "one [%]"), (1, "one [%]")}
+    assert best.doubtful == {(1, "one [%]")}
 
 
 def test_what_is_not_distinguishable_has_a_dagger_that_the_notes_explain() -> None:
