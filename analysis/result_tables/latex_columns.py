@@ -14,7 +14,7 @@ from analysis.stats.rounding import DASH
 
 NUMBER = re.compile(
     r"(?P<sign>[-+]?)(?P<whole>\d+)(?P<part>\.\d+)?"
-    r"(?: ± (?P<half>\d+)(?P<half_part>\.\d+)?)?"
+    r"(?: ± (?P<half>\d+)(?P<half_part>\.\d+)?|(?P<ends> \([\d.]+ to [\d.]+\)))?"
     rf"(?P<tail>, {re.escape(NOT_DISTINGUISHABLE)}| \(1 seed\))?"
 )
 EXPONENT = re.compile(r"([-+]?[\d.]+)e([-+])0*(\d+)")
@@ -136,6 +136,7 @@ class _Form:
     part: int  # with its point
     half: int  # 0 where no number has an interval
     half_part: int
+    ends: str  # the widest of intervals that are told by their ends, empty where none is
     mark: bool
 
     @classmethod
@@ -145,6 +146,7 @@ class _Form:
             for part in ("whole", "part", "half", "half_part")
         }
         return cls(
+            ends=max((number["ends"] or "" for number in numbers), key=text_width, default=""),
             sign=any(number["sign"] for number in numbers),
             mark=mark or any(number["tail"] for number in numbers),
             **longest,
@@ -154,8 +156,9 @@ class _Form:
     def width(self) -> float:
         digits = self.whole + max(self.part - 1, 0) + self.half + max(self.half_part - 1, 0)
         points = (self.part > 0) + (self.half_part > 0)
-        others = SIGN * self.sign + PLUS_MINUS * (self.half > 0) + MARK * self.mark
-        return DIGIT * digits + POINT * points + others
+        half = PLUS_MINUS * (self.half > 0)
+        others = SIGN * self.sign + text_width(self.ends) + MARK * self.mark
+        return DIGIT * digits + POINT * points + half + others
 
     @property
     def bolder(self) -> float:
@@ -168,16 +171,19 @@ class _Form:
         mean = f"{number['whole']}{number['part'] or ''}"
         words = rf"{sign}\textbf{{{mean}}}" if bold else f"{sign}{mean}"
         words += _phantom(_decimals(self.part)[len(number["part"] or "") :])
+        interval = number["ends"] or self._half(number)
+        words += rf"\rlap{{{interval}}}{_phantom(self.ends)}" if self.ends else interval
+        if number["tail"]:
+            return words + rf"\tnote{{{MARKS[number['tail']]}}}"
+        return words + (IN_DOUBT if doubtful else _phantom(IN_DOUBT * self.mark))
+
+    def _half(self, number: re.Match[str]) -> str:
         if number["half"]:
             before = _phantom("0" * (self.half - len(number["half"])))
             part = number["half_part"] or ""
             after = _phantom(_decimals(self.half_part)[len(part) :])
-            words += rf" $\pm$ {before}{number['half']}{part}{after}"
-        elif self.half:
-            words += _phantom(rf" $\pm$ {'0' * self.half}{_decimals(self.half_part)}")
-        if number["tail"]:
-            return words + rf"\tnote{{{MARKS[number['tail']]}}}"
-        return words + (IN_DOUBT if doubtful else _phantom(IN_DOUBT * self.mark))
+            return rf" $\pm$ {before}{number['half']}{part}{after}"
+        return _phantom(rf" $\pm$ {'0' * self.half}{_decimals(self.half_part)}" * (self.half > 0))
 
 
 def _decimals(length: int) -> str:

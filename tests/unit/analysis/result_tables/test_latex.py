@@ -40,7 +40,7 @@ def named(words: str) -> Row:
 
 
 def mean(value: float, half: float) -> Interval:
-    return Interval(n=3, missing=0, mean=value, low=value - half, high=value + half)
+    return Interval(n=3, missing=0, mean=value, low=value - half, high=min(value + half, 1.0))
 
 
 def shown(words: str) -> str:
@@ -203,9 +203,12 @@ def test_a_column_that_says_one_thing_goes_to_the_notes_where_there_is_no_room()
     assert r"\multicolumn{1}{c}{seeds}" in roomy
     assert "In each row" not in roomy
     lacking: Row = {f"some name {k} [%]": None for k in range(2)}
-    full: Row = {f"name {k} [%]": mean(0.5 + k / 10, 0.123456) for k in range(5)}
+    full: Row = {f"name {k} [%]": mean(0.2 + k / 10, 0.123456) for k in range(4)}
     latex = of(
-        [named("a") | full | lacking, named("b") | dict.fromkeys(full, mean(0.1, 0.05)) | lacking]
+        [
+            named("a") | full | lacking,
+            named("b") | dict.fromkeys(full, mean(0.1, 0.012345)) | lacking,
+        ]
     )
     assert r"No values: some name 0 {[}\%{]}, some name 1 {[}\%{]}." in latex
 
@@ -229,6 +232,15 @@ def test_a_long_name_is_broken_into_lines_of_its_cell() -> None:
     further = [line for line in lines if line.startswith(r"\quad ")]
     assert len(further) > 3
     assert all(line.endswith(r" &  \\") for line in further)
+
+
+def test_an_interval_that_a_bound_ends_takes_the_room_of_the_others_and_may_be_the_best() -> None:
+    rows = [named("a") | {"x [%]": mean(0.98, 0.03)}, named("b") | {"x [%]": mean(0.5, 0.025)}]
+    latex = of(rows, best=Best.of_columns(rows, "the higher"))
+    room = r"\phantom{ (95.0 to 100.0)}"
+    assert text(rows[0]["x [%]"]) == "98.0 (95.0 to 100.0)"
+    assert rf"a & \textbf{{98.0}}\rlap{{ (95.0 to 100.0)}}{room} \\" in latex
+    assert rf"b & 50.0\rlap{{ $\pm$ 2.5}}{room} \\" in latex
 
 
 def test_the_best_means_are_bold() -> None:
