@@ -35,7 +35,7 @@ from sweeps.planning.ranking import (
     best_of_ranking,
     settings_among,
 )
-from sweeps.record.reader import RecordedTrial, read_sweep
+from sweeps.record.reader import RecordedSweep, RecordedTrial, read_sweep
 from trainable.cli.options import OK, Parser, check_writable, command, ended_by_signals, refuse
 from trainable.cli.parsed_options import read_options
 from trainable.config.schema import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig
@@ -108,9 +108,14 @@ class BestConfig:
                 "name another"
             )
         seeds = tuple(sorted(ranking.best_values))
-        config = dataclasses.replace(ranking.best.config, seed=seeds[0])
-        trial = measured[config]
-        return cls(sweep=found.sweep, config=config, seeds=seeds, best=best, trial=trial)
+        trained = dataclasses.replace(ranking.best.config, seed=seeds[0])
+        return cls(
+            sweep=found.sweep,
+            config=_as_asked(found, trained),
+            seeds=seeds,
+            best=best,
+            trial=measured[trained],
+        )
 
     def heading(self) -> Iterator[str]:
         """Yield what is said of the setting, a sentence or two each."""
@@ -172,6 +177,21 @@ def main() -> int:
         print(_shown(line), file=sys.stderr)
     print(out)
     return OK
+
+
+def _as_asked(found: RecordedSweep, trained: TrialConfig) -> TrialConfig:
+    """Return what a trial was asked for, of which its own config tells only what has an effect.
+
+    A trial with lambda 0 is recorded without an adversary. With that of the sweep it is the same
+    training run, and a sweep over lambda can begin from it.
+    """
+    point = {axis: getattr(trained, axis) for axis in found.sweep.axes}
+    weights = {"weights": trained.weights} if trained.weights else {}
+    try:
+        asked = found.base.config(**point, **weights, seed=trained.seed)
+    except ConfigError:
+        return trained
+    return asked if asked.canonical() == trained else trained
 
 
 def config_of(trial: RecordedTrial) -> TrialConfig:

@@ -107,10 +107,12 @@ class RecordedSweep:
 
     Attributes:
         sweep: What its parent run says of it.
+        base: Its parent run, whose params are the fields that its trials share.
         trials: Its finished trials.
     """
 
     sweep: Sweep
+    base: RecordedTrial
     trials: Sequence[RecordedTrial]
 
 
@@ -157,8 +159,11 @@ def read_sweep(tracking_uri: str, wanted: str) -> RecordedSweep:
             f"{first_line(error, tracking_uri)}"
         ) from error
     finished = [run for run in trials[found.parent_run_id] if run.info.status == "FINISHED"]
+    (parent,) = [run for run in newest_first if run.info.run_id == found.parent_run_id]
     return RecordedSweep(
-        sweep=found, trials=[RecordedTrial(client=client, run=run) for run in finished]
+        sweep=found,
+        base=RecordedTrial(client=client, run=parent),
+        trials=[RecordedTrial(client=client, run=run) for run in finished],
     )
 
 

@@ -89,6 +89,21 @@ def test_the_file_has_the_keys_of_the_best_setting_and_says_what_it_is(
     assert not {"momentum", "checkpoint_every", "data_root"} & set(values)  # the defaults, or none
 
 
+def test_a_best_lambda_of_zero_keeps_the_adversary_for_sweeps_that_begin_from_it(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = sweep_state(tmp_path / "runs", grid([0.0, 0.01], SEEDS))
+    for one in state.runs:
+        finish(state, one, lambda config, _: (0.5, 0.6 - config.lambda_adv))
+    publish(state, uri)
+    assert run(best, monkeypatch, "lambda_grid", "--tracking-uri", uri) == 0
+    read = load_config(file="best.yaml")
+    assert (read.lambda_adv, read.adversarial) == (0.0, BASE.adversarial)
+    assert read.discriminator_width == BASE.discriminator_width
+    keys = [one.training_key for one in state.trials if not one.config.has_adversary]
+    assert RunSpec.of(read, [read.readout], DATA.fingerprint).training_key == keys[0]
+
+
 def test_another_file_is_overwritten_on_request_alone(
     state: SweepState, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
