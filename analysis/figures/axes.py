@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Protocol
 
 import matplotlib
@@ -26,6 +27,7 @@ from analysis.stats.intervals import Interval
 
 ASIDE_SHARE = 0.009  # of the axis, by which lines are moved so that their bars do not hide others
 PAD_SHARE = 0.06
+LEAST_PAD = 0.005  # of the value, where all are alike
 NAME_ASIDE = 0.06  # of the distance of two names
 CAP_PT, MOST_CAPS = 3, 12  # size of the caps of bars, and of how many that have room for them
 MOST_TICKS = 4  # on the vertical axis of a low panel
@@ -33,6 +35,7 @@ GAP_PT = 3.0  # between two labels, at least
 DIGITS = 3  # of a number that a tick names in full
 # Of a figure's width, what stands left and right of its axes; the other for a label of two lines.
 BESIDE_EM, BESIDE_TWO_EM = 5.5, 7.5
+NUMBER = re.compile(r"[<>]?[\d.e+-]+( %)?|")  # as the label of a tick
 MOST_LETTERS = 18  # of a name that stands upright
 
 
@@ -284,13 +287,31 @@ def room_pt(axes: Axes, beside_em: float = BESIDE_EM) -> float:
     return float(width - beside_em * matplotlib.rcParams["font.size"])
 
 
+def in_sight(values: Iterable[float], bars: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Return limits that show all values, and their bars as far as these do not press them flat.
+
+    Args:
+        values: Finite numbers, at least one.
+        bars: Both ends of each; NaN where there is none.
+    """
+    shown = [*values]
+    low, high = min(shown), max(shown)
+    known = [bar for bar in bars if all(map(math.isfinite, bar))]
+    if known:
+        span = max(high - low, median(end - start for start, end in known))
+        low = min(low, max(min(start for start, _ in known), low - span))
+        high = max(high, min(max(end for _, end in known), high + span))
+    pad = PAD_SHARE * (high - low) or LEAST_PAD * max(abs(high), 1)
+    return low - pad, high + pad
+
+
 def tick_few(axes: Axes) -> None:
     """Put a few ticks on the vertical axis of a low panel, however high its layout makes it."""
     axes.yaxis.set_major_locator(MaxNLocator(MOST_TICKS, steps=[1, 2, 5, 10]))
 
 
 def thin_labels(figure: Figure) -> None:
-    """Drop labels that overlap others, of a figure that has been laid out.
+    """Drop numbers that overlap others at ticks, of a figure that has been laid out.
 
     Of two it is the number with more digits that goes, or else the latter.
     """
@@ -310,6 +331,8 @@ def _thin(axis: Axis, gap: float) -> None:
     ]
     boxes = {loc: label.get_window_extent().padded(gap / 2) for loc, label in labels}
     texts = {loc: label.get_text() for loc, label in labels}
+    if not all(map(NUMBER.fullmatch, texts.values())):
+        return
     kept: dict[float, Bbox] = {}
     for loc in sorted(boxes, key=lambda place: (_digits(texts[place]), place)):
         if not any(boxes[loc].overlaps(box) for box in kept.values()):
@@ -319,10 +342,8 @@ def _thin(axis: Axis, gap: float) -> None:
 
 
 def _digits(text: str) -> tuple[int, bool]:
-    """Return by what a label's number is more or less round; all words are alike."""
-    if not re.fullmatch(r"[\d.e+-]+", text):
-        return 0, False
-    digits = text.partition("e")[0].replace(".", "").strip("0+-")
+    """Return by what a label's number is more or less round."""
+    digits = text.partition("e")[0].replace(".", "").strip("0+-<> %")
     return len(digits), digits != "1"
 
 

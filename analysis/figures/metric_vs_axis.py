@@ -21,6 +21,7 @@ from analysis.figures.axes import (
     axis_over,
     draw_means,
     handle,
+    in_sight,
     number_label,
     tick_few,
 )
@@ -45,6 +46,7 @@ from analysis.inference.collapse import collapsed
 from analysis.record.schema import RecordError
 from analysis.stats.aggregation import one_per_seed, over_seeds, require_finished, varying
 from analysis.stats.arms import by_seed
+from analysis.stats.comparisons import Comparison
 from analysis.stats.families import against
 from analysis.stats.ranking import Ranking, rank
 from analysis.stats.rounding import count
@@ -57,8 +59,6 @@ PEAK = LineStyle(color=SERIES["swa"].color, marker="^", linestyle="none")
 PEAK_LABEL = "may be best"
 MOST_LETTERS = 18  # of the reference's name beside an axis
 MOST_SEEDS = 12  # whose lines can be told from each other
-LEAST_SPAN = 0.005  # of an axis of mIoU, as a fraction
-PAD = 0.05  # of its span, left free at either end
 STAR: dict[str, Any] = {
     "marker": "*",
     "markersize": 13,
@@ -185,13 +185,17 @@ def draw_over(
         ranking = rank(settings[_told(table)])
         if found is not None:
             lower = found[1]
-            ends = [
-                end
+            drawn = [
+                found
                 for weights, series in SERIES.items()
-                for end in _draw_differences(lower, axis, settings[weights], reference, series)
+                for found in _draw_differences(lower, axis, settings[weights], reference, series)
             ]
-            if ends:
-                lower.set_ylim(*_padded(min(0.0, *ends), max(0.0, *ends)))
+            lower.set_ylim(
+                in_sight(
+                    [0.0, *(100 * found.difference for found in drawn)],
+                    [(100 * found.low, 100 * found.high) for found in drawn],
+                )
+            )
             at = f"{short_label(name)} = {format_value(reference)}"
             lower.set_ylabel(f"points from\n{at if len(at) <= MOST_LETTERS else 'reference'}")
             tick_few(lower)
@@ -248,13 +252,13 @@ def _draw_series(
 
 def _draw_differences(
     axes: Axes, axis: SomeAxis, settings: Settings, reference: Any, series: Series
-) -> list[float]:
+) -> list[Comparison]:
     """Draw how much each setting lies above the reference, with intervals that decide on it.
 
     Returns:
-        The ends, in points, of the intervals that no collapsed run has widened.
+        The comparisons that no collapsed run has moved.
     """
-    ends: list[float] = []
+    sound = []
     axes.axhline(0, color="0.35", linewidth=0.8, zorder=1.5)
     for value, found in against(reference, settings).items():
         axes.errorbar(
@@ -272,9 +276,10 @@ def _draw_differences(
             capsize=CAP_PT if len(settings) <= MOST_CAPS else 0,
             zorder=3,
         )
-        if not collapsed(settings[value]) and not collapsed(settings[reference]):
-            ends += [100 * end for end in (found.low, found.high) if math.isfinite(end)]
-    return ends
+        moved = collapsed(settings[value]) or collapsed(settings[reference])
+        if math.isfinite(found.difference) and not moved:
+            sound.append(found)
+    return sound
 
 
 def _mark_peak(axes: Axes, axis: SomeAxis, ranking: Ranking[Any] | None) -> None:
@@ -307,24 +312,15 @@ def _limits(
     A collapsed run and the bars that it widens would press all others into a line.
     """
     runs = [*points]
-    ends: list[float] = []
+    bars: list[tuple[float, float]] = []
     for weights, of_weights in settings.items():
         rows = table[table["weights"] == weights].set_index(name)
         for value, found in of_weights.items():
             fallen = collapsed(found)
             runs += [miou for seed, miou in found.items() if seed not in fallen]
             if not fallen:
-                ends += [rows["ci_low"][value], rows["ci_high"][value]]
-    runs = [miou for miou in runs if math.isfinite(miou)]
-    low, high = min(runs), max(runs)
-    span = max(high - low, LEAST_SPAN)
-    ends = [min(max(end, low - span), high + span) for end in ends if math.isfinite(end)]
-    return _padded(min([low, *ends]), max([high, *ends]))
-
-
-def _padded(low: float, high: float) -> tuple[float, float]:
-    pad = PAD * (high - low) or LEAST_SPAN
-    return low - pad, high + pad
+                bars.append((rows["ci_low"][value], rows["ci_high"][value]))
+    return in_sight([miou for miou in runs if math.isfinite(miou)], bars)
 
 
 def _mark_collapsed(

@@ -20,6 +20,7 @@ from analysis.figures.axes import (
     draw_level,
     draw_means,
     handle,
+    in_sight,
     number_label,
     room_pt,
     tick_few,
@@ -55,6 +56,8 @@ COLOURBAR_SHARE = 0.85  # of the width, what its colour bar leaves to a heat map
 TOP_AXIS_PT = 30  # height of the axis of the start's share
 # Section 4.3 studies SWA on the data set of Fig. 4.
 PAPER_ON = ["voc2012"]
+MEAN = ("mean", "ci_low", "ci_high")
+GAIN = ("gain", "gain_low", "gain_high")
 TITLED = {"swa_threshold": "the threshold", "swa_n": "n"}
 
 
@@ -108,7 +111,7 @@ def _draw(
         lower.axhline(0, color=RAW.color, linestyle=RAW.linestyle, zorder=1.5)
         handles = [handle(RAW, "raw weights")]
         shares = None
-        told = []
+        told, drawn = [], []
         for i, (rule, style) in enumerate(zip(rules, line_styles(len(rules)), strict=True)):
             of_rule = table[table["swa_rule"] == rule]
             best = float(best_over(of_rule, [held], [along], "mean")[0])
@@ -116,10 +119,15 @@ def _draw(
             places = [axis.place(v, i - (len(rules) - 1) / 2) for v in rows[along]]
             draw_means(upper, places, rows, style)
             _draw_gains(lower, places, rows, style)
+            drawn.append(rows)
             handles.append(handle(style, f"{RULES[rule]}, {SHORT[held]} = {format_number(best)}"))
             told.append(_describe_best(rows, rule, along))
             if rule == "eq7":
                 shares = rows.set_index(along)["start_share"]
+        rows = 100 * pd.concat(drawn)[[*MEAN, *GAIN]].dropna(subset="mean")
+        for panel, columns, level in ((upper, MEAN, 100 * raw.mean), (lower, GAIN, 0.0)):
+            value, low, high = (rows[name].dropna() for name in columns)
+            panel.set_ylim(in_sight([level, *value], [*zip(low, high, strict=True)]))
         tick_few(lower)
         axis.apply(lower)
         if shares is not None:
@@ -131,10 +139,10 @@ def _draw(
         add_legend(upper, handles, gap_pt=TOP_AXIS_PT * (shares is not None), in_row=3)
         seeds = caption_seeds(table["n_seeds"])
         band = "the band is the raw weights'" if raw.n > 1 else ""
-        gains = "below: gain within each training run, whose intervals hold all together"
+        within = "below: gain within each training run, whose intervals hold all together"
         chosen = f"each rule at its best {SHORT[held]} over all {SHORT[along]}"
         missing = caption_missing(table.attrs["n_missing"])
-        add_caption(figure, [seeds, band, gains, chosen, missing, caption_mixed(trials)])
+        add_caption(figure, [seeds, band, within, chosen, missing, caption_mixed(trials)])
         figure.shows = (
             f"Highest mean mIoU, and gain over raw weights: {'; '.join(filter(None, told))}."
         )
@@ -143,7 +151,7 @@ def _draw(
 
 def _draw_gains(axes: Axes, xs: Sequence[float], rows: pd.DataFrame, style: LineStyle) -> None:
     """Draw gains over the raw weights in points, with their bars."""
-    gain, low, high = (100 * rows[name] for name in ("gain", "gain_low", "gain_high"))
+    gain, low, high = (100 * rows[name] for name in GAIN)
     axes.errorbar(
         list(xs),
         gain,
@@ -218,7 +226,10 @@ def swa_heatmap(trials: pd.DataFrame, rule: str, table: pd.DataFrame | None = No
         image = axes.imshow(mean, aspect="auto", origin="lower", cmap="cividis")
         cell_pt = COLOURBAR_SHARE * room_pt(axes) / mean.shape[1]
         annotated = mean.size <= MOST_ANNOTATED and cell_pt >= NUMBERS_PT
-        with_start = annotated and rule != "uniform" and cell_pt >= START_PT
+        # In a paper's column a row has room for two lines.
+        with_start = (
+            annotated and rule != "uniform" and cell_pt >= START_PT and figure.style.has_words
+        )
         if annotated:
             _annotate(axes, image, grid, with_start=with_start)
         axes.set_xticks(range(mean.shape[1]), [number_label(value) for value in mean.columns])

@@ -17,7 +17,7 @@ from scipy import stats
 
 from analysis import figures, load_paper
 from analysis.figures.appearance import DescribedFigure
-from analysis.figures.axes import LambdaAxis
+from analysis.figures.axes import LambdaAxis, in_sight
 from analysis.figures.colors import LINE_STYLES, muted, voc_colours
 from analysis.figures.style import SERIES
 from analysis.record.schema import RecordError
@@ -617,6 +617,23 @@ def test_bars_of_means_end_at_0_and_100_percent() -> None:
     ends = [end for bar in bars(figures.fig4(trials, PAPER).axes[0]) for end in bar[2:]]
     assert min(ends) == 0
     assert max(ends) == 100
+
+
+@pytest.mark.parametrize("name", ["swa_n", "swa_threshold"])
+def test_one_wide_bar_does_not_press_the_others_flat(name: str) -> None:
+    trials = figure_data.swa_grid(rules=("uniform",), ns=(1, 2, 5), thresholds=(0.0, 0.3, 0.6))
+    wide = (trials["swa_n"] == 2) & (trials["swa_threshold"] == 0.3) & (trials["seed"] == 0)
+    trials.loc[wide, "swa/miou"] += 0.2
+    upper, lower = getattr(figures, name)(trials, PAPER).axes
+    assert max(high - low for _, _, low, high in bars(lower)) > 80  # as wide as it is
+    for panel in (upper, lower):
+        assert np.ptp(panel.get_ylim()) < 30
+
+
+def test_limits_show_all_values_and_most_bars_whole() -> None:
+    low, high = in_sight([1.0, 2.0], [(0.5, 1.5), (1.5, 2.5), (-100, 104)])
+    assert (low, high) == pytest.approx((-0.18, 3.18))
+    assert in_sight([3.0], [(math.nan, math.nan)]) == pytest.approx((2.985, 3.015))
 
 
 @pytest.mark.parametrize(
