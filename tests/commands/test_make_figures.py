@@ -88,7 +88,9 @@ def drawn(uri: str, out: Path, *options: str) -> set[str]:
 
 
 def lines_of(page: str) -> list[str]:
-    return re.findall(r'(?m)^<p class="note">(.*)</p>$', page)
+    """The notes of a page, in which commands stand as they do on a screen."""
+    found = re.findall(r'(?m)^<p class="note">(.*)</p>$', page)
+    return [re.sub("</?code>", "`", line) for line in found]
 
 
 def test_a_smaller_newer_sweep_hides_no_larger_one_and_is_named(
