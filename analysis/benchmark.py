@@ -9,7 +9,10 @@ of its own.
 `statistics` simulates sweeps whose truth is known and prints tables and a JSON list: how often
 verdicts err, find what is there, and how often intervals hold.
 
-Run as `python -m analysis.benchmark [records|statistics]`.
+`race` does so for races that may stop after every round: how often they err, what they find and
+what they cost beside fixed numbers of seeds, and whether the power holds that a plan states.
+
+Run as `python -m analysis.benchmark [records|statistics|race]`.
 """
 
 from __future__ import annotations
@@ -30,11 +33,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import make_figures
+from analysis.benchmarking.race import simulate_races
 from analysis.benchmarking.statistics import simulate_all
 from analysis.benchmarking.synthetic_record import make_record
 from analysis.record.trials import list_sweeps, load_trials
 from trainable.cli.parsed_options import read_options
 
+Tables = Sequence[Sequence[Mapping[str, object]]]
+SIMULATIONS: dict[str, Callable[[int], Tables]] = {
+    "statistics": simulate_all,
+    "race": simulate_races,
+}
 LEAST = 100  # trials of a record that all figures can be drawn of
 
 
@@ -43,7 +52,7 @@ class BenchmarkOptions:
     """The options of this command.
 
     Attributes:
-        what: `records` or `statistics`.
+        what: `records`, `statistics` or `race`.
         trials: How many trials the larger record has.
         repeats: How many sweeps are simulated of each kind.
     """
@@ -56,21 +65,21 @@ class BenchmarkOptions:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m analysis.benchmark", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("records", "statistics"), default="records")
+    parser.add_argument("what", nargs="?", choices=("records", *SIMULATIONS), default="records")
     parser.add_argument("--trials", type=int, default=10_000, metavar="N", help="of `records`")
-    parser.add_argument("--repeats", type=int, default=2_000, metavar="N", help="of `statistics`")
+    parser.add_argument("--repeats", type=int, default=2_000, metavar="N", help="of simulations")
     options = read_options(BenchmarkOptions, parser.parse_args(argv))
     if options.repeats < 1:
         parser.error(f"`--repeats >= 1` must hold, but got --repeats {options.repeats}")
-    if options.what == "statistics":
-        print_tables(simulate_all(options.repeats))
+    if options.what in SIMULATIONS:
+        print_tables(SIMULATIONS[options.what](options.repeats))
         return 0
     sizes = sorted({max(LEAST, options.trials // 10), max(LEAST, options.trials)})
     sys.stdout.write(json.dumps([_benchmark(size) for size in sizes], indent=2) + "\n")
     return 0
 
 
-def print_tables(tables: Sequence[Sequence[Mapping[str, object]]]) -> None:
+def print_tables(tables: Tables) -> None:
     """Print tables for a reader on standard error, and as one JSON list on standard output."""
     from rich.console import Console
     from rich.table import Table

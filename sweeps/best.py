@@ -100,7 +100,8 @@ class BestConfig:
             ],
             found.sweep.axes,
         )
-        ranking = rank({setting: setting.by_seed() for setting in settings})
+        by_seed = {setting: setting.by_seed() for setting in settings}
+        ranking = rank(by_seed, race=found.sweep.race)
         best = best_of_ranking(ranking, found.sweep.axes)
         if ranking is None or best is None:
             raise ConfigError(

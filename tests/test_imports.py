@@ -33,20 +33,21 @@ ROOMS = {
     "trainable.benchmarking": "trainable.config trainable.data trainable.data.sources "
     "trainable.networks trainable.training",
     "analysis.record": "trainable.storage",
-    "analysis.inference": "",
+    "analysis.inference": "analysis.record",
     "analysis.stats": "trainable.storage analysis.record analysis.inference",
     "analysis.figures": "analysis.record analysis.inference analysis.stats",
     "analysis.result_tables": "analysis.record analysis.inference analysis.stats",
     "analysis.report": "trainable.storage analysis.record analysis.stats analysis.figures "
     "analysis.result_tables",
-    "analysis.benchmarking": "trainable.storage analysis.record analysis.stats",
+    "analysis.benchmarking": "trainable.storage analysis.record analysis.inference analysis.stats",
     "sweeps.storage": "trainable",
-    "sweeps.planning": "trainable analysis.record analysis.stats sweeps.storage",
-    "sweeps.search": "trainable analysis.record analysis.stats sweeps.storage sweeps.planning",
+    "sweeps.planning": "trainable analysis.record analysis.inference analysis.stats sweeps.storage",
+    "sweeps.search": "trainable analysis.record analysis.inference analysis.stats sweeps.storage "
+    "sweeps.planning",
     "sweeps.record": "trainable analysis.record sweeps.storage sweeps.planning",
     "sweeps.execution": "trainable sweeps.planning sweeps.search sweeps.record",
-    "sweeps.driver": "trainable analysis.record analysis.stats sweeps.storage sweeps.planning "
-    "sweeps.search sweeps.record sweeps.execution",
+    "sweeps.driver": "trainable analysis.record analysis.inference analysis.stats sweeps.storage "
+    "sweeps.planning sweeps.search sweeps.record sweeps.execution",
     # It measures two of the sweeps, which are commands.
     "sweeps.benchmarking": "trainable analysis.record sweeps sweeps.planning sweeps.search "
     "sweeps.execution",
@@ -69,6 +70,9 @@ COMMON = (
 # What the driver shares with the analysis: the border to MLflow, what a record is, and what its
 # numbers say.
 SHARED = (
+    "analysis.inference.blocks",
+    "analysis.inference.planning",
+    "analysis.inference.sequential",
     "analysis.record.choice",
     "analysis.record.mlflow_calls",
     "analysis.record.mlflow_database",

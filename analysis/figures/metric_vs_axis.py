@@ -43,7 +43,7 @@ from analysis.figures.style import (
     short_label,
 )
 from analysis.inference.collapse import collapsed
-from analysis.record.schema import RecordError
+from analysis.record.schema import RecordError, race_of
 from analysis.stats.aggregation import one_per_seed, over_seeds, require_finished, varying
 from analysis.stats.arms import by_seed
 from analysis.stats.comparisons import Comparison
@@ -182,7 +182,7 @@ def draw_over(
         if points:
             handles.append(Line2D([], [], color="0.2", label="paper", **STAR | {"markersize": 10}))
         parts = [caption_seeds(table["n_seeds"])]
-        ranking = rank(settings[_told(table)])
+        ranking = rank(settings[_told(table)], race=race_of(trials))
         if found is not None:
             lower = found[1]
             drawn = [

@@ -65,6 +65,11 @@ class Blocks(Generic[Setting]):
     paired: bool
     variances: Variances | None
 
+    @property
+    def most_seeds(self) -> int:
+        """How many values the setting with most has."""
+        return int(np.isfinite(self.values).sum(1).max())
+
     def index(self, setting: Setting) -> int:
         """Return the row of a setting."""
         return self.settings.index(setting)

@@ -22,6 +22,7 @@ LEVEL = 0.95  # of every interval, and of a family's
 # A family's own level is three quarters of 5 %: the rest is kept for settings noisier than others
 # whose few seeds do not show it. `python -m analysis.benchmark statistics` prints the errors.
 RESERVE = 0.75
+ALPHA = 1 - LEVEL  # chance of a family to err
 DRAWS = 50_000
 SEED = 20191206  # any; the same draws for every family
 FREEDOMS = np.array([1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 16, 24, 40, 80, 200, 1000.0])
@@ -41,43 +42,47 @@ class Kind(Enum):
     SEPARATE = "separate"
 
 
-def critical_value(kind: Kind, size: int, freedom: Floats) -> Floats:
+def critical_value(kind: Kind, size: int, freedom: Floats, *, alpha: float = ALPHA) -> Floats:
     """Return by how many standard errors a difference must exceed 0 to count.
 
-    The chance that one of a family does without cause is 5 % at most; a single comparison is
-    Student's, whose chance is 5 %.
+    The chance that one of a family does without cause is `alpha` at most; a single comparison is
+    Student's, whose chance is `alpha`.
 
     Args:
         kind: Of the family.
         size: Settings of `PAIRS`, the reference among them in `REFERENCE`, comparisons of
             `SEPARATE`.
         freedom: Degrees of freedom of each comparison's error, [K]; NaN stays NaN.
+        alpha: That chance: 5 %, or what one look of a race may have of it.
     """
     from scipy.special import stdtrit
 
     if _alone(kind, size):
-        alone: Floats = stdtrit(freedom, (1 + LEVEL) / 2)
+        alone: Floats = stdtrit(freedom, 1 - alpha / 2)
         return alone
-    rank = math.ceil((1 - RESERVE * (1 - LEVEL)) * DRAWS)
+    rank = min(math.ceil((1 - RESERVE * alpha) * DRAWS), DRAWS - 1)
     return np.exp(_between(freedom, lambda at: np.log(_drawn(kind, size, at)[rank])))
 
 
-def corrected_p(kind: Kind, size: int, statistic: Floats, freedom: Floats) -> Floats:
+def corrected_p(
+    kind: Kind, size: int, statistic: Floats, freedom: Floats, *, alpha: float = ALPHA
+) -> Floats:
     """Return the chance of a statistic as large anywhere in the family, were nothing different.
 
-    It is raised by the share that `critical_value` keeps in reserve, so that it is below 0.05 just
-    where that is exceeded.
+    It is raised by the share that `critical_value` keeps in reserve, and by what `alpha` is below
+    5 %, so that it is below 0.05 just where that is exceeded.
 
     Args:
         kind: As in `critical_value`.
         size: As in `critical_value`.
         statistic: Differences in standard errors, [K]; their sign does not matter.
         freedom: Degrees of freedom of each, [K].
+        alpha: As in `critical_value`.
     """
     from scipy.special import stdtr
 
     if _alone(kind, size):
-        alone: Floats = 2 * stdtr(freedom, -np.abs(statistic))
+        alone: Floats = np.minimum(2 * ALPHA / alpha * stdtr(freedom, -np.abs(statistic)), 1)
         return alone
     given = np.abs(statistic)
 
@@ -85,7 +90,7 @@ def corrected_p(kind: Kind, size: int, statistic: Floats, freedom: Floats) -> Fl
         above: Floats = 1 - np.searchsorted(_drawn(kind, size, at), given) / DRAWS
         return above
 
-    p = np.minimum(_between(freedom, tails) / RESERVE, 1)
+    p = np.minimum(_between(freedom, tails) * ALPHA / alpha / RESERVE, 1)
     return np.where(np.isnan(given), np.nan, p)
 
 

@@ -63,6 +63,25 @@ class RecordError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Race:
+    """How often a race may look at its settings, which decides what a look may say.
+
+    Attributes:
+        first: Seeds of every setting at the first look, at least 2.
+        limit: Most seeds that a setting may get.
+    """
+
+    first: int
+    limit: int
+
+    def joined(self, other: Race | None) -> Race:
+        """Return the race that looks as early as the earlier and as late as the later of two."""
+        if other is None:
+            return self
+        return Race(first=min(self.first, other.first), limit=max(self.limit, other.limit))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sweep:
     """A sweep's parent run; its fields are the `attrs` of the frame of its trials."""
 
@@ -80,6 +99,8 @@ class Sweep:
     state: str = ""  # complete or partial
     why_partial: str = ""  # for example "time budget of 60 s"
     data_warnings: str = ""  # what is suspect about the data's labels, one line each
+    race_first: int = 0  # seeds at the first look of a race; 0 where there was none
+    race_limit: int = 0  # most seeds of a setting in it
     start_time_s: float = math.nan  # seconds since the epoch
     end_time_s: float = math.nan
     training_runs: float = math.nan  # runs trained for the sweep
@@ -116,12 +137,19 @@ class Sweep:
             state=tags.get("state", ""),
             why_partial=tags.get("why_partial", ""),
             data_warnings=tags.get("data_warnings", ""),
+            race_first=whole_of(run, "race_first") or 0,
+            race_limit=whole_of(run, "race_limit") or 0,
             start_time_s=seconds(run.info.start_time),
             end_time_s=seconds(run.info.end_time),
             training_runs=runs,
             naive_runs=naive,
             training_s=training_s,
         )
+
+    @property
+    def race(self) -> Race | None:
+        """The race that gave the settings their seeds, None without one."""
+        return _race(self.race_first, self.race_limit)
 
     @property
     def has_costs(self) -> bool:
@@ -134,6 +162,15 @@ class Sweep:
         fields = {field.name for field in dataclasses.fields(cls)}
         found: dict[str, Any] = {k: v for k, v in trials.attrs.items() if k in fields}
         return cls(**found | {"axes": tuple(found.get("axes", ()))})
+
+
+def race_of(trials: pd.DataFrame) -> Race | None:
+    """Return the race that gave the settings of a frame of trials their seeds, None without one."""
+    return _race(*(int(trials.attrs.get(f"race_{name}", 0)) for name in ("first", "limit")))
+
+
+def _race(first: int, limit: int) -> Race | None:
+    return Race(first=first, limit=limit) if limit else None
 
 
 def finished(trials: pd.DataFrame) -> pd.DataFrame:
@@ -195,6 +232,18 @@ def tag_of(run: Run, name: str) -> str:
     if name not in run.data.tags:
         raise RecordError(f"run {run.info.run_id} has no tag {name!r}: no sweep's driver wrote it")
     return str(run.data.tags[name])
+
+
+def whole_of(run: Run, name: str) -> int | None:
+    """Return a tag that is a whole number, where the run has it.
+
+    Raises:
+        RecordError: The tag is no such number.
+    """
+    text = run.data.tags.get(name)
+    if text is not None and not COUNT.fullmatch(text):
+        raise RecordError(f"{name} is a count, but run {run.info.run_id} has {text[:50]!r}")
+    return None if text is None else int(text)
 
 
 def seconds(milliseconds: int | None) -> float:

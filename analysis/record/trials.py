@@ -14,7 +14,6 @@ from analysis.record.choice import find
 from analysis.record.mlflow_store import Store, check_uri
 from analysis.record.schema import (
     COLUMNS,
-    COUNT,
     METRICS,
     OPTIONAL_TRIAL_TAGS,
     SWEEPS,
@@ -27,6 +26,7 @@ from analysis.record.schema import (
     seconds,
     tag_of,
     trials_under,
+    whole_of,
 )
 
 if TYPE_CHECKING:
@@ -140,14 +140,6 @@ class Record:
         return cached(self.tracking_uri, name, read) if self._cache else read()
 
 
-def _whole(run: Run, name: str) -> int | None:
-    """Return a tag that is a whole number, where the run has it."""
-    text = run.data.tags.get(name)
-    if text is not None and not COUNT.fullmatch(text):
-        raise RecordError(f"{name} is a count, but run {run.info.run_id} has {text[:50]!r}")
-    return None if text is None else int(text)
-
-
 def _row(run: Run) -> dict[str, object]:
     check_schema(run)
     tags, metrics = run.data.tags, run.data.metrics
@@ -159,7 +151,7 @@ def _row(run: Run) -> dict[str, object]:
         | {
             "run_id": run.info.run_id,
             "status": run.info.status,
-            "ask": _whole(run, "ask"),
+            "ask": whole_of(run, "ask"),
             # `sweeps` writes the kind of CPU whatever was trained on.
             "processor": tags.get("cpu" if tags.get("device") == "cpu" else "device", ""),
             "start_time_s": seconds(run.info.start_time),

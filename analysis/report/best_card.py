@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.record.schema import OBJECTIVE, RecordError, finished
+from analysis.record.schema import OBJECTIVE, RecordError, finished, race_of
 from analysis.stats.arms import confirmed_or_all, refuse_twins_of, require, values_by_setting
 from analysis.stats.datasets import GENERATED
 from analysis.stats.ranking import rank
@@ -46,7 +46,7 @@ def best_card(trials: pd.DataFrame, axes: Sequence[str]) -> BestCard | None:
     try:
         require(rows, (*axes, "seed", OBJECTIVE))
         refuse_twins_of(rows, axes, "the sweep")
-        ranking = rank(values_by_setting(rows, axes, OBJECTIVE))
+        ranking = rank(values_by_setting(rows, axes, OBJECTIVE), race=race_of(trials))
     except RecordError:  # a table that is left out says why
         return None
     if ranking is None:

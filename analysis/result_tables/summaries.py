@@ -10,7 +10,8 @@ import pandas as pd
 
 from analysis.inference.blocks import finite
 from analysis.inference.collapse import collapsed
-from analysis.record.schema import finished
+from analysis.inference.planning import POWER
+from analysis.record.schema import Race, finished, race_of
 from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
 from analysis.result_tables.cells import Best, Cell, seeds_note, table
 from analysis.stats.arms import (
@@ -21,7 +22,6 @@ from analysis.stats.arms import (
     require,
     values_by_setting,
 )
-from analysis.stats.comparisons import POWER
 from analysis.stats.datasets import dataset_name
 from analysis.stats.intervals import student_t
 from analysis.stats.ranking import Ranking, rank
@@ -60,7 +60,7 @@ def grid_summary(
     refuse_twins_of(ended, axes, "the grid")
     asked = values_by_setting(trials, axes, metric)
     scores = {name: values_by_setting(ended, axes, name) for name in WEIGHTS}
-    ranking = rank(scores[metric])
+    ranking = rank(scores[metric], race=race_of(trials))
     finding = _finding(ranking, axes)
     fallen = {key: found for key, v in scores[metric].items() if (found := collapsed(v))}
     rows = []
@@ -85,7 +85,7 @@ def grid_summary(
                 *frame_notes(trials),
                 *seeds_note(cell for row in rows for cell in row.values()),
                 *_collapse_note(fallen, scores[metric], axes),
-                *_family_notes(ranking),
+                *_family_notes(ranking, race_of(trials)),
                 *_optimism_note(scores[metric], ranking),
                 finding,
             ]
@@ -168,19 +168,24 @@ def _median(by_seed: Mapping[int, float]) -> dict[str, Cell]:
     return {MEDIAN: 100 * float(np.median(known)) if known else None}
 
 
-def _family_notes(ranking: Ranking[Key] | None) -> list[str]:
+def _family_notes(ranking: Ranking[Key] | None, race: Race | None = None) -> list[str]:
     """Say how the differences were judged, and what they could have shown."""
     tested = [gain for gain in ranking.gains.values() if gain.n > 1] if ranking else []
-    if not tested:
+    if ranking is None or not tested:
         return []
-    smallest = sorted(gain.smallest_found for gain in tested)
-    half = fixed(100 * smallest[len(smallest) // 2], 1)
+    raced = (
+        ""
+        if race is None
+        else (f", and at each of the looks of a race to {race.limit} seeds, so wherever it stopped")
+    )
+    smallest = fixed(100 * ranking.smallest_found, 1)
     return [
         "Differences to the best are within seeds where these are shared; their 95 % intervals "
         f"hold for all {count(len(tested), 'comparison')} at once, since the same seeds have "
-        "picked the best",
+        f"picked the best{raced}",
         *marks_note(tested, "comparisons"),
-        f"These seeds would show a difference of {half} points with a power of {POWER:g} (median)",
+        f"These seeds would show a difference of {smallest} points with a power of {POWER:g} "
+        "(median)",
     ]
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analysis.inference.blocks import Blocks, Setting
-from analysis.inference.simultaneous import Kind, corrected_p, critical_value
+from analysis.inference.planning import POWER
+from analysis.inference.simultaneous import ALPHA, Kind, corrected_p, critical_value
 from analysis.stats.rounding import count, decimals, fixed, p_value
 
-POWER = 0.8  # chance to find the smallest difference that is named
 UNPAIRED = "unpaired, since too few seeds are shared"
 
 
@@ -94,6 +94,7 @@ def contrasts(
     kinds: Mapping[Kind, int],
     family: int,
     missing: Mapping[Setting, int],
+    alpha: float = ALPHA,
 ) -> dict[Setting, Comparison]:
     """Compare every other setting of a design with one of them.
 
@@ -103,6 +104,7 @@ def contrasts(
         kinds: The families whose critical values must be exceeded, with their sizes.
         family: How many comparisons the intervals hold for at once.
         missing: Values that are not finite, of each setting.
+        alpha: As in `critical_value`.
     """
     import numpy as np
 
@@ -110,8 +112,12 @@ def contrasts(
     errors, freedoms = design.errors(row)
     differences = design.effects - design.effects[row]
     statistics = differences / errors
-    critical = np.max([critical_value(kind, size, freedoms) for kind, size in kinds.items()], 0)
-    p = np.max([corrected_p(k, size, statistics, freedoms) for k, size in kinds.items()], 0)
+    critical = np.max(
+        [critical_value(kind, size, freedoms, alpha=alpha) for kind, size in kinds.items()], 0
+    )
+    p = np.max(
+        [corrected_p(k, size, statistics, freedoms, alpha=alpha) for k, size in kinds.items()], 0
+    )
     seeds = np.isfinite(design.values).sum(1)
     return {
         key: Comparison(

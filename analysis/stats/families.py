@@ -24,13 +24,17 @@ from analysis.inference.blocks import (
     finite,
     fit_blocks,
 )
+from analysis.inference.sequential import alpha_of
 from analysis.inference.simultaneous import Kind, corrected_p, critical_value
+from analysis.record.schema import Race
 from analysis.stats.comparisons import Comparison, contrasts, no_comparison
 
 Values = Mapping[int, float]  # by seed, as fractions
 
 
-def against(reference: Setting, settings: Mapping[Setting, Values]) -> dict[Setting, Comparison]:
+def against(
+    reference: Setting, settings: Mapping[Setting, Values], *, race: Race | None = None
+) -> dict[Setting, Comparison]:
     """Compare every other setting with one that was named before the numbers were seen.
 
     Contrasts within seeds, with moderated variances and intervals that hold for all comparisons at
@@ -40,6 +44,8 @@ def against(reference: Setting, settings: Mapping[Setting, Values]) -> dict[Sett
         reference: Key of the setting that the others are compared with.
         settings: Values by seed of each setting, that one among them; those that are not finite
             are left out and counted.
+        race: The race that gave the settings their seeds, if one did: what is said holds whenever
+            it stops.
     """
     missing = {key: missing_values(values) for key, values in settings.items()}
     found: dict[Setting, Comparison] = {}
@@ -52,6 +58,7 @@ def against(reference: Setting, settings: Mapping[Setting, Values]) -> dict[Sett
             kinds={Kind.REFERENCE: others + 1},
             family=max(others, 1),
             missing=missing,
+            alpha=alpha_of(race, len(design.settings), design.most_seeds),
         )
     return {
         key: found.get(key, no_comparison(missing[key] + missing[reference]))

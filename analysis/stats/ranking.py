@@ -6,6 +6,7 @@ all of them give one answer. Replace `rank` to judge by another test.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
@@ -13,7 +14,9 @@ from typing import Generic
 import numpy as np
 
 from analysis.inference.blocks import Blocks, Setting, finite, fit_blocks
+from analysis.inference.sequential import alpha_of
 from analysis.inference.simultaneous import Kind, critical_value
+from analysis.record.schema import Race
 from analysis.stats.comparisons import Comparison, contrasts, no_comparison
 from analysis.stats.families import missing_values
 from analysis.stats.intervals import Interval, mean_share
@@ -46,20 +49,26 @@ class Ranking(Generic[Setting]):
 
     @property
     def contenders(self) -> Sequence[Setting]:
-        """The settings of which the best may be any: itself and all not distinguishable from it.
+        """The settings of which the best may be any: itself and all that are not lower.
 
         A 95 % confidence set for the best setting.
         """
-        return [
-            key
-            for key in self.order
-            if key not in self.gains or not self.gains[key].distinguishable
-        ]
+        return [key for key in self.order if self.against_best(key) != "lower"]
 
     @property
     def not_distinguishable(self) -> int:
         """How many other settings the seeds do not tell from the best."""
         return sum(not gain.distinguishable for gain in self.gains.values())
+
+    @property
+    def smallest_found(self) -> float:
+        """The true difference to the best, as a fraction, that these seeds would have shown.
+
+        With a power of 0.8, and the median over the settings, which differ in seeds and noise; NaN
+        where none has an interval.
+        """
+        found = sorted(gain.smallest_found for gain in self.gains.values() if gain.n > 1)
+        return found[len(found) // 2] if found else math.nan
 
     def against_best(self, setting: Setting) -> str:
         """Return how a setting stands to the best, in one or two words.
@@ -74,7 +83,9 @@ class Ranking(Generic[Setting]):
         return "lower" if gain.difference < 0 else "higher"
 
 
-def rank(settings: Mapping[Setting, Mapping[int, float]]) -> Ranking[Setting] | None:
+def rank(
+    settings: Mapping[Setting, Mapping[int, float]], *, race: Race | None = None
+) -> Ranking[Setting] | None:
     """Rank settings over all their seeds and compare each with the best of them.
 
     The same seeds have picked the best, and any setting could have come out best. So a setting is
@@ -84,6 +95,8 @@ def rank(settings: Mapping[Setting, Mapping[int, float]]) -> Ranking[Setting] | 
     Args:
         settings: Values by seed of each setting. Of equally good ones the first stands first: see
             `in_order`.
+        race: The race that gave the settings their seeds, if one did: its verdicts hold whenever
+            it stops.
 
     Returns:
         The ranking; None where no setting has a finite value.
@@ -95,13 +108,15 @@ def rank(settings: Mapping[Setting, Mapping[int, float]]) -> Ranking[Setting] | 
         return None
     design = fit_blocks(settings)
     best = _best(design)
+    alpha = alpha_of(race, len(design.settings), design.most_seeds)
     missing = {key: missing_values(values) for key, values in settings.items()}
     found = contrasts(
         design,
         best,
-        kinds=_families(design, best),
+        kinds=_families(design, best, alpha),
         family=max(len(design.settings) - 1, 1),
         missing=missing,
+        alpha=alpha,
     )
     effects = dict(zip(design.settings, design.effects.tolist(), strict=True))
     return Ranking(
@@ -138,14 +153,15 @@ def _best(design: Blocks[Setting]) -> Setting:
     return design.settings[int(np.where(enough, design.effects, -np.inf).argmax())]
 
 
-def _families(design: Blocks[Setting], best: Setting) -> dict[Kind, int]:
+def _families(design: Blocks[Setting], best: Setting, alpha: float) -> dict[Kind, int]:
     """Return the families that a setting must stand out of to be called lower than the best."""
     size = remaining = len(design.settings)
     errors, freedoms = design.errors(design.index(best))
     statistics = (design.effects[design.index(best)] - design.effects) / errors
-    least = critical_value(Kind.REFERENCE, size, freedoms)
+    least = critical_value(Kind.REFERENCE, size, freedoms, alpha=alpha)
     while True:
-        critical = np.maximum(critical_value(Kind.PAIRS, remaining, freedoms), least)
+        pairs = critical_value(Kind.PAIRS, remaining, freedoms, alpha=alpha)
+        critical = np.maximum(pairs, least)
         fewer = max(int((~(statistics > critical)).sum()), 1)
         if fewer >= remaining:
             return {Kind.PAIRS: remaining, Kind.REFERENCE: size}

@@ -13,7 +13,14 @@ from rich.console import RenderableType
 from analysis.record.tracking_uri import is_server, ui_command
 from analysis.record.version_mix import VersionMix
 from analysis.stats.ranking import Ranking
-from sweeps.driver.tables import axis_table, best_table, format_best, rows, rows_by_axis
+from sweeps.driver.tables import (
+    axis_table,
+    best_table,
+    format_best,
+    format_smallest_found,
+    rows,
+    rows_by_axis,
+)
 from sweeps.execution.progress import ExecutionStats
 from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import BestPoint, Setting, best_of_ranking, rank_settings
@@ -79,6 +86,8 @@ class SweepSummary:
             by_axis = axis_table(self.ranking, self.state.plan.axes)
             if by_axis is not None:
                 yield by_axis
+            if found := format_smallest_found(self.best):
+                yield found
             yield format_best(self.best)
 
     def as_primitives(self) -> dict[str, Any]:

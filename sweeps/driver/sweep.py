@@ -24,7 +24,7 @@ from sweeps.planning.plan import make_plan
 from sweeps.planning.speed_probe import probe
 from sweeps.planning.state import SweepState
 from sweeps.record.ended_run import check_ended
-from sweeps.record.manifest import changes
+from sweeps.record.manifest import changes, take_over_race
 from sweeps.record.mlflow_store import check_store
 from sweeps.record.publisher import Publisher
 from sweeps.record.store_check import check_usable
@@ -155,7 +155,8 @@ def _answer(
         here = options.address is None
         threads = max(1, int(options.cpus_per_trial))
         say_all(console, state.plan.data.describe())
-        say(console, describe(state, partial(probe, threads=threads) if here else None))
+        measure = partial(probe, threads=threads) if here else None
+        say(console, describe(state, measure, searching=question.source is not None))
         if options.json:
             print(json.dumps(SweepSummary(state=state).as_primitives() | {"figure": None}))
         return OK
@@ -204,6 +205,7 @@ def _plan(
         with_samples=question.with_samples,
     )
     state = SweepState.of(plan, trials)
+    take_over_race(state)
     if options.address is not None and given.precision == "auto" and precision is None:
         state.note(assumed_precision(auto))
     return state

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich.table import Table
 
+from analysis.inference.planning import POWER
 from analysis.record.schema import OBJECTIVE
 from analysis.stats.intervals import Interval
 from analysis.stats.ranking import Ranking
-from analysis.stats.rounding import format_value
+from analysis.stats.rounding import fixed, format_value
 from sweeps.planning.ranking import (
     REPORTED,
     BestPoint,
@@ -89,6 +91,16 @@ def format_best(best: BestPoint) -> str:
             "distinguishable from it"
         )
     return line
+
+
+def format_smallest_found(best: BestPoint) -> str:
+    """Return in a line which difference the seeds could have shown; empty where they show none."""
+    if not math.isfinite(best.smallest_found):
+        return ""
+    return (
+        "the smallest difference to the best that these seeds could have shown with a power of "
+        f"{POWER:g}: {fixed(100 * best.smallest_found, 1)} points (median over the settings)"
+    )
 
 
 def _numbers(setting: Setting) -> list[str]:

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
+from sweeps.planning.noise import Earlier, noise_of, power_lines, results_in_storage_of
 from sweeps.planning.plan import Plan, PlannedRun
 from sweeps.planning.speed_probe import Probe
 from sweeps.planning.state import SweepState
 from trainable.config.schema import TrialConfig
 from trainable.networks.build import build_discriminator, build_generator
-from trainable.runs.folder import KEPT_CHECKPOINTS, RunFolder
+from trainable.runs.folder import KEPT_CHECKPOINTS
 from trainable.runs.keys import RunSpec
-from trainable.runs.results import Result, read_description, read_result
 
 Measure = Callable[[RunSpec], Probe]
 
@@ -44,14 +44,16 @@ COST_FIELDS = (
 )
 
 
-def describe(state: SweepState, measure: Measure | None = None) -> str:
-    """Return what a sweep will cost in words, one fact a line.
+def describe(state: SweepState, measure: Measure | None = None, *, searching: bool = False) -> str:
+    """Return in words what a sweep will cost and what it could show, one fact a line.
 
     Args:
         state: The state of the sweep, with the trials that it begins with.
         measure: Times a few iterations where no earlier run says what they take; None where this
             machine is not the one that trains.
+        searching: As in `power_lines`.
     """
+    earlier = [*results_in_storage_of(state)]
     pending, trials = state.pending(), len(state.trials)
     plan = state.plan
     lines = [
@@ -59,7 +61,7 @@ def describe(state: SweepState, measure: Measure | None = None) -> str:
         f"trials:          {trials}",
         f"training runs:   {len(state.runs)} after merging readouts, instead of {trials}",
         f"done already:    {len(state.runs) - len(pending)}",
-        *_times(state, pending, measure),
+        *_times(state, pending, measure, earlier),
     ]
     if pending:
         states = [_state_bytes(run, plan) for run in pending]
@@ -75,15 +77,21 @@ def describe(state: SweepState, measure: Measure | None = None) -> str:
             f"disk:            {_gb(sum(both))} at most for what stays, and while a run trains "
             f"{_gb(KEPT_CHECKPOINTS * max(both))} of checkpoints, in {state.plan.storage}",
         ]
-    return "\n".join(lines)
+    noise = noise_of(plan, earlier)
+    return "\n".join([*lines, *power_lines(state, noise, searching=searching)])
 
 
-def _times(state: SweepState, pending: Sequence[PlannedRun], measure: Measure | None) -> list[str]:
+def _times(
+    state: SweepState,
+    pending: Sequence[PlannedRun],
+    measure: Measure | None,
+    earlier: Sequence[Earlier],
+) -> list[str]:
     """Return the lines on time: of what is to be trained, and of one training per trial."""
     naive = f"naive sweep:     {len(state.trials)} training runs, one per trial"
     if not pending:
         return ["training time:   none", naive]
-    speeds = {key: sum(known) / len(known) for key, known in _measured_speeds(state).items()}
+    speeds = {key: sum(known) / len(known) for key, known in _measured_speeds(earlier).items()}
     source, probed = "by the throughput of earlier runs", list[Probe]()
     for run in state.runs:
         key = _cost_key(run.spec.config)
@@ -128,25 +136,11 @@ def _clock(seconds: Iterable[float]) -> str:
     return days + time.strftime("%H:%M:%S", time.gmtime(total_s))
 
 
-def _measured_speeds(state: SweepState) -> dict[str, list[float]]:
-    """Return the images per second of the finished runs in a storage, by what they cost."""
+def _measured_speeds(earlier: Sequence[Earlier]) -> dict[str, list[float]]:
+    """Return the images per second of finished runs, by what they cost."""
     speeds: dict[str, list[float]] = {}
-    for run in state.runs:
-        found = state.outcome(run)
-        if isinstance(found, Result):
-            speeds.setdefault(_cost_key(run.spec.config), []).append(found.images_per_s)
-    planned = {run.spec.training_key for run in state.runs}
-    for path in sorted(state.plan.storage.glob("*/result.json")):
-        if path.parent.name in planned:
-            continue
-        folder = RunFolder(state.plan.storage, path.parent.name)
-        try:
-            key = _cost_key(TrialConfig(**read_description(folder)["config"]))
-            result = read_result(folder)
-        except (ValueError, TypeError, KeyError):
-            continue  # of another version, or damaged: it has nothing to say here
-        if result is not None:
-            speeds.setdefault(key, []).append(result.images_per_s)
+    for config, result in earlier:
+        speeds.setdefault(_cost_key(config), []).append(result.images_per_s)
     return speeds
 
 

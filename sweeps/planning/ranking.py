@@ -96,7 +96,7 @@ def settings_among(trials: Iterable[MeasuredTrial], axes: Sequence[str]) -> list
 
 def rank_settings(state: SweepState) -> Ranking[Setting] | None:
     """Return the settings of the trials that have numbers, ranked; None where none has."""
-    return rank({setting: setting.by_seed() for setting in settings_of(state)})
+    return rank({setting: setting.by_seed() for setting in settings_of(state)}, race=state.race)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +108,8 @@ class BestPoint:
         seeds: Over how many seeds the settings were ranked.
         others: How many other settings there are.
         not_distinguishable: How many of them these seeds do not tell from it.
+        smallest_found: The true difference to it, as a fraction, that these seeds would have shown
+            with a power of 0.8; NaN where one seed shows none.
         metrics: The mean of `swa/miou` and of `val/miou` over those seeds, with its interval.
     """
 
@@ -115,12 +117,14 @@ class BestPoint:
     seeds: int
     others: int
     not_distinguishable: int
+    smallest_found: float
     metrics: Mapping[str, Interval]
 
     def numbers(self) -> dict[str, float | None]:
         """Return what the record holds of it: counts as `best/...`, and the means' numbers."""
         counts = ("seeds", "others", "not_distinguishable")
         numbers: dict[str, float | None] = {f"best/{name}": getattr(self, name) for name in counts}
+        numbers["best/smallest_found"] = _known(self.smallest_found)
         for name, found in self.metrics.items():
             numbers |= interval_numbers(name, found)
         return numbers
@@ -150,6 +154,7 @@ def best_of_ranking(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> Be
         seeds=len(ranking.best_values),
         others=len(ranking.gains),
         not_distinguishable=ranking.not_distinguishable,
+        smallest_found=ranking.smallest_found,
         metrics={
             name: mean_share(by_seed[seed] for seed in ranking.best_values)
             for name, by_seed in values.items()
@@ -163,9 +168,11 @@ def interval_numbers(name: str, found: Interval) -> dict[str, float | None]:
     They are `mean/...`, `ci_low/...` and `ci_high/...`; the ends are None for a single seed.
     """
     numbers = {"mean": found.mean, "ci_low": found.low, "ci_high": found.high}
-    return {
-        f"{end}/{name}": value if math.isfinite(value) else None for end, value in numbers.items()
-    }
+    return {f"{end}/{name}": _known(value) for end, value in numbers.items()}
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def best_by_axis(ranking: Ranking[Setting], axes: Iterable[str]) -> dict[str, list[Setting]]:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from analysis.record.schema import Race
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from sweeps.storage.threads import Threads
 from trainable.config.schema import TrialConfig
@@ -25,9 +26,9 @@ class SweepState:
     """The training runs of a sweep, and what became of each so far.
 
     It changes by the methods below alone. `owner`, the thread that made it, drives the sweep: it
-    alone calls `add_trials`, `add_runs`, `stop`, `tag`, `retag`, `end_early` and `withdraw_note`.
-    Other threads may call `note`, `machine_refused`, `outcome` and `pending`, and read all
-    attributes; `stopped` and `tags` are views that grow, so they copy these before a loop.
+    alone calls `add_trials`, `add_runs`, `stop`, `tag`, `retag`, `hold_race`, `end_early` and
+    `withdraw_note`. Other threads may call `note`, `machine_refused`, `outcome` and `pending`, and
+    read all attributes; `stopped` and `tags` are views that grow, so they copy these before a loop.
 
     Args:
         plan: The plan of the sweep.
@@ -56,6 +57,7 @@ class SweepState:
         self._tags: dict[str, Mapping[str, str]] = dict(tags or {})
         self._outcomes: dict[RunSpec, Result | Failure] = {}  # no folder is read again for one
         self._why_partial = self._fault = ""
+        self._race: Race | None = None
         self._notes: tuple[str, ...] = ()
         self._writing = threading.Lock()
 
@@ -86,6 +88,11 @@ class SweepState:
     def tags(self) -> Mapping[str, Mapping[str, str]]:
         """What the record is to say of a trial besides, by trial key."""
         return MappingProxyType(self._tags)
+
+    @property
+    def race(self) -> Race | None:
+        """The race that gives the settings their seeds, with all earlier ones; or None."""
+        return self._race
 
     @property
     def why_partial(self) -> str:
@@ -159,6 +166,11 @@ class SweepState:
         """Have the record say this of a trial besides, and nothing of what it said before."""
         self._check_owner()
         self._tags[trial_key] = tags
+
+    def hold_race(self, race: Race | None) -> None:
+        """Say that seeds are given by a race, now or in an earlier execution."""
+        self._check_owner()
+        self._race = self._race if race is None else race.joined(self._race)
 
     def end_early(self, why: str) -> None:
         """Say what ends the sweep before all of it is done."""

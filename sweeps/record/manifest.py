@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.record.schema import Race
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from sweeps.planning.state import SweepState
 from sweeps.record.environment import environment, git_commit, git_diff
@@ -108,6 +109,7 @@ def write(state: SweepState, content: Mapping[str, Any]) -> dict[str, Any]:
         "trials": known["trials"] | trials,
         "tags": known["tags"] | dict(state.tags),
         "stopped": known["stopped"] | dict(state.stopped),
+        "race": None if state.race is None else dataclasses.asdict(state.race),
         "updated": time.time(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,8 +161,19 @@ def sweep_state(
         trial = Trial(config=config, training_key=one["training_key"], trial_key=key)
         by_run.setdefault(trial.training_key, []).append(trial)
     found = SweepState(asked, stopped=content["stopped"], tags=content["tags"])
+    found.hold_race(_race(content))
     found.add_runs(run for trials in by_run.values() for run in _runs(asked, trials))
     return found
+
+
+def take_over_race(state: SweepState) -> None:
+    """Let a sweep know of the race that an earlier execution of it held: its looks count, too.
+
+    Raises:
+        ConfigError: Its manifest is not what a sweep of this version wrote.
+    """
+    known = _read(_path(state.plan.storage, state.plan.sweep_key))
+    state.hold_race(None if known is None else _race(known))
 
 
 def diff_path(storage: Path, sweep_key: str) -> Path:
@@ -246,6 +259,11 @@ def _runs(asked: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
             yield PlannedRun(spec=spec, trials=tuple(part))
 
 
+def _race(content: Mapping[str, Any]) -> Race | None:
+    found = content.get("race")  # a manifest of before has none
+    return None if found is None else Race(first=found["first"], limit=found["limit"])
+
+
 def _config(content: Mapping[str, Any], differing: Mapping[str, Any]) -> TrialConfig:
     try:
         return config_from({**content["base"], **differing})
@@ -301,6 +319,9 @@ def _check(content: Mapping[str, Any]) -> None:
     for name in (*content["axes"], "dataset"):
         content["base"][name]
     _facts(content["data"])
+    race = _race(content)
+    if race is not None and not 2 <= race.first <= race.limit:
+        raise ValueError("its race has no looks")
     for one in content["trials"].values():
         if not isinstance(one["training_key"], str) or not isinstance(one["config"], dict):
             raise TypeError("a trial lacks its key or its config")

@@ -7,6 +7,7 @@ it missed the next time.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -277,6 +278,8 @@ class MlflowWriter:
             "data_warnings": "\n".join(self.state.plan.data.warnings)[:MOST_OF_A_TAG],
         }
         tags = self._common_tags() | {name: text for name, text in asked.items() if text}
+        if self.state.race is not None:
+            tags |= {f"race_{k}": str(x) for k, x in dataclasses.asdict(self.state.race).items()}
         fixed = params(self.state.plan.base, without=(*self.state.plan.axes, "seed"))
         found = [MlflowRun.of(run) for run in self._search("tags.kind = 'sweep'")]
         if found:

@@ -1,19 +1,24 @@
 """Seeds where they matter: more of them only for settings that noise does not tell from the best.
 
-A race has rounds. When every run of a round has ended, the best setting and those whose 95 %
-intervals reach up to its own get one seed more, until the best stands apart or a limit is reached.
-What is decided follows from the run folders alone, so a restart decides the same again.
+A race has rounds. When every run of a round has ended, the best setting and those that are not
+distinguishable from it get one seed more, until the best stands apart or a limit is reached. Each
+look at the numbers has a level of its own, so that what is said holds whenever the race stops: see
+`analysis.inference.sequential`. What is decided follows from the run folders alone, so a restart
+decides the same again.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections import deque
-from collections.abc import Sequence
+from dataclasses import replace
 
-from analysis.stats.ranking import best_of
+from analysis.inference.planning import POWER, seeds_for
+from analysis.inference.sequential import looks_of
+from analysis.record.schema import Race
+from analysis.stats.rounding import fixed
 from sweeps.planning.plan import PlannedRun
-from sweeps.planning.ranking import Setting, settings_of
+from sweeps.planning.ranking import rank_settings
 from sweeps.planning.state import SweepState
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.runs.keys import key_of, readout_key
@@ -43,13 +48,15 @@ class AdaptiveSeeds:
             key = readout_key(trial.config.readout)
             self._readouts.setdefault(family, {}).setdefault(key, trial.config)
             self._seeds.setdefault(family, set()).add(trial.config.seed)
-        self._check()
+        race = self._checked_race()
+        self._looks = looks_of(race)
+        state.hold_race(race)
         self._left = deque(state.pending())
         self._under_way: set[str] = set()
         self._over = self._cut_off = False
         self._begin_rounds()
 
-    def _check(self) -> None:
+    def _checked_race(self) -> Race:
         first = len(next(iter(self._seeds.values())))
         if not 2 <= first <= self._limit:
             raise ConfigError(
@@ -57,7 +64,8 @@ class AdaptiveSeeds:
                 f"--seeds {first}, --race-limit {self._limit}"
             )
         last = self._state.plan.base.seed + self._limit - 1
-        dataclasses.replace(self._state.plan.base, seed=last)  # refuses what is no seed
+        replace(self._state.plan.base, seed=last)  # refuses what is no seed
+        return Race(first=first, limit=self._limit)
 
     @property
     def exhausted(self) -> bool:
@@ -86,14 +94,38 @@ class AdaptiveSeeds:
         self._begin_rounds()
 
     def describe(self) -> str:
-        """Return how many seeds the settings got, and what that saved."""
+        """Return how many seeds the settings got, and what that saved at the same power."""
         counts = [len(seeds) for seeds in self._seeds.values()]
-        most, trained = max(counts), sum(counts)
-        saved = len(counts) * most - trained
+        trained = sum(counts)
+        line = f"race: {min(counts)} to {max(counts)} seeds a setting, {trained} training runs"
+        fixed_number = self._fixed_number()
+        if fixed_number is None:
+            return line
+        seeds, difference = fixed_number
+        saved = len(counts) * seeds - trained
+        compared = f"{abs(saved)} {'fewer' if saved >= 0 else 'more'}"
         return (
-            f"race: {min(counts)} to {most} seeds a setting, {trained} training runs: {saved} "
-            f"fewer than {most} seeds for every setting"
+            f"{line}: {compared} than with {seeds} seeds for every setting, which would show as "
+            f"small a difference to the best ({fixed(100 * difference, 1)} points, power {POWER:g})"
         )
+
+    def _fixed_number(self) -> tuple[int, float] | None:
+        """Return how many seeds for all find what the race can, and that smallest difference.
+
+        It is that of the setting which is nearest to the best of those with most seeds.
+        """
+        ranking = rank_settings(self._state)
+        gains = [] if ranking is None else [*ranking.gains.values()]
+        closest = max(gains, key=lambda gain: (gain.n, gain.difference), default=None)
+        if ranking is None or closest is None or not math.isfinite(closest.smallest_found):
+            return None
+        seeds = seeds_for(
+            closest.smallest_found,
+            len(ranking.order),
+            closest.error * math.sqrt(closest.n / 2),
+            contenders=len(ranking.contenders),
+        )
+        return None if seeds is None else (seeds, closest.smallest_found)
 
     def _begin_rounds(self) -> None:
         """Add rounds until one has a run to be trained, or the race is over."""
@@ -103,34 +135,24 @@ class AdaptiveSeeds:
             self._over = not runs
 
     def _next_seeds(self) -> list[TrialConfig]:
-        """Return the trials of one seed more for the contenders, if the best has any beside it."""
-        settings = settings_of(self._state)
-        contenders = self._contenders(settings)
-        if len(contenders) < 2:
+        """Return the trials of the next round, if the best has a contender and a look is left.
+
+        A setting that may be the best after all catches up with the others.
+        """
+        done = max(len(seeds) for seeds in self._seeds.values())
+        wanted = next((look for look in self._looks if look > done), None)
+        ranking = rank_settings(self._state)
+        if wanted is None or ranking is None or len(ranking.contenders) < 2:
             return []
-        contended = {_family(setting.config) for setting in contenders}
+        contended = {_family(setting.config) for setting in ranking.contenders}
         trials = []
         for family, seeds in self._seeds.items():
-            if family in contended and len(seeds) < self._limit:
-                seed = max(seeds) + 1
-                seeds.add(seed)
+            if family in contended:
+                more = range(max(seeds) + 1, max(seeds) + 1 + wanted - len(seeds))
+                seeds.update(more)
                 configs = self._readouts[family].values()
-                trials += [dataclasses.replace(config, seed=seed) for config in configs]
+                trials += [replace(config, seed=seed) for seed in more for config in configs]
         return trials
-
-    def _contenders(self, settings: Sequence[Setting]) -> list[Setting]:
-        """Return the best of the settings that were given most seeds, and all that it may not beat.
-
-        It beats a setting whose 95 % interval ends where its own has not begun; a single seed has
-        no interval.
-        """
-        seeds = {setting: len(self._seeds[_family(setting.config)]) for setting in settings}
-        most = max(seeds.values(), default=0)
-        leading = {setting: setting.by_seed() for setting in settings if seeds[setting] == most}
-        if not leading:
-            return []
-        low = best_of(leading).interval().low
-        return [setting for setting in settings if not setting.interval().high < low]
 
 
 def _family(config: TrialConfig) -> str:

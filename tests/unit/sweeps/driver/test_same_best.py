@@ -12,6 +12,7 @@ from record_helpers import fail, finish, grid, sweep_state
 from store_helpers import parent_of, publish
 
 from analysis.figures.fig4 import fig4_table
+from analysis.record.schema import Race
 from analysis.record.trials import load_trials
 from analysis.report.best_card import OPTIMISTIC, best_card
 from analysis.result_tables.summaries import TO_BEST, grid_summary
@@ -63,14 +64,17 @@ PATTERNS: dict[str, Mapping[float, Values]] = {
     "zeros of both signs": {0.1: (0.0, -0.0), 0.2: (-0.0, 0.0), 0.0: (-0.0, -0.0)},
     "one seed": {0.0: (0.5,), 0.1: (0.7,), 0.2: (0.6,)},
     "one setting": {0.1: (0.5, FAILED, 0.6)},
+    "told apart, but not in a race": {
+        **{0.0: (0.5, 0.62, 0.55), 0.1: (0.55, 0.682, 0.59), 0.2: (0.54, 0.67, 0.61)},
+    },
     "above the best where both have seeds": {
         **{0.0: (0.5, 0.5001, 0.5, 0.9), 0.1: (0.55, 0.55, 0.55, FAILED)},
     },
 }
 
 
-def swept(storage: Path, pattern: Mapping[float, Values]) -> SweepState:
-    """A sweep over lambda that has ended with these values."""
+def swept(storage: Path, pattern: Mapping[float, Values], race: Race | None = None) -> SweepState:
+    """A sweep over lambda, or a race of its settings, that has ended with these values."""
     values = {
         (lambda_adv, seed): value
         for lambda_adv, by_seed in pattern.items()
@@ -79,6 +83,7 @@ def swept(storage: Path, pattern: Mapping[float, Values]) -> SweepState:
     }
     configs = [grid([lambda_adv], [seed])[0] for lambda_adv, seed in values]
     state = sweep_state(storage, configs)
+    state.hold_race(race)
 
     def miou(config: TrialConfig, _: object) -> tuple[float, float]:
         value = float(values[config.lambda_adv, config.seed])
@@ -108,13 +113,18 @@ def alike(value: Sequence[float]) -> Any:
     return pytest.approx(value, rel=1e-12, abs=1e-15, nan_ok=True)
 
 
+@pytest.mark.parametrize("race", [None, Race(first=2, limit=10)], ids=["", "race"])
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
 def test_driver_record_and_report_name_the_same_best(
-    pattern: Mapping[float, Values], tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch
+    pattern: Mapping[float, Values],
+    race: Race | None,
+    tmp_path: Path,
+    uri: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ranking, "summary", with_nan)
     monkeypatch.setattr(ended_run, "summary", with_nan)
-    state = swept(tmp_path / "runs", pattern)
+    state = swept(tmp_path / "runs", pattern, race)
     publish(state, uri)
     summary = SweepSummary.of(state, ExecutionStats())
     told: Any = summary.as_primitives()

@@ -15,6 +15,7 @@ import pytest
 from record_helpers import finish, grid, sweep_state
 
 import sweeps
+from analysis.record.schema import Race
 from sweeps.planning.state import SweepState
 
 SAFE = {"of", "outcome", "pending", "note", "machine_refused"}
@@ -24,6 +25,7 @@ OWNED: dict[str, Callable[[SweepState], Any]] = {
     "stop": lambda state: state.stop("key", "enough"),
     "tag": lambda state: state.tag("key", ask="0"),
     "retag": lambda state: state.retag("key", ask="0"),
+    "hold_race": lambda state: state.hold_race(Race(first=3, limit=10)),
     "end_early": lambda state: state.end_early("time budget"),
     "withdraw_note": lambda state: state.withdraw_note("said"),
 }
@@ -44,7 +46,7 @@ def elsewhere(work: Callable[[], Any]) -> Any:
 
 def seen(state: SweepState) -> tuple[Any, ...]:
     facts = (state.runs, dict(state.stopped), dict(state.tags))
-    return (*facts, state.notes, state.why_partial, state.fault)
+    return (*facts, state.notes, state.race, state.why_partial, state.fault)
 
 
 def test_every_method_is_safe_or_the_owners() -> None:

@@ -11,10 +11,19 @@ import pytest
 from record_helpers import BASE, DATA, fail, finish, grid, sweep_state
 from store_helpers import children_of, parent_of, publish, record_of
 
+from analysis.record.schema import Race, race_of
+from analysis.record.trials import load_trials
 from sweeps import publish as command
 from sweeps.planning.state import SweepState
 from sweeps.record import manifest
-from sweeps.record.manifest import FIELDS, begin, changes, manifests, write
+from sweeps.record.manifest import (
+    FIELDS,
+    begin,
+    changes,
+    manifests,
+    take_over_race,
+    write,
+)
 from sweeps.record.manifest import sweep_state as plan_from
 from trainable.config.schema import ConfigError
 from trainable.storage import json_files
@@ -59,6 +68,46 @@ def test_all_trials_ever_asked_for_are_in_it(tmp_path: Path) -> None:
     state.add_trials(grid([0.05]))
     assert len(write(state, content)["trials"]) == 5
     assert len(manifests(tmp_path)[0]["trials"]) == 5
+
+
+def test_a_race_stays_known_to_all_that_is_said_of_the_sweep_later(
+    tmp_path: Path, uri: str
+) -> None:
+    """Whoever has looked often has looked often, whatever the next command asks."""
+    raced = sweep_state(tmp_path, grid(seeds=(0, 1, 2)))
+    raced.hold_race(Race(first=3, limit=10))
+    begin(raced, URI)
+    again = sweep_state(tmp_path, grid(seeds=(0, 1, 2)))
+    take_over_race(again)
+    assert again.race == Race(first=3, limit=10)
+    begin(again, URI)
+    (content,) = manifests(tmp_path)
+    assert plan_from(content, tmp_path).race == Race(first=3, limit=10)
+    again.hold_race(Race(first=2, limit=5))
+    assert again.race == Race(first=2, limit=10)
+    publish(again, uri)
+    assert race_of(load_trials(uri, cache=False)) == Race(first=2, limit=10)
+
+
+def test_a_sweep_without_a_race_has_none(tmp_path: Path, uri: str) -> None:
+    state = sweep_state(tmp_path, grid())
+    take_over_race(state)
+    begin(state, URI)
+    take_over_race(state)
+    publish(state, uri)
+    assert (state.race, race_of(load_trials(uri, cache=False))) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "race", ["3", {"first": 3}, {"first": 1, "limit": 5}, {"first": 6, "limit": 5}]
+)
+def test_a_race_that_cannot_have_been_held_is_refused(race: object, tmp_path: Path) -> None:
+    state = sweep_state(tmp_path, grid())
+    begin(state, URI)
+    (path,) = (tmp_path / "sweeps").glob("*.json")
+    path.write_bytes(json_files.dumps(json_files.loads(path.read_bytes()) | {"race": race}))
+    with pytest.raises(ConfigError, match="must be the manifest"):
+        take_over_race(state)
 
 
 def test_no_password_is_in_it(tmp_path: Path) -> None:

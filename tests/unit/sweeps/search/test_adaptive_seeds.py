@@ -55,14 +55,15 @@ def race_of(storage: Path, lambdas: list[float], *, seeds: int = 2, limit: int =
     return sweep_state(storage, grid(lambdas, range(seeds)))
 
 
-def test_only_settings_that_overlap_the_best_get_more_seeds(tmp_path: Path) -> None:
+def test_only_settings_that_may_be_the_best_get_more_seeds(tmp_path: Path) -> None:
     state = race_of(tmp_path, [0.0, 0.01, 1.0], seeds=3)
     race = AdaptiveSeeds(state, 5)
     rounds = drive(state, race)
     assert points(rounds[0]) == [(v, s) for v in (0.0, 0.01, 1.0) for s in range(3)]
     assert [points(runs) for runs in rounds[1:]] == [[(0.01, s), (1.0, s)] for s in (3, 4)]
     assert race.describe() == (
-        "race: 3 to 5 seeds a setting, 13 training runs: 2 fewer than 5 seeds for every setting"
+        "race: 3 to 5 seeds a setting, 13 training runs: 2 fewer than with 5 seeds for every "
+        "setting, which would show as small a difference to the best (2.9 points, power 0.8)"
     )
 
 
@@ -136,7 +137,8 @@ def test_a_seed_serves_all_readouts_of_a_training_run(tmp_path: Path) -> None:
 
     def close(config: TrialConfig, readout: Readout) -> tuple[float, float]:
         worse = 0.3 if readout.swa_n == 20 else 0.0
-        return 0.5, 0.6 - worse + NOISE[config.seed] + readout.swa_n / 1e5
+        noise = NOISE[(config.seed + readout.swa_n // 10) % len(NOISE)]  # not alike in 5 and 10
+        return 0.5, 0.6 - worse + noise + readout.swa_n / 1e5
 
     race, given = AdaptiveSeeds(state, 4), 0
     while not race.exhausted:
@@ -176,7 +178,7 @@ def test_a_setting_that_failed_does_not_lead_a_race_by_its_lucky_seed(tmp_path: 
             finish(state, run, lucky)
 
     rounds = drive(state, AdaptiveSeeds(state, 4), end)
-    # One seed tells nothing of 0, but 1 lies below 0.01.
+    # One seed makes 0 no best, but keeps it a contender; 1 lies below 0.01.
     assert points(rounds[1]) == [(0.0, 3), (0.01, 3)]
 
 
@@ -295,7 +297,6 @@ def test_a_limited_sweep_is_partial_with_figures_and_a_race_goes_on_from_it(tmp_
     raced = sweep(tmp_path, "--race", "--race-limit", "3", "--no-figures")
     # So short a training tells no lambda from another: each gets all seeds.
     assert (raced["trials"], raced["training_runs_done"]) == (6, 6)
-    assert raced["notes"] == [
-        "race: 3 to 3 seeds a setting, 6 training runs: 0 fewer than 3 seeds for every setting"
-    ]
+    (note,) = raced["notes"]
+    assert note.startswith("race: 3 to 3 seeds a setting, 6 training runs: ")
     assert state_of(tmp_path) == ("complete", None)
