@@ -10,13 +10,14 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from analysis.record.schema import finished
 from analysis.record.sweep_data import SweepData
 from analysis.result_tables.beside_paper import PAIR, gain_of
-from analysis.result_tables.effects import AVERAGED, RAW, effects_of
+from analysis.result_tables.effects import AVERAGED, RAW, Effects, effects_of
 from analysis.result_tables.paper import class_gains
 from analysis.stats.aggregation import one_per_seed
 from analysis.stats.arms import acting_loss, sides
@@ -29,7 +30,28 @@ AVERAGINGS = 200  # of the paper's training: n = 100 of 20,000 iterations (Algor
 CLASSES = 18 / 21  # gain in the paper's Table 1, which it calls almost all
 RULES = {"eq7": "Eq. 7", "uniform": "uniform average"}  # the two readings of section 3.4
 
-Measure = Callable[[SweepData], Comparison | None]
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """A sweep that tests claims, with what several of them need."""
+
+    data: SweepData
+
+    @cached_property
+    def effects(self) -> Effects:
+        """Loss and averaging in its trials, where it is an ablation."""
+        return effects_of(self.data.trials)
+
+    @cached_property
+    def study(self) -> pd.DataFrame:
+        """Its finished trials without the discriminator, where it is a study of averaging."""
+        numbers = (*READOUT[1:], "iterations", "lambda_adv")
+        rule = "the claim on averaging"
+        kept = one_per_seed(self.data.trials, READOUT, rule, numbers=numbers)
+        return kept[acting_loss(kept) == "none"]
+
+
+Measure = Callable[[Evidence], Comparison | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,19 +131,17 @@ def _by_setting(rows: pd.DataFrame, axis: str, metric: str) -> dict[float, dict[
 
 
 def _peak(weights: str) -> Measure:
-    def measure(data: SweepData) -> Comparison | None:
+    def measure(sweep: Evidence) -> Comparison | None:
         point = ["lambda_adv"]
-        kept = one_per_seed(data.trials, point, "the claim on lambda", numbers=point)
+        kept = one_per_seed(sweep.data.trials, point, "the claim on lambda", numbers=point)
         return _over_others(LAMBDA, _by_setting(kept, "lambda_adv", f"{weights}/miou"))
 
     return measure
 
 
-def _study(data: SweepData, rule: str) -> pd.DataFrame:
-    """Return the finished trials of a rule, without the discriminator as in section 4.3."""
-    numbers = (*READOUT[1:], "iterations", "lambda_adv")
-    kept = one_per_seed(data.trials, READOUT, "the claim on averaging", numbers=numbers)
-    return kept[(kept["swa_rule"] == rule) & (acting_loss(kept) == "none")]
+def _study(sweep: Evidence, rule: str) -> pd.DataFrame:
+    """Return the trials that section 4.3 is about, of one of its readings."""
+    return sweep.study[sweep.study["swa_rule"] == rule]
 
 
 def _at_paper_n(rows: pd.DataFrame) -> pd.DataFrame:
@@ -131,8 +151,8 @@ def _at_paper_n(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _averaging(rule: str) -> Measure:
-    def measure(data: SweepData) -> Comparison | None:
-        rows = _at_paper_n(_study(data, rule))
+    def measure(sweep: Evidence) -> Comparison | None:
+        rows = _at_paper_n(_study(sweep, rule))
         rows = rows[rows["swa_threshold"] == 0]
         averaged, raw = (_by_setting(rows, "swa_n", f"{w}/miou") for w in ("swa", "val"))
         return gains(averaged, raw).overall if averaged else None
@@ -141,32 +161,32 @@ def _averaging(rule: str) -> Measure:
 
 
 def _from_the_beginning(rule: str) -> Measure:
-    def measure(data: SweepData) -> Comparison | None:
-        rows = _at_paper_n(_study(data, rule))
+    def measure(sweep: Evidence) -> Comparison | None:
+        rows = _at_paper_n(_study(sweep, rule))
         return _over_others(0.0, _by_setting(rows, "swa_threshold", "swa/miou"))
 
     return measure
 
 
 def _over_n(rule: str) -> Measure:
-    def measure(data: SweepData) -> Comparison | None:
-        rows = _study(data, rule)
+    def measure(sweep: Evidence) -> Comparison | None:
+        rows = _study(sweep, rule)
         by_n = _by_setting(rows[rows["swa_threshold"] == 0], "swa_n", "swa/miou")
         return at_place(map(_size, in_pairs(by_n).values()), -1)
 
     return measure
 
 
-def _together(data: SweepData) -> Comparison | None:
-    return gain_of(sides(data.trials, PAIR, dataset=""))
+def _together(sweep: Evidence) -> Comparison | None:
+    return gain_of(sides(sweep.data.trials, PAIR, dataset=""))
 
 
 def _between(one: str, other: str) -> Measure:
-    return lambda data: effects_of(data.trials).losses[AVERAGED].get((one, other))
+    return lambda sweep: sweep.effects.averaged.get((one, other))
 
 
-def _both_over_each(data: SweepData) -> Comparison | None:
-    values = effects_of(data.trials).values
+def _both_over_each(sweep: Evidence) -> Comparison | None:
+    values = sweep.effects.values
     if not {"pixel-wise", "baseline"} <= values[RAW].keys():
         return None
     alone = {"loss": values[RAW]["pixel-wise"], "averaging": values[AVERAGED]["baseline"]}
@@ -174,16 +194,19 @@ def _both_over_each(data: SweepData) -> Comparison | None:
     return at_place(gains(both, alone).each.values(), 0)
 
 
-def _almost_all_classes(data: SweepData) -> Comparison | None:
+def _almost_all_classes(sweep: Evidence) -> Comparison | None:
     """Return the gain that as large a share of the classes reaches as in the paper."""
-    found = [gain for gain in class_gains(data.trials, data.details).values() if gain.n]
+    found = [gain for gain in class_gains(sweep.data.trials, sweep.data.details).values() if gain.n]
     return at_place(found, len(found) - math.ceil(CLASSES * len(found) - 1e-9)) if found else None
 
 
-def _every_generator(data: SweepData) -> Comparison | None:
+def _every_generator(sweep: Evidence) -> Comparison | None:
     """Return the least gain of the loss over the generators, of which there must be two."""
-    names = sorted(finished(data.trials)["generator"].unique())
-    values = {name: effects_of(data.trials, generator=name).values[AVERAGED] for name in names}
+    trials = sweep.data.trials
+    names = sorted(finished(trials)["generator"].unique())
+    if len(names) < 2:
+        return None
+    values = {name: effects_of(trials, generator=name).values[AVERAGED] for name in names}
     whole = {k: v for k, v in values.items() if {"pixel-wise", "baseline"} <= v.keys()}
     if len(whole) < 2:
         return None

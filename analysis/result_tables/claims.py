@@ -12,7 +12,7 @@ from analysis.record.schema import RecordError
 from analysis.record.sweep_data import SweepData
 from analysis.result_tables.beside_paper import Paper, sentences
 from analysis.result_tables.cells import Cell, PaperNumber, Spanned, table
-from analysis.result_tables.claim_contrasts import CONTRASTS, Contrast
+from analysis.result_tables.claim_contrasts import CONTRASTS, Contrast, Evidence
 from analysis.stats.comparisons import Comparison
 from analysis.stats.datasets import dataset_name
 from analysis.stats.rounding import count
@@ -38,8 +38,9 @@ def claims(sweeps: Sequence[SweepData], paper: Paper) -> pd.DataFrame:
         number, what is compared, on which data, and where the paper makes the claim.
     """
     rows: list[dict[str, Cell]] = []
+    evidence = [Evidence(data=data) for data in sweeps]
     for key, claim in paper["claims"].items():
-        tested = [_row(one, claim, sweeps) for one in CONTRASTS if one.claim == key]
+        tested = [_row(one, claim, evidence) for one in CONTRASTS if one.claim == key]
         rows += [row for row in tested if row[VERDICT] != NOT_TRIED] or tested[:1]
     used = [*dict.fromkeys(str(row["data"]) for row in rows if row["data"] is not None)]
     own = [name for name in used if name not in map(dataset_name, PAPER_DATA)]
@@ -72,7 +73,7 @@ def is_tried(table: pd.DataFrame) -> bool:
     return bool((table[VERDICT] != NOT_TRIED).any())
 
 
-def _row(contrast: Contrast, claim: Claim, sweeps: Sequence[SweepData]) -> dict[str, Cell]:
+def _row(contrast: Contrast, claim: Claim, sweeps: Sequence[Evidence]) -> dict[str, Cell]:
     row: dict[str, Cell] = {
         "claim": claim["says"],
         VERDICT: NOT_TRIED,
@@ -82,30 +83,34 @@ def _row(contrast: Contrast, claim: Claim, sweeps: Sequence[SweepData]) -> dict[
         "data": None,
         "where": claim["where"],
     }
-    data = _data_for(contrast, claim, sweeps)
-    found = None if data is None else _measured(contrast, data)
-    if data is None or found is None or not found.n:
+    sweep = _sweep_for(contrast, claim, sweeps)
+    found = None if sweep is None else _measured(contrast, sweep)
+    if sweep is None or found is None or not found.n:
         return row
     return row | {
-        "data": dataset_name(data.trials.attrs["dataset"]),
+        "data": dataset_name(sweep.data.trials.attrs["dataset"]),
         OURS: Spanned(found=found),
         VERDICT: verdict(found, claim),
     }
 
 
-def _measured(contrast: Contrast, data: SweepData) -> Comparison | None:
+def _measured(contrast: Contrast, sweep: Evidence) -> Comparison | None:
     try:
-        return contrast.measure(data)
+        return contrast.measure(sweep)
     except RecordError:  # of which the tables of the sweep itself tell
         return None
 
 
-def _data_for(contrast: Contrast, claim: Claim, sweeps: Sequence[SweepData]) -> SweepData | None:
+def _sweep_for(contrast: Contrast, claim: Claim, sweeps: Sequence[Evidence]) -> Evidence | None:
     """Return the first sweep on the claim's data set, or else on data of one's own."""
-    of_name = [data for data in sweeps if data.trials.attrs["sweep"] == contrast.sweep]
-    fitting = [data for data in of_name if data.trials.attrs["dataset"] == claim["dataset"]]
+
+    def on(sweep: Evidence) -> object:
+        return sweep.data.trials.attrs["dataset"]
+
+    of_name = [one for one in sweeps if one.data.trials.attrs["sweep"] == contrast.sweep]
+    fitting = [one for one in of_name if on(one) == claim["dataset"]]
     if not claim.get("there_alone"):
-        fitting += [data for data in of_name if data.trials.attrs["dataset"] not in PAPER_DATA]
+        fitting += [one for one in of_name if on(one) not in PAPER_DATA]
     return next(iter(fitting), None)
 
 

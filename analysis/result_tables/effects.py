@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
@@ -26,24 +27,48 @@ COLUMNS = {RAW: "raw [%]", AVERAGED: "averaged [%]", BOTH: "mean of both [%]"}
 AVERAGING = "averaged less raw [points]"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Effects:
-    """Loss and averaging, and their interaction.
+    """Loss and averaging, and their interaction; each is computed when it is first asked for.
 
     Attributes:
         found: The trials that they are of.
         values: mIoU by seed of each loss that has trials, for raw and averaged weights and for the
             mean of both.
-        averaging: What averaging gains within each run, by loss and over all losses.
-        losses: The pairs of losses, for the same weights of both.
-        interaction: By how much averaging gains more with the first loss of a pair.
     """
 
     found: ArmResults
     values: Mapping[str, Mapping[str, Values]]
-    averaging: Gains[str]
-    losses: Mapping[str, Mapping[Pair, Comparison]]
-    interaction: Mapping[Pair, Comparison]
+
+    @cached_property
+    def averaging(self) -> Gains[str]:
+        """What averaging gains within each run, by loss and over all losses."""
+        return gains(self.values[AVERAGED], self.values[RAW])
+
+    @cached_property
+    def raw(self) -> Mapping[Pair, Comparison]:
+        """The pairs of losses, with raw weights of both."""
+        return in_pairs(self.values[RAW])
+
+    @cached_property
+    def averaged(self) -> Mapping[Pair, Comparison]:
+        """The pairs of losses, with averaged weights of both."""
+        return in_pairs(self.values[AVERAGED])
+
+    @cached_property
+    def mean(self) -> Mapping[Pair, Comparison]:
+        """The pairs of losses, in the mean of raw and averaged weights."""
+        return in_pairs(self.values[BOTH])
+
+    @cached_property
+    def interaction(self) -> Mapping[Pair, Comparison]:
+        """By how much averaging gains more with the first loss of a pair."""
+        raw = self.values[RAW]
+        changes = {
+            loss: {seed: value - raw[loss][seed] for seed, value in averaged.items()}
+            for loss, averaged in self.values[AVERAGED].items()
+        }
+        return in_pairs(changes)
 
 
 def effects_of(trials: pd.DataFrame | None, *, dataset: str = "", generator: str = "") -> Effects:
@@ -67,17 +92,7 @@ def effects_of(trials: pd.DataFrame | None, *, dataset: str = "", generator: str
         loss: {seed: (value + values[AVERAGED][loss][seed]) / 2 for seed, value in of_raw.items()}
         for loss, of_raw in values[RAW].items()
     }
-    changes = {
-        loss: {seed: value - values[RAW][loss][seed] for seed, value in averaged.items()}
-        for loss, averaged in values[AVERAGED].items()
-    }
-    return Effects(
-        found=found,
-        values=values,
-        averaging=gains(values[AVERAGED], values[RAW]),
-        losses={weights: in_pairs(by_loss) for weights, by_loss in values.items()},
-        interaction=in_pairs(changes),
-    )
+    return Effects(found=found, values=values)
 
 
 def effects(trials: pd.DataFrame, *, generator: str = "") -> pd.DataFrame:
@@ -105,9 +120,10 @@ def effects(trials: pd.DataFrame, *, generator: str = "") -> pd.DataFrame:
     if len(rows) > 1:
         over_all: dict[str, Cell] = dict.fromkeys(COLUMNS.values())
         rows.append({"loss": "all losses"} | over_all | {AVERAGING: apart.averaging.overall})
+    losses = dict(zip(COLUMNS.values(), (apart.raw, apart.averaged, apart.mean), strict=True))
     rows += [
         dict[str, Cell](loss=f"{one} less {other}, points")
-        | {column: apart.losses[weights][one, other] for weights, column in COLUMNS.items()}
+        | {column: by_pair[one, other] for column, by_pair in losses.items()}
         | {AVERAGING: interaction}
         for (one, other), interaction in apart.interaction.items()
     ]
@@ -136,7 +152,7 @@ def loss_findings(apart: Effects) -> list[str]:
     return [
         comparison.describe(f"{AVERAGED} {one}", f"{AVERAGED} {other}")
         for (one, other), comparison in sorted(
-            apart.losses[AVERAGED].items(), key=lambda item: item[0][1] != "standard"
+            apart.averaged.items(), key=lambda item: item[0][1] != "standard"
         )
     ]
 
@@ -145,7 +161,7 @@ def _findings(apart: Effects) -> list[str]:
     """Return what averaging does, what the loss does, and whether one depends on the other."""
     found = [apart.averaging.overall.describe("averaged mIoU", "the raw one of the same runs")]
     for (one, other), interaction in [*apart.interaction.items()][:1]:
-        loss = apart.losses[BOTH][one, other]
+        loss = apart.mean[one, other]
         found.append(f"{loss.describe(f'{one} loss', f'the {other}')}, mean of both weights")
         found.append(interaction.describe(f"averaging's gain at {one}", f"that at {other}"))
     return [f"{words[0].upper()}{words[1:]}" for words in found]

@@ -14,7 +14,7 @@ from figure_data import frame
 
 from analysis import load_paper
 from analysis.record.sweep_data import SweepData
-from analysis.result_tables.claim_contrasts import CONTRASTS, at_place
+from analysis.result_tables.claim_contrasts import CONTRASTS, Evidence, at_place
 from analysis.result_tables.claims import OURS, VERDICT, claims, is_tried, verdict
 from analysis.result_tables.render import to_csv
 from analysis.stats.comparisons import Comparison, no_comparison
@@ -336,7 +336,7 @@ def test_a_verdict_follows_from_the_interval(
 def repeated(claim: str, make: Callable[[int], SweepData]) -> Counter[str]:
     """The verdicts on many records of one truth."""
     measure = next(one.measure for one in reversed(CONTRASTS) if one.claim == claim)
-    found = [measure(make(draw)) for draw in range(REPEATS)]
+    found = [measure(Evidence(data=make(draw))) for draw in range(REPEATS)]
     return Counter(verdict(one, PAPER["claims"][claim]) for one in found if one is not None)
 
 

@@ -69,7 +69,7 @@ def test_what_averaging_alone_does_is_not_said_of_the_loss() -> None:
     overall = apart.averaging.overall
     assert overall.low < 0.02 < overall.high
     assert overall.low > 0.019
-    for by_pair in (*apart.losses.values(), apart.interaction):
+    for by_pair in (apart.raw, apart.averaged, apart.mean, apart.interaction):
         assert not [pair for pair, found in by_pair.items() if found.distinguishable]
     told = effects(trials).attrs["finding"]
     assert told.startswith("Averaged mIoU is 2.0")
@@ -104,9 +104,9 @@ def test_a_pure_interaction_is_found_as_one() -> None:
     interaction = apart.interaction[pair]
     assert interaction.difference == pytest.approx(0.02, abs=5 * JITTER)
     assert interaction.distinguishable
-    assert not apart.losses["mean of both"][pair].distinguishable
+    assert not apart.mean[pair].distinguishable
     assert not apart.averaging.overall.distinguishable
-    assert apart.losses["raw"][pair].high < 0 < apart.losses["averaged"][pair].low
+    assert apart.raw[pair].high < 0 < apart.averaged[pair].low
     assert (
         "Averaging's gain at pixel-wise is 1.978 points above that at baseline"
         in effects(trials).attrs["finding"]
@@ -147,7 +147,7 @@ def test_averaging_is_read_within_runs_whose_noise_it_does_not_share() -> None:
     assert loud.averaging.overall.half == pytest.approx(quiet.averaging.overall.half, rel=0.01)
     for pair, found in loud.interaction.items():
         assert found.half == pytest.approx(quiet.interaction[pair].half, rel=0.01)
-        assert loud.losses["raw"][pair].half > 20 * found.half
+        assert loud.raw[pair].half > 20 * found.half
 
 
 def test_one_seed_gives_differences_and_no_verdict() -> None:
