@@ -37,7 +37,7 @@ class RenderedItem:
     Attributes:
         name: Stem of its files, such as "fig4".
         title: Its heading.
-        sentence: What came out, in one sentence.
+        sentence: What came out, in one sentence, or in several of them, one a line.
         caption: Seeds, method of the interval, what is left out or mixed.
         shows: What a figure shows, for those who do not see it; empty where it does not tell.
         in_picture: Whether a figure's title and caption stand in its picture.
@@ -169,7 +169,8 @@ def section_of(rendered: RenderedSweep) -> Section:
     """Return the section of one sweep."""
     trials = rendered.data.trials
     sweep = Sweep.of(trials)
-    found = dict.fromkeys(f"{item.sentence}." for item in rendered.items if item.sentence)
+    lines = [line for item in rendered.items for line in item.sentence.splitlines()]
+    found = dict.fromkeys(f"{line}." for line in lines)
     left_out = [f"Not drawn: {name}, since {why}." for name, why in rendered.left_out.items()]
     return Section(
         sweep=sweep,

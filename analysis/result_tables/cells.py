@@ -123,7 +123,7 @@ def table(
     Args:
         rows: Each with the same columns; None where there are no trials.
         title: One line that names the data set.
-        finding: What came out, in a sentence.
+        finding: What came out, in a sentence without its stop, or in several of them, one a line.
         measured: Columns that hold our own or the paper's measurements.
         caption: Sentences that say what counts for which row, and over how many seeds.
         best: The cells to set in bold.

@@ -35,14 +35,19 @@ def claims(sweeps: Sequence[SweepData], paper: Paper) -> pd.DataFrame:
 
     Returns:
         Columns: the claim, the verdict, our difference with the ends of its interval, the paper's
-        number, what is compared, on which data, and where the paper makes the claim.
+        number, what is compared, with the data where there are several, and where the paper makes
+        the claim.
     """
     rows: list[dict[str, Cell]] = []
     evidence = [Evidence(data=data) for data in sweeps]
     for key, claim in paper["claims"].items():
         tested = [_row(one, claim, evidence) for one in CONTRASTS if one.claim == key]
         rows += [row for row in tested if row[VERDICT] != NOT_TRIED] or tested[:1]
-    used = [*dict.fromkeys(str(row["data"]) for row in rows if row["data"] is not None)]
+    data = [row.pop("data") for row in rows]
+    used = [*dict.fromkeys(str(name) for name in data if name is not None)]
+    for row, name in zip(rows, data, strict=True):
+        if name is not None and len(used) > 1:
+            row["compared"] = f"{row['compared']}, {name}"
     own = [name for name in used if name not in map(dataset_name, PAPER_DATA)]
     verdicts = Counter(row[VERDICT] for row in rows)
     told = [f"{verdicts[v]} {v}" for v in (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TRIED)]

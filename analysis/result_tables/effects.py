@@ -133,7 +133,7 @@ def effects(trials: pd.DataFrame, *, generator: str = "") -> pd.DataFrame:
     return table(
         rows,
         title=f"Loss and averaging apart, mIoU, {dataset}",
-        finding=". ".join(_findings(apart)),
+        finding="\n".join(_findings(apart)),
         measured=[*COLUMNS.values(), AVERAGING],
         caption=sentences(
             [

@@ -128,7 +128,7 @@ def table4(frames: Sequence[pd.DataFrame], paper: Paper, *, generator: str = "")
     return table(
         rows,
         title="Table 4: adversarial losses, mIoU",
-        finding=". ".join(findings) or "No losses to compare yet",
+        finding="\n".join(findings) or "No losses to compare yet",
         measured=[name for name in rows[0] if name.endswith(" [%]") and ", paper" not in name],
         caption=sentences(
             [*notes, WEIGHTS_NOTE, *seeds_note(cells), *paper_note(printed, own=True)]

@@ -261,9 +261,11 @@ def test_a_claim_is_tried_on_its_own_data_first() -> None:
     segtrack = ablation(harm, dataset="segtrackv2")
     table = claims([ablation(harm), voc, segtrack], PAPER).set_index("claim")
     of_standard = table.loc["the standard loss does harm"]
-    assert (of_standard["data"], of_standard[VERDICT]) == ("SegTrack-v2", "supported")
-    assert table.loc["loss and averaging together gain on SegTrack-v2", VERDICT] == "supported"
-    assert table.loc["the pixel-wise loss beats the standard one", "data"] == "Pascal VOC 2012"
+    assert of_standard["compared"] == "averaged standard less averaged baseline, SegTrack-v2"
+    assert of_standard[VERDICT] == "supported"
+    assert table.loc["together they gain on SegTrack-v2", VERDICT] == "supported"
+    of_losses = table.loc["pixel-wise loss beats the standard one", "compared"]
+    assert of_losses == "averaged pixel-wise less averaged standard, Pascal VOC 2012"
     # What is claimed of one of the paper's data sets is not tried on the other.
     alone = claims([voc], PAPER).set_index("claim")
     assert alone.loc["the standard loss does harm", VERDICT] == "not tried"

@@ -182,7 +182,7 @@ def test_findings_are_short(seeds: int) -> None:
     trials = record({"none": (0.0, 0.02), "standard": (0.0, 0.02), "pixelwise": (0.02, 0.05)})
     trials = trials[trials["seed"] < seeds]
     for table in (effects(trials), table4([trials], PAPER), table2_left(trials, PAPER)):
-        for sentence in table.attrs["finding"].split(". "):
+        for sentence in table.attrs["finding"].splitlines():
             assert len(sentence.split()) <= MOST_WORDS, sentence
 
 
