@@ -91,5 +91,5 @@ def _path(text: Text) -> str:
 def test_the_words_of_a_figure_for_a_paper_are_latex() -> None:
     lines = render_float("fig4", r"Over $\lambda$ & 95 %").decode().splitlines()
     assert r"  \includegraphics{fig4.pdf}" in lines
-    assert r"  \caption{Over $\lambda$ \& 95 \%}" in lines
+    assert r"  \caption{Over $\lambda$ \& 95~\%}" in lines
     assert r"  \label{fig:fig4}" in lines
