@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.figures.colors import LINE_STYLES
-from analysis.figures.search import BIASED, add_search_caption, title_on, varied
+from analysis.figures.search import BIASED, add_search_caption, at_words, title_on, varied
 from analysis.figures.style import MIOU, drawing, format_value, short_label
 from analysis.stats.aggregation import is_logarithmic
 from analysis.stats.search import completed, parameters
 
+# The darker part, each of whose colours has a contrast of 3 to white.
+DARK = ListedColormap(matplotlib.colormaps["cividis"](np.linspace(0, 0.6, 256)))
+FEW = 6  # values that are each labelled
 MARKS = 4  # labelled values on an axis of numbers
 TICK_SIZE = 7
 
@@ -39,7 +44,7 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
         placed = [_places(str(column.name), column) for column in columns]
         ys = np.column_stack([heights for heights, _ in placed])
         lines = [np.column_stack([np.arange(len(columns)), row]) for row in ys]
-        drawn = LineCollection(lines, cmap="cividis", array=values, linewidths=0.9, alpha=0.8)
+        drawn = LineCollection(lines, cmap=DARK, array=values, linewidths=0.9, alpha=0.8)
         axes.add_collection(drawn)
         axes.plot(range(len(columns)), ys[-1], color=LINE_STYLES[1].color, linewidth=2.2)
         for x, (_, marks) in enumerate(placed):
@@ -58,6 +63,11 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
         figure.colorbar(drawn, ax=axes, label=MIOU)
         runs = f"{len(points)} training runs, each at its best readout; bold: the best of them"
         add_search_caption(figure, trials, [runs, BIASED])
+        best = points.iloc[-1]
+        figure.shows = (
+            f"The best of {len(points)} training runs, {values[-1]:.1f} %, has "
+            f"{at_words(best, names)}"
+        )
     return figure
 
 
@@ -73,7 +83,13 @@ def _places(name: str, values: pd.Series) -> tuple[NDArray[np.float64], list[tup
     along = np.log10(values.to_numpy(float)) if is_log else values.to_numpy(float)
     low, high = float(along.min()), float(along.max())
     span = (high - low) or 1.0
-    marks = np.linspace(low, high, MARKS if high > low else 1).tolist()
+    known = sorted({*along.tolist()})
+    if len(known) <= FEW:
+        words = [format_value(value) for value in sorted({*values.tolist()})]
+        return (along - low) / span, [
+            ((at - low) / span, word) for at, word in zip(known, words, strict=True)
+        ]
+    marks = np.linspace(low, high, MARKS).tolist()
     digits = max(0, 2 - math.floor(math.log10(span)))
     labels = [f"{10**mark:.2g}" if is_log else f"{round(mark, digits):g}" for mark in marks]
     return (along - low) / span, [((m - low) / span, t) for m, t in zip(marks, labels, strict=True)]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import NullFormatter
-from matplotlib.tri import Triangulation
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from analysis.figures.axes import draw_means, handle
+from analysis.figures.axes import draw_means, handle, number_label, whole
 from analysis.figures.colors import LINE_STYLES, LineStyle
 from analysis.figures.style import (
     DOUBLE_IN,
@@ -38,8 +40,17 @@ from analysis.stats.importance import (
     describe_importance,
     importance_table,
 )
-from analysis.stats.rounding import count, p_value
-from analysis.stats.search import completed, confirmed, of_readout, parameters, search_table
+from analysis.stats.intervals import Interval
+from analysis.stats.rounding import count, describe_percent, p_value
+from analysis.stats.search import (
+    completed,
+    confirmed,
+    fit_surface,
+    of_readout,
+    parameters,
+    search_table,
+    unit_scaled,
+)
 
 BIASED = "the best of many on one seed is biased upward"
 STOPPED = {
@@ -57,9 +68,14 @@ LIMIT: dict[str, Any] = {
     "linestyle": (0, (3, 1.5)),
     "path_effects": [withStroke(linewidth=3.5, foreground="white")],  # upon a dark bar, too
 }
+FEW = 8  # values that each have a tick of their own
+MOST_PARTED = 2  # decades that have ticks at 2 and 5, too
 SLICE_COLUMNS = 3
-LEAST_FOR_CONTOUR = 12  # points, below which a surface would be made up
+LEAST_FOR_CONTOUR = 12  # training runs
 LEVELS = 9
+MOST_NAMED = 5  # settings in a sentence
+GRID = 60  # places of the surface along each axis
+UNSURE = 0.25  # of what a surface rises by: a larger standard error is hatched
 MOST_VECTORS = 1000  # dots of a panel; more are drawn as pixels, or the file would have megabytes
 
 
@@ -98,6 +114,7 @@ def search_history(trials: pd.DataFrame) -> Figure:
         add_search_caption(
             figure, trials, [f"each suggestion at its best readout; {BIASED}", confirmed_text]
         )
+        figure.shows = _describe_history(table, again)
     return figure
 
 
@@ -175,20 +192,27 @@ def search_slices(trials: pd.DataFrame) -> Figure:
                 **_dots(cmap="cividis"),
             )
             _scale(axes, "x", name, points[name])
-            if axes.get_xscale() == "linear":
-                # Small rates have labels too long to stand beside each other.
-                axes.ticklabel_format(axis="x", style="sci", scilimits=(-2, 4))
             axes.set_xlabel(short_label(name))
         for axes in found[len(names) :]:
             axes.set_axis_off()
-        figure.colorbar(dots, ax=figure.axes, label="suggestion", aspect=30)
+        ticks = MaxNLocator(integer=True)
+        figure.colorbar(dots, ax=figure.axes, label="suggestion", aspect=30, ticks=ticks)
         figure.supylabel(MIOU, fontsize=9)
         add_search_caption(figure, trials, [_caption_readouts(trials)])
+        runs = completed(trials)
+        best = runs.loc[runs["value"].idxmax()]
+        figure.shows = (
+            f"{count(len(runs), 'training run')} as dots against each setting, without a trend; "
+            f"the best, {100 * best['value']:.1f} %, has {at_words(best, names)}"
+        )
     return figure
 
 
 def search_contour(trials: pd.DataFrame, x: str = "lambda_adv", y: str = "lr_generator") -> Figure:
-    """Draw the value over two settings: the suggestions, and a surface between enough of them.
+    """Draw the value over two settings: the suggestions, and a surface where there is one to see.
+
+    The surface is that of `fit_surface`, hatched where its standard error is more than a quarter of
+    what it rises by. There is none where neither setting is above chance: it would show noise.
 
     Args:
         trials: A frame of a search, with its `attrs`.
@@ -203,22 +227,112 @@ def search_contour(trials: pd.DataFrame, x: str = "lambda_adv", y: str = "lr_gen
             raise RecordError(f"the search did not vary {name}; it varied: {_listed(trials)}")
     points = completed(trials).sort_values("value").drop_duplicates([x, y], keep="last")
     values = 100 * points["value"]
+    without = _why_no_surface(trials, points, x, y)
     with drawing(trials, title_on("Contour of the search", trials), size=(4.8, 4.2)) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
-        triangles = _triangles(points, x, y)
-        if triangles is not None:
-            axes.tricontourf(triangles, values, levels=LEVELS, cmap="cividis")
-        dots = axes.scatter(points[x], points[y], c=values, **_dots(cmap="cividis", zorder=3))
         _scale(axes, "x", x, points[x])
         _scale(axes, "y", y, points[y])
+        parts = [f"points: {len(points)} training runs"]
+        if without:
+            norm = Normalize(values.min(), values.max())
+            figure.shows = (
+                f"The best of {len(points)} training runs, {values.iloc[-1]:.1f} %, stands at "
+                f"{at_words(points.iloc[-1], [x, y])}; no surface is drawn: {without}"
+            )
+            parts.append(f"no surface: {without}")
+        else:
+            norm, figure.shows = _draw_surface(axes, points, x, y)
+            parts += [
+                "surface: a Gaussian process over these two settings alone",
+                "hatched: its standard error is more than a quarter of what it rises by",
+            ]
+        dots = axes.scatter(
+            points[x], points[y], c=values, norm=norm, **_dots(cmap="cividis", zorder=3)
+        )
         axes.use_sticky_edges = False
         axes.margins(0.05)
         axes.set(xlabel=short_label(x), ylabel=short_label(y))
         figure.colorbar(dots, ax=axes, label=MIOU)
-        between = "between them the surface is interpolated" if triangles is not None else ""
-        add_search_caption(figure, trials, [f"points: {len(points)} training runs", between])
+        add_search_caption(figure, trials, parts)
     return figure
+
+
+def _why_no_surface(trials: pd.DataFrame, points: pd.DataFrame, x: str, y: str) -> str:
+    """Return why no surface can be shown over two settings, empty where one can."""
+    if len(points) < LEAST_FOR_CONTOUR:
+        return f"it takes {LEAST_FOR_CONTOUR} training runs"
+    if not all(pd.api.types.is_numeric_dtype(points[name]) for name in (x, y)):
+        return "not both settings are numbers"
+    try:
+        table = importance_table(trials)
+    except RecordError as error:
+        return str(error)
+    above = set(table.loc[table["verdict"] == ABOVE, "parameter"])
+    return "" if above & {x, y} else "neither setting is above chance"
+
+
+def _draw_surface(axes: Axes, points: pd.DataFrame, x: str, y: str) -> tuple[Normalize, str]:
+    """Draw the surface and return the range of its colours, and where it is highest."""
+    ordered = points.sort_values("ask", kind="stable")
+    side = np.linspace(0, 1, GRID)
+    found = fit_surface(
+        np.column_stack([unit_scaled(name, ordered[name]) for name in (x, y)]),
+        100 * ordered["value"].to_numpy(float),
+        np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2),
+    )
+    xs, ys = (_on_axis(name, points[name], side) for name in (x, y))
+    height, doubt = (each.reshape(GRID, GRID) for each in (found.height, found.error))
+    seen = np.concatenate([100 * points["value"].to_numpy(float), found.height])
+    norm = Normalize(seen.min(), seen.max())
+    levels = np.linspace(seen.min(), seen.max(), LEVELS)
+    axes.contourf(xs, ys, height, levels=levels, norm=norm, cmap="cividis")
+    unsure = doubt > UNSURE * np.ptp(height)
+    if unsure.any():
+        hatched = axes.contourf(
+            xs, ys, unsure.astype(float), levels=[0.5, 1.5], colors="none", hatches=["xxx"]
+        )
+        hatched.set_edgecolor("white")
+        hatched.set_linewidth(0)
+    top = int(found.height.argmax())
+    place = {x: xs[top % GRID], y: ys[top // GRID]}
+    return norm, (
+        f"The surface is highest near {at_words(place, [x, y])}, at {found.height[top]:.1f} % "
+        f"(standard error {found.error[top]:.1f} points); {100 * unsure.mean():.0f} % of its area "
+        "is too uncertain and hatched"
+    )
+
+
+def _on_axis(name: str, values: pd.Series, unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where shares of an axis between its smallest and largest value lie upon it."""
+    low, high = float(values.min()), float(values.max())
+    if is_logarithmic(name, values):
+        return np.asarray(low * (high / low) ** unit)
+    return np.asarray(low + (high - low) * unit)
+
+
+def at_words(place: Mapping[Any, Any] | pd.Series, names: Sequence[str]) -> str:
+    """Return the values of some settings in words, those of the first few where there are many."""
+    found = [f"{name}={format_short(place[name])}" for name in names[:MOST_NAMED]]
+    return ", ".join(found) + (", ..." if len(names) > MOST_NAMED else "")
+
+
+def format_short(value: object) -> str:
+    """Return a setting's value with two digits, for a sentence."""
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def _describe_history(table: pd.DataFrame, again: pd.DataFrame) -> str:
+    done = int(table["value"].notna().sum())
+    first = f"The best of {done} training runs reached {100 * table['value'].max():.1f} %"
+    if again.empty:
+        return f"{first}, which is biased upward; no setting was trained again with fresh seeds"
+    row = again.iloc[0]
+    found = Interval(
+        n=int(row["n_seeds"]), missing=0, mean=row["mean"], low=row["ci_low"], high=row["ci_high"]
+    )
+    several = "its setting" if len(again) == 1 else f"the best of {len(again)} confirmed settings"
+    return f"{first}, biased upward; on fresh seeds {several} reached {describe_percent(found)}"
 
 
 def title_on(what: str, trials: pd.DataFrame) -> str:
@@ -282,25 +396,26 @@ def _dots(**more: Any) -> dict[str, Any]:
     return {"s": 16, "edgecolors": "0.25", "linewidths": 0.4} | more
 
 
-def _scale(axes: Axes, side: str, name: str, values: pd.Series) -> None:
-    """Make an axis logarithmic where its setting is, with labels at whole decades alone."""
-    if pd.api.types.is_numeric_dtype(values) and is_logarithmic(name, values):
+def _scale(axes: Axes, side: Literal["x", "y"], name: str, values: pd.Series) -> None:
+    """Make an axis logarithmic where its setting is, with labels at round numbers or at few values.
+
+    Labels that do not fit are dropped once the figure is laid out.
+    """
+    if not pd.api.types.is_numeric_dtype(values):
+        return
+    known, is_log = sorted(set(values.tolist())), is_logarithmic(name, values)
+    axis = getattr(axes, f"{side}axis")
+    if is_log:
         axes.set(**{f"{side}scale": "log"})
-        getattr(axes, f"{side}axis").set_minor_formatter(NullFormatter())
-
-
-def _triangles(points: pd.DataFrame, x: str, y: str) -> Triangulation | None:
-    """Return triangles between the points, or None where there are too few or all on a line."""
-    xs, ys = points[x], points[y]
-    if len(xs) < LEAST_FOR_CONTOUR or not all(map(pd.api.types.is_numeric_dtype, (xs, ys))):
-        return None
-    unit = np.array([_unit(x, points[x]), _unit(y, points[y])])
-    if np.linalg.matrix_rank(unit - unit.mean(axis=1, keepdims=True), tol=1e-6) < 2:
-        return None
-    return Triangulation(xs, ys, Triangulation(*unit).triangles)
-
-
-def _unit(name: str, values: pd.Series) -> NDArray[np.float64]:
-    """Return numbers scaled to 0 to 1, along their logarithm where the axis is."""
-    along = np.log10(values) if is_logarithmic(name, values) else values.astype(float)
-    return np.asarray((along - along.min()) / ((along.max() - along.min()) or 1.0))
+        axis.set_minor_formatter(NullFormatter())
+    if len(known) <= FEW:
+        ticks = whole(known, is_log=is_log)
+    elif is_log:
+        first, last = math.floor(math.log10(known[0])), math.ceil(math.log10(known[-1]))
+        parts = (1,) if last - first > MOST_PARTED else (1, 2, 5)
+        ticks = [part * 10.0**power for power in range(first, last + 1) for part in parts]
+    else:
+        axes.ticklabel_format(axis=side, style="sci", scilimits=(-2, 4))
+        return
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_ticklabels([number_label(tick) for tick in ticks])

@@ -15,6 +15,8 @@ from analysis.stats.rounding import format_value
 OWN = (*COLUMNS, "seed")  # columns in which two trials of one setting differ by nature
 INTERVAL = ("n_seeds", "mean", "ci_low", "ci_high")
 LOG_DECADES = 1.5  # a positive axis that spans more than this is logarithmic,
+RATES = ("lambda_adv", "lr_generator", "lr_discriminator", "weight_decay")  # or, of these, more
+LEAST_RATIO = 3.0  # than this between largest and smallest: they matter by their magnitude,
 SHARES = ("swa_threshold", "swa_decay", "momentum")  # but for what lies between 0 and 1
 
 
@@ -130,4 +132,5 @@ def is_logarithmic(name: str, values: Iterable[float]) -> bool:
     found = [float(value) for value in values]
     if name in SHARES or min(found) <= 0:
         return False
-    return math.log10(max(found) / min(found)) > LOG_DECADES
+    ratio = max(found) / min(found)
+    return ratio > LEAST_RATIO if name in RATES else math.log10(ratio) > LOG_DECADES

@@ -18,7 +18,7 @@ PERMUTATIONS = 999
 NEIGHBOURS = 6  # suggestions in a row among which values are permuted
 AT_ONCE = 100  # permutations held in memory
 SEED = 0
-SAME = 1e-9  # shares that differ by less differ by the order of adding up
+SAME = 1e-9  # values, or shares, that differ by less differ by the order of adding up
 ABOVE, CHANCE = "above chance", "not distinguishable from chance"
 MOST_NAMED = 3
 Values = NDArray[np.float64]
@@ -58,7 +58,7 @@ def importance_table(trials: pd.DataFrame) -> pd.DataFrame:
     kinds = {kind: names for kind, names in kinds.items() if names}
     if not kinds:
         raise RecordError("the search varied no setting, so none has an importance")
-    random = np.random.default_rng(SEED)
+    random, is_flat = np.random.default_rng(SEED), True
     rows: list[dict[str, object]] = []
     for kind, names in kinds.items():
         points = completed(trials, names[0]).dropna(subset=names).sort_values("ask", kind="stable")
@@ -66,7 +66,10 @@ def importance_table(trials: pd.DataFrame) -> pd.DataFrame:
         if kind == "readout":
             values = values - points.groupby("ask")["value"].transform("mean").to_numpy()
         suggestions = len(np.unique(asks))
-        _check(values, suggestions)
+        _check(suggestions)
+        if np.ptp(values) < SAME:  # float noise is no effect
+            values = np.zeros_like(values)
+        is_flat = is_flat and not values.any()
         spaces = [_space(name, points[name]) for name in names]
         by_chance = (
             _flipped(values, asks, random) if kind == "readout" else _permuted(values, random)
@@ -82,6 +85,8 @@ def importance_table(trials: pd.DataFrame) -> pd.DataFrame:
                 | {"verdict": ABOVE if p <= 1 - LEVEL + SAME else CHANCE}
                 | {"n_suggestions": suggestions, "n_values": len(values)}
             )
+    if is_flat:
+        raise RecordError("all suggestions are equally good, so no setting has an importance")
     order = ["kind", "share", "parameter"]
     return pd.DataFrame(rows).sort_values(order, ascending=[False, False, True], ignore_index=True)
 
@@ -114,14 +119,12 @@ def describe_importance(table: pd.DataFrame) -> str:
     )
 
 
-def _check(values: Values, suggestions: int) -> None:
+def _check(suggestions: int) -> None:
     if suggestions < LEAST_TRIALS:
         raise RecordError(
             f"an importance needs {LEAST_TRIALS} completed suggestions, but there are "
             f"{suggestions}; resume the search"
         )
-    if np.ptp(values) < SAME:
-        raise RecordError("all suggestions are equally good, so no setting has an importance")
 
 
 def _space(name: str, values: pd.Series) -> Values:
@@ -141,9 +144,9 @@ def _space(name: str, values: pd.Series) -> Values:
 
 
 def _shares(values: Values, spaces: list[Values]) -> Values:
-    """Return R² [searches, settings] of values [searches, n] in the space of each setting."""
+    """Return R² [searches, settings] of values [searches, n] in each space, 0 of equal ones."""
     centred = values - values.mean(axis=1, keepdims=True)
-    whole = (centred**2).sum(axis=1)
+    whole = np.maximum((centred**2).sum(axis=1), np.finfo(float).tiny)
     return np.column_stack([((centred @ space) ** 2).sum(axis=1) / whole for space in spaces])
 
 

@@ -1,6 +1,8 @@
-"""A search as a table: what each suggestion came to, and which settings were varied."""
+"""A search as a table of what was tried, and as a surface over two of its settings."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,14 @@ from numpy.typing import NDArray
 from analysis.record.schema import OBJECTIVE, RecordError
 from analysis.stats.aggregation import is_logarithmic, over_seeds, varying
 
+Numbers = NDArray[np.float64]
+
+MOST_POINTS = 150  # those of more are thinned evenly: the time grows with their cube
+JITTER = 1e-8
+# A length scale is a share of the axis, and the noise one of the values' standard deviation; the
+# priors keep few points from asking for a surface of needles, or for one without noise.
+LENGTH, LENGTH_SPREAD = 0.4, 0.7
+NOISE, NOISE_SPREAD = 0.5, 1.0
 SEARCH, CONFIRM = "search", "confirm"
 COMPLETE = "COMPLETE"
 
@@ -105,3 +115,74 @@ def confirmed(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _is_complete(kept: pd.DataFrame) -> pd.Series:
     return (kept["search_state"] == COMPLETE) & (kept["status"] == "FINISHED")
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Heights [m] of a surface and their standard errors, in the unit of the values."""
+
+    height: Numbers
+    error: Numbers
+
+
+def fit_surface(points: Numbers, values: Numbers, at: Numbers) -> Surface:
+    """Return the posterior of a Gaussian process, with a length scale for each setting.
+
+    The kernel is squared-exponential with noise; length scales, noise and height are those of the
+    highest posterior density, whose log-normal priors stand at the top of this module.
+
+    Args:
+        points: [n, 2], each setting scaled to 0 to 1.
+        values: [n], finite and not all equal.
+        at: [m, 2], where the heights are wanted, on the same scale.
+
+    Source: Rasmussen and Williams (2006), "Gaussian Processes for Machine Learning", section 5.4.1.
+    """
+    from scipy.linalg import cho_solve
+
+    if len(values) > MOST_POINTS:
+        kept = np.linspace(0, len(values) - 1, MOST_POINTS).round().astype(int)
+        points, values = points[kept], values[kept]
+    centre, scale = values.mean(), values.std()
+    heights = (values - centre) / scale
+    logs = fit_scales(points, heights)
+    low, across = _factor(points, logs), _kernel(at, points, logs)
+    mean = across @ cho_solve((low, True), heights)
+    known = (across * cho_solve((low, True), across.T).T).sum(axis=1)
+    error = np.sqrt(np.maximum(np.exp(2 * logs[2]) - known, 0))
+    return Surface(height=centre + scale * mean, error=scale * error)
+
+
+def fit_scales(points: Numbers, heights: Numbers) -> Numbers:
+    """Return the logarithms [4] of both length scales, the surface's deviation and the noise's.
+
+    Args:
+        points: [n, 2], each setting scaled to 0 to 1.
+        heights: [n], with mean 0 and deviation 1.
+    """
+    from scipy.linalg import cho_solve
+    from scipy.optimize import minimize
+
+    begin = np.log([LENGTH, LENGTH, 1.0, NOISE])
+    spread = np.array([LENGTH_SPREAD, LENGTH_SPREAD, 1.0, NOISE_SPREAD])
+
+    def loss(logs: Numbers) -> float:
+        low = _factor(points, logs)
+        fit = heights @ cho_solve((low, True), heights) / 2 + np.log(np.diag(low)).sum()
+        return float(fit + (((logs - begin) / spread) ** 2).sum() / 2)
+
+    bounds = [(start - 4 * s, start + 3 * s) for start, s in zip(begin, spread, strict=True)]
+    return np.asarray(minimize(loss, begin, method="L-BFGS-B", bounds=bounds).x)
+
+
+def _factor(points: Numbers, logs: Numbers) -> Numbers:
+    """Return the lower Cholesky factor [n, n] of the covariance of noisy heights."""
+    from scipy.linalg import cholesky
+
+    noise = (np.exp(2 * logs[3]) + JITTER) * np.eye(len(points))
+    return np.asarray(cholesky(_kernel(points, points, logs) + noise, lower=True))
+
+
+def _kernel(one: Numbers, other: Numbers, logs: Numbers) -> Numbers:
+    far = (((one[:, None] - other) / np.exp(logs[:2])) ** 2).sum(axis=2)
+    return np.asarray(np.exp(2 * logs[2] - far / 2))

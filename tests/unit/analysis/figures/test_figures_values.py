@@ -1,6 +1,7 @@
 """What the figures draw: the numbers of their tables, where they belong, and refusals."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -482,12 +483,69 @@ def test_slices_and_contour_draw_each_completed_suggestion() -> None:
     assert (contour.axes[0].get_xscale(), contour.axes[0].get_yscale()) == ("log", "log")
 
 
-def test_no_surface_is_drawn_between_a_few_suggestions() -> None:
+def test_no_surface_is_drawn_between_few_suggestions_or_over_noise() -> None:
     few = figures.search_contour(figure_data.joint_search(asks=8))
-    assert len(few.axes[0].collections) == 1
-    assert "interpolated" not in few.get_supxlabel()
+    noise = figure_data.joint_search(asks=40)
+    value = np.random.default_rng(0).normal(0.6, 0.02, 1 + int(noise["ask"].max()))
+    noise["swa/miou"] = [value[int(ask)] for ask in noise["ask"]]
+    flat = figures.search_contour(noise)
+    for figure, why in ((few, "it takes 12 training runs"), (flat, "neither setting is above")):
+        assert len(figure.axes[0].collections) == 1
+        assert f"no surface: {why}" in " ".join(figure.get_supxlabel().split())
+        assert isinstance(figure, DescribedFigure)
+        assert why in figure.shows
     with pytest.raises(RecordError, match="did not vary momentum; it varied: lambda_adv"):
         figures.search_contour(figure_data.joint_search(asks=8), x="momentum")
+
+
+def test_a_surface_is_hatched_where_it_is_uncertain_and_told_where_it_is_highest() -> None:
+    figure = figures.search_contour(figure_data.joint_search(asks=60))
+    assert isinstance(figure, DescribedFigure)
+    assert len(figure.axes[0].collections) in (2, 3)  # surface, hatches where they are needed, dots
+    found = re.search(r"lambda_adv=(\S+), lr_generator=(\S+), at (\S+) %", figure.shows)
+    assert found is not None
+    lambda_adv, rate, height = map(float, found.groups())
+    assert lambda_adv == pytest.approx(0.01, rel=1)
+    assert rate == pytest.approx(0.02, rel=0.5)
+    assert height == pytest.approx(64.9, abs=0.4)
+    trials = figure_data.joint_search(asks=18)
+    shift = np.random.default_rng(3).normal(0, 0.02, 18)
+    trials["swa/miou"] += [shift[int(ask)] for ask in trials["ask"]]
+    unsure: Any = figures.search_contour(trials)
+    assert len(unsure.axes[0].collections) == 3
+    assert re.search(r"[1-9]\d % of its area is too uncertain", unsure.shows)
+
+
+def test_a_rate_is_on_a_logarithmic_axis_and_its_labels_stand_at_their_numbers() -> None:
+    trials = figure_data.joint_search()
+    trials["lr_generator"] = 0.005 + 0.075 * (trials["ask"] + 1) / (trials["ask"].max() + 1)
+    panels: Any = figures.search_slices(trials).axes
+    (axes,) = [panel for panel in panels if panel.get_xlabel() == "lr (gen.)"]
+    assert axes.get_xscale() == "log"
+    labels = [(tick.get_loc(), tick.label1.get_text()) for tick in axes.xaxis.get_major_ticks()]
+    assert len(labels) > 1
+    assert all(float(text) == pytest.approx(place) for place, text in labels)
+
+
+def test_every_line_through_the_settings_has_a_contrast_of_three_to_white() -> None:
+    lines: Any
+    (lines,) = figures.search_parallel(figure_data.joint_search()).axes[0].collections
+    for red, green, blue in np.asarray(lines.get_cmap()(np.linspace(0, 1, 20)))[:, :3]:
+        linear = [
+            c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)
+        ]
+        luminance = np.dot((0.2126, 0.7152, 0.0722), linear)
+        assert 1.05 / (luminance + 0.05) >= 3
+
+
+@pytest.mark.parametrize(
+    "name", ["search_history", "search_slices", "search_contour", "search_parallel"]
+)
+def test_figures_of_a_search_say_what_they_show_in_thirty_words(name: str) -> None:
+    figure = getattr(figures, name)(figure_data.joint_search())
+    assert isinstance(figure, DescribedFigure)
+    assert 8 <= len(figure.shows.split()) <= 30
+    assert "64.8 %" in figure.shows  # the best of all, or the surface's highest point
 
 
 def test_parallel_coordinates_run_through_every_setting_to_the_value() -> None:
@@ -676,7 +734,9 @@ def test_what_a_figure_shows_holds_for_ties_and_missing_numbers() -> None:
     ("name", "values", "logarithmic"),
     [
         ("lr_generator", [1e-4, 1e-2], True),
-        ("lr_generator", [1e-3, 1e-2], False),
+        ("lr_generator", [1e-3, 1e-2], True),  # a rate matters by its magnitude
+        ("lr_generator", [1e-3, 2e-3], False),
+        ("loss_disc_weight", [1e-3, 1e-2], False),
         ("lambda_adv", [0.0, 1.0], False),
         ("swa_threshold", [0.001, 0.9], False),
     ],

@@ -95,6 +95,14 @@ def test_both_kinds_share_the_error_and_words_are_compared_by_their_means() -> N
     assert first["p"] == pytest.approx(2 / 1000)  # the smallest: one in 1,000, over two kinds
 
 
+def test_readouts_without_any_difference_leave_the_settings_of_the_training() -> None:
+    trials = figure_data.joint_search(asks=30, confirmed=0)
+    trials["swa/miou"] = trials["val/miou"]
+    table = importance_table(trials).set_index("parameter")
+    assert tuple(table.loc["swa_n", ["share", "p", "verdict"]]) == (0, 1, CHANCE)
+    assert table["verdict"]["lr_generator"] == ABOVE
+
+
 def test_the_sentence_names_what_is_above_chance_or_that_nothing_is() -> None:
     settings = uniform(3, "momentum", "swa_decay", "poly_power")
     nothing = describe_importance(importance_table(search(settings, uniform(4, "y")["y"])))
