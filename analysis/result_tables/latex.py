@@ -37,11 +37,11 @@ MOST_ROWS = 400  # that are looked at: so many floats hold fewer
 class _Layout:
     environment: str
     width: float  # points
+    words: Sequence[float]  # most of it that a column of words takes, as tried one after another
 
 
-ONE = _Layout(environment="table", width=221)
-BOTH = _Layout(environment="table*", width=452)
-WORDS = 0.4  # of the width that a column of words takes at most
+ONE = _Layout(environment="table", width=221, words=(0.4,))
+BOTH = _Layout(environment="table*", width=452, words=(0.4, 0.25, 0.12))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +87,16 @@ def _title(words: str) -> str:
 
 
 def _planned(table: pd.DataFrame) -> _Plan:
-    for layout in (ONE, BOTH):
-        columns = columns_of(table, WORDS * layout.width)
+    for layout, words in ((one, words) for one in (ONE, BOTH) for words in one.words):
+        columns = columns_of(table, words * layout.width)
         varied = [column for column in columns if not column.constant] or columns
         for kept in (columns, varied):
             if _width(kept) <= layout.width:
                 plan = _in_floats(table, layout, [kept], columns)
                 if layout is BOTH or len(plan.floats[0]) >= min(len(table), LEAST_ROWS):
                     return plan
+    columns = columns_of(table, BOTH.words[0] * BOTH.width)
+    varied = [column for column in columns if not column.constant] or columns
     return _in_floats(table, BOTH, _parts(varied, len(table)), columns)
 
 

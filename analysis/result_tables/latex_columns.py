@@ -14,7 +14,7 @@ from analysis.stats.rounding import DASH
 
 NUMBER = re.compile(
     r"(?P<sign>[-+]?)(?P<whole>\d+)(?P<part>\.\d+)?"
-    r"(?: ± (?P<half>\d+)(?P<half_part>\.\d+)?|(?P<ends> \([\d.]+ to [\d.]+\)))?"
+    r"(?: ± (?P<half>\d+)(?P<half_part>\.\d+)?|(?P<ends> \([-+\d.]+ to [-+\d.]+\)))?"
     rf"(?P<tail>, {re.escape(NOT_DISTINGUISHABLE)}| \(1 seed\))?"
 )
 EXPONENT = re.compile(r"([-+]?[\d.]+)e([-+])0*(\d+)")
@@ -24,6 +24,7 @@ IN_DOUBT = r"\tnote{$\dagger$}"
 # Points in 8 point type.
 DIGIT, POINT, SIGN, PLUS_MINUS, MARK = 4.25, 2.4, 6.6, 13.0, 4.5
 INDENT = 8.0  # of a cell's further lines
+LONGEST = 88.0  # of a word before it is cut
 BOLDER = 0.65  # of a bold digit
 
 
@@ -55,14 +56,15 @@ def columns_of(table: pd.DataFrame, widest_words: float) -> list[Column]:
 
     Args:
         table: A frame of cells as `table` returns it.
-        widest_words: Points beyond which words are broken into lines.
+        widest_words: Points beyond which a column of words is broken into lines; a long word may
+            make it wider.
     """
     best: Best = table.attrs["best"]
     found = []
     for name in map(str, table.columns):
         cells = table[name].tolist()
-        if name not in table.attrs["measured"] and all(isinstance(cell, str) for cell in cells):
-            found.append(_words(name, cells, widest_words))
+        if name not in table.attrs["measured"] and not any(map(_is_number, cells)):
+            found.append(_words(name, [text(cell) for cell in cells], widest_words))
         else:
             found.append(_numbers(name, cells, widest_words, best))
     return found
@@ -75,8 +77,14 @@ def row_numbers(rows: int) -> Column:
     return Column(name="row", head=["row"], unit="", cells=cells, width=width, is_words=False)
 
 
+def _is_number(cell: Cell) -> bool:
+    return not isinstance(cell, str | None)
+
+
 def _words(name: str, cells: Sequence[str], widest: float) -> Column:
-    wrapped = [_wrapped(cell, widest) for cell in cells]
+    pieces = (text_width(piece.rstrip()) for cell in cells for piece in _pieces(cell))
+    widest = max(widest, min(max(pieces, default=0.0) + INDENT, LONGEST))
+    wrapped = [_wrapped(cell, widest - INDENT) for cell in cells]
     lines = [
         [r"\quad " * (k > 0) + latex_text(line) for k, line in enumerate(cell)] for cell in wrapped
     ]
@@ -171,8 +179,8 @@ class _Form:
         mean = f"{number['whole']}{number['part'] or ''}"
         words = rf"{sign}\textbf{{{mean}}}" if bold else f"{sign}{mean}"
         words += _phantom(_decimals(self.part)[len(number["part"] or "") :])
-        interval = number["ends"] or self._half(number)
-        words += rf"\rlap{{{interval}}}{_phantom(self.ends)}" if self.ends else interval
+        interval = latex_text(number["ends"]) if number["ends"] else self._half(number)
+        words += rf"\rlap{{{interval}}}{_phantom(latex_text(self.ends))}" if self.ends else interval
         if number["tail"]:
             return words + rf"\tnote{{{MARKS[number['tail']]}}}"
         return words + (IN_DOUBT if doubtful else _phantom(IN_DOUBT * self.mark))

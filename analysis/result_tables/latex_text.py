@@ -84,7 +84,8 @@ CAPITAL_GREEK = (  # the others are Latin capitals
     *("GAMMA", "DELTA", "THETA", "LAMBDA", "XI", "PI", "SIGMA", "UPSILON", "PHI", "PSI", "OMEGA"),
 )
 PERCENT = re.compile(r"(?<=\d) %")  # never at the beginning of a line
-NEGATIVE = re.compile(r"^-(?=\d)")
+NEGATIVE = re.compile(r"(?<![\w)\]-])-(?=\d)")
+OPENING = re.compile(r'^"(?=\w)')
 SIGNS = {">=": "\N{GREATER-THAN OR EQUAL TO}", "<=": "\N{LESS-THAN OR EQUAL TO}"}
 LONG_WORD = 16  # letters, beyond which a word may be broken wherever one of these stands
 BREAKS = re.compile(r"(?<=[_=,/.:-])(?=.)")
@@ -136,7 +137,8 @@ def _word(word: str, *, breakable: bool) -> str:
 
 
 def _escaped(word: str) -> str:
-    shown = unicodedata.normalize("NFC", NEGATIVE.sub("\N{MINUS SIGN}", SIGNS.get(word, word)))
+    signed = NEGATIVE.sub("\N{MINUS SIGN}", SIGNS.get(word, word))
+    shown = unicodedata.normalize("NFC", OPENING.sub("\N{LEFT DOUBLE QUOTATION MARK}", signed))
     # Two hyphens in a row would be a dash.
     return "{}".join("".join(map(_letter, part)) for part in re.split("(?<=-)(?=-)", shown))
 

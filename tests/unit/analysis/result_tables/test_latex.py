@@ -122,8 +122,10 @@ def test_every_number_has_the_digits_of_the_other_formats(made: pd.DataFrame) ->
         ("x\n\n y", "x y"),
         ("[*]<|>", r"{[}{*}{]}\textless{}\textbar{}\textgreater{}"),
         ('~^`"', r"\textasciitilde{}\textasciicircum{}\textasciigrave{}''"),
+        ('"a b" c"d', "``a b'' c''d"),
         ("a--b---c", "a-{}-b-{}-{}-c"),
         ("p >= 0.05, -3 to x-3", r"p $\ge$ 0.05, $-$3 to x-3"),
+        ("+1 (-0.2 to 3-4) --5", r"+1 ($-$0.2 to 3-4) -{}-5"),
         ("1 ± 2 — 3\N{EN DASH}4", r"1 $\pm$ 2 --- 3--4"),
         ("\N{GREEK SMALL LETTER LAMDA} \N{GREEK CAPITAL LETTER OMEGA}", r"$\lambda$ $\Omega$"),
         ("naïve Ünï œ ß Ł ğ", r"na\"{\i}ve \"{U}n\"{\i} \oe{} \ss{} \L{} \u{g}"),
@@ -241,6 +243,16 @@ def test_an_interval_that_a_bound_ends_takes_the_room_of_the_others_and_may_be_t
     assert text(rows[0]["x [%]"]) == "98.0 (95.0 to 100.0)"
     assert rf"a & \textbf{{98.0}}\rlap{{ (95.0 to 100.0)}}{room} \\" in latex
     assert rf"b & 50.0\rlap{{ $\pm$ 2.5}}{room} \\" in latex
+
+
+def test_columns_of_words_become_narrower_before_a_table_is_taken_apart() -> None:
+    row: Row = {name: f"{name} words of a row " * 4 for name in ("a", "b", "c", "d")}
+    latex = of([row, row | {"a": "other"}, row | {"b": None, "c": "other", "d": "other"}])
+    assert floats(latex) == ["table*"]
+    assert latex.count(r"\begin{tabular*}") == 1
+    assert "}llll@{}}" in latex
+    assert len(re.findall(r"^a ?words", latex, re.MULTILINE)) == 2
+    assert "& --- &" in latex
 
 
 def test_the_best_means_are_bold() -> None:
