@@ -62,6 +62,7 @@ class Contrast:
         claim: Its key in `paper.yaml`.
         sweep: Name of the sweep that tests it.
         words: What is compared.
+        reading: Which of several readings of the paper's method this is of; empty where it has one.
         measure: Returns the difference that the claim is about; None where the sweep has it not,
             and a `RecordError` where its trials cannot be compared.
     """
@@ -70,6 +71,7 @@ class Contrast:
     sweep: str
     words: str
     measure: Measure
+    reading: str = ""
 
 
 def at_place(found: Iterable[Comparison], place: int) -> Comparison | None:
@@ -223,8 +225,8 @@ def _of_lambda(claim: str, words: str, measure: Measure) -> Contrast:
 
 def _of_both_rules(claim: str, words: str, measure: Callable[[str], Measure]) -> list[Contrast]:
     return [
-        Contrast(claim=claim, sweep="swa_grid", words=f"{words}, {told}", measure=measure(rule))
-        for rule, told in RULES.items()
+        Contrast(claim=claim, sweep="swa_grid", words=words, measure=measure(rule), reading=reading)
+        for rule, reading in RULES.items()
     ]
 
 

@@ -79,8 +79,9 @@ def is_tried(table: pd.DataFrame) -> bool:
 
 
 def _row(contrast: Contrast, claim: Claim, sweeps: Sequence[Evidence]) -> dict[str, Cell]:
+    reading = f" ({contrast.reading})" if contrast.reading else ""
     row: dict[str, Cell] = {
-        "claim": claim["says"],
+        "claim": f"{claim['says']}{reading}",
         VERDICT: NOT_TRIED,
         OURS: None,
         "paper [points]": PaperNumber(text=claim["points"]) if claim["points"] else None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from analysis.inference.blocks import Blocks, Setting
 from analysis.inference.planning import POWER
 from analysis.inference.simultaneous import ALPHA, Kind, corrected_p, critical_value
-from analysis.stats.rounding import count, decimals, fixed, p_value
+from analysis.stats.rounding import MOST_DECIMALS, count, decimals, fixed, p_value
 
 UNPAIRED = "unpaired, since too few seeds are shared"
 
@@ -55,8 +55,12 @@ class Comparison:
 
     @property
     def places(self) -> int:
-        """Decimals of the difference in points; one at least, so that an end near 0 has a sign."""
-        return max(decimals(100 * self.half), 1)
+        """Decimals of the difference in points: one at least, more for an end that lies near 0."""
+        places = max(decimals(100 * self.half), 1)
+        ends = [abs(100 * end) for end in (self.low, self.high) if end]
+        while places < MOST_DECIMALS and any(round(end, places) == 0 for end in ends):
+            places += 1
+        return places
 
     def describe(self, one: str, other: str) -> str:
         """Return in a sentence without its stop how the first setting compares with the second.

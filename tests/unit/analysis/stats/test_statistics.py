@@ -130,6 +130,14 @@ def test_the_words_say_a_difference_with_its_evidence_or_that_there_is_none() ->
     )
 
 
+def test_an_end_near_0_has_the_digits_that_tell_its_side() -> None:
+    found = dataclasses.replace(compare(*PAIR), difference=0.03, low=0.0003, high=0.0597)
+    assert found.distinguishable
+    assert found.describe("this", "that").startswith(
+        "this is 3.00 points above that (95 % 0.03 to 5.97, "
+    )
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_equal_settings_are_told_apart_at_the_nominal_rate(seeds: int) -> None:
     sweeps = paired_sweeps(np.random.default_rng(seeds), [0.7, 0.7], seeds)
