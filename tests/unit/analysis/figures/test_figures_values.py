@@ -18,7 +18,7 @@ from scipy import stats
 
 from analysis import figures, load_paper
 from analysis.figures.appearance import DescribedFigure
-from analysis.figures.axes import LambdaAxis, in_sight
+from analysis.figures.axes import LambdaAxis, in_sight, thin_labels
 from analysis.figures.colors import LINE_STYLES, muted, voc_colours
 from analysis.figures.style import SERIES
 from analysis.record.schema import RecordError
@@ -270,8 +270,10 @@ def test_fig6_tells_both_weights_at_the_end_and_ticks_no_iteration_after_it() ->
     for arm, name in (("none", "baseline"), ("pixelwise", "pixel-wise loss")):
         raw, averaged = means.loc[arm]
         assert f"{name} {raw:.1f} %, averaged weights {averaged:.1f} %" in described(figure)
-    ticks = figure.axes[0].get_xticks()
-    assert max(ticks) <= 240
+    curves = figure_data.curves_of(trials)
+    stopped = figures.fig6(trials, curves=curves[curves["iteration"] <= 140])
+    ticks = stopped.axes[0].get_xticks()
+    assert max(ticks) <= 140
     assert all(tick == int(tick) for tick in ticks)
 
 
@@ -686,6 +688,25 @@ def test_one_wide_bar_does_not_press_the_others_flat(name: str) -> None:
     assert max(high - low for _, _, low, high in bars(lower)) > 80  # as wide as it is
     for panel in (upper, lower):
         assert np.ptp(panel.get_ylim()) < 30
+
+
+@pytest.mark.parametrize(
+    ("labels", "kept"),
+    [
+        (["0.0012", "0.001", "0.0013"], ["0.001"]),  # the rounder one stays
+        (["<1 %", "39 %", "40 %"], ["<1 %", "40 %"]),
+        (["alpha_net", "beta_net", "gamma_net"], ["alpha_net", "beta_net", "gamma_net"]),
+    ],
+)
+def test_numbers_that_overlap_are_dropped_and_names_never(
+    labels: list[str], kept: list[str]
+) -> None:
+    figure = Figure(figsize=(1, 1))
+    axes = figure.subplots()
+    axes.set_xticks([0, 1, 2], labels)
+    figure.draw_without_rendering()
+    thin_labels(figure)
+    assert [label.get_text() for label in axes.get_xticklabels()] == kept
 
 
 def test_limits_show_all_values_and_most_bars_whole() -> None:
