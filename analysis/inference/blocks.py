@@ -19,10 +19,11 @@ Setting = TypeVar("Setting", bound=Hashable)
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# How soon a variance is no longer taken for the common one, see `moderate`. With the level of
-# `simultaneous.RESERVE` chosen so that the family error stays at 5 % with one setting six times
-# noisier, for the least loss of power: `python -m analysis.benchmark statistics` prints both.
-COMMON_FROM, STEEPNESS = 0.4, 3.0
+# From which p-value down a variance is no longer taken for the common one, with many degrees of
+# freedom and with one, and how steeply: see `moderate`. Chosen so that the family error stays at
+# 5 % with one setting six times noisier than the others, for the least loss of power.
+# `python -m analysis.benchmark statistics` prints both.
+COMMON_FROM, COMMON_FROM_FEW, STEEPNESS = 0.3, 2.0, 4.0
 OUTLIER = 0.05  # level at which a setting's variance leaves the common one, over all settings
 SINGULAR = 1e-9  # size of a direction, as a share of the largest, below which it is none
 RESOLUTION = 1e-9  # of an mIoU: what differs by less is float noise and no effect
@@ -158,9 +159,10 @@ def moderate(own: Floats, freedom: Floats, rest: Floats, rest_freedom: Floats) -
     """Return how many degrees of freedom of the common variance each own variance may borrow.
 
     With p the chance of a ratio as large as own to common, were they equal, it borrows the share
-    min(1, p / 0.4)^3 of them: all where it is no larger than the common one is likely to be, next
-    to none where it stands out, so that a noisy setting neither hides nor invents an effect. Where
-    the variances scatter more than chance would have them, there are fewer to borrow.
+    min(1, p / q)^4 of them, q = 0.3 + 2 / rest_freedom: all where it is no larger than the common
+    one is likely to be, next to none where it stands out, so that a noisy setting neither hides nor
+    invents an effect. Where the variances scatter more than chance would have them, there are fewer
+    to borrow.
 
     Args:
         own: Variance of each setting, with its `freedom`; one without any borrows all.
@@ -172,7 +174,8 @@ def moderate(own: Floats, freedom: Floats, rest: Floats, rest_freedom: Floats) -
     lets go of those it does not fit, as in B. Phipson et al., "Robust hyperparameter estimation
     protects against hypervariable genes", 2016.
     """
-    share = np.clip(_chance(own, freedom, rest, rest_freedom) / COMMON_FROM, 0, 1) ** STEEPNESS
+    common_from = COMMON_FROM + COMMON_FROM_FEW / np.maximum(rest_freedom, 1)
+    share = np.clip(_chance(own, freedom, rest, rest_freedom) / common_from, 0, 1) ** STEEPNESS
     prior = np.minimum(rest_freedom, _prior_freedom(own, freedom))
     return np.where(freedom > 0, share * prior, rest_freedom)
 

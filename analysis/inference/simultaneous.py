@@ -19,9 +19,6 @@ Floats = NDArray[np.float64]
 
 LEVEL = 0.95  # of every interval, and of a family's
 
-# A family's own level is three quarters of 5 %: the rest is kept for settings noisier than others
-# whose few seeds do not show it. `python -m analysis.benchmark statistics` prints the errors.
-RESERVE = 0.75
 ALPHA = 1 - LEVEL  # chance of a family to err
 DRAWS = 50_000
 SEED = 20191206  # any; the same draws for every family
@@ -60,7 +57,7 @@ def critical_value(kind: Kind, size: int, freedom: Floats, *, alpha: float = ALP
     if _alone(kind, size):
         alone: Floats = stdtrit(freedom, 1 - alpha / 2)
         return alone
-    rank = min(math.ceil((1 - RESERVE * alpha) * DRAWS), DRAWS - 1)
+    rank = min(math.ceil((1 - alpha) * DRAWS), DRAWS - 1)
     return np.exp(_between(freedom, lambda at: np.log(_drawn(kind, size, at)[rank])))
 
 
@@ -69,8 +66,8 @@ def corrected_p(
 ) -> Floats:
     """Return the chance of a statistic as large anywhere in the family, were nothing different.
 
-    It is raised by the share that `critical_value` keeps in reserve, and by what `alpha` is below
-    5 %, so that it is below 0.05 just where that is exceeded.
+    It is raised by what `alpha` is below 5 %, so that it is below 0.05 just where `critical_value`
+    is exceeded.
 
     Args:
         kind: As in `critical_value`.
@@ -90,7 +87,7 @@ def corrected_p(
         above: Floats = 1 - np.searchsorted(_drawn(kind, size, at), given) / DRAWS
         return above
 
-    p = np.minimum(_between(freedom, tails) * ALPHA / alpha / RESERVE, 1)
+    p = np.minimum(_between(freedom, tails) * ALPHA / alpha, 1)
     return np.where(np.isnan(given), np.nan, p)
 
 

@@ -177,7 +177,7 @@ def test_the_smallest_difference_found_is_found_with_the_power_named() -> None:
 
 def test_critical_values_equal_the_known_distributions() -> None:
     """Tukey's range by scipy, Dunnett's by its integral, and independent tests by their product."""
-    level = 1 - 0.75 * 0.05
+    level = 0.95
     freedom = np.array([4.0, 12.0, 80.0])
     for size in (3, 7, 72):
         tukey = stats.studentized_range.ppf(level, size, freedom) / math.sqrt(2)

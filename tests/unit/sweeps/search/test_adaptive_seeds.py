@@ -63,7 +63,7 @@ def test_only_settings_that_may_be_the_best_get_more_seeds(tmp_path: Path) -> No
     assert [points(runs) for runs in rounds[1:]] == [[(0.01, s), (1.0, s)] for s in (3, 4)]
     assert race.describe() == (
         "race: 3 to 5 seeds a setting, 13 training runs: 2 fewer than with 5 seeds for every "
-        "setting, which would show as small a difference to the best (2.9 points, power 0.8)"
+        "setting, which would show as small a difference to the best (2.6 points, power 0.8)"
     )
 
 
