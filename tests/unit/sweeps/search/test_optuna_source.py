@@ -495,7 +495,10 @@ def test_the_log_of_another_search_is_not_gone_on_with(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_nothing_stored")
 def test_a_warm_start_that_is_killed_as_it_begins_is_the_whole_one(tmp_path: Path) -> None:
     earlier = empty_sweep(tmp_path / "earlier")
-    configs = [dataclasses.replace(BASE, lambda_adv=value, swa_n=5) for value in (0.01, 0.1, 0.2)]
+    configs = [
+        dataclasses.replace(BASE, lambda_adv=value, swa_n=5, swa_threshold=0.5)
+        for value in (0.01, 0.1, 0.2)
+    ]
     for run in earlier.add_trials(configs):
         finish(earlier, run, miou, history=history(run.spec.config))
     search = search_of(warm_start=(str(tmp_path / "earlier"),), asks=1)
@@ -520,7 +523,10 @@ def test_a_damaged_log_of_another_search_holds_none_up(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_nothing_stored")
 def test_a_warm_start_tells_the_sampler_of_finished_runs_that_fit(tmp_path: Path) -> None:
     earlier = empty_sweep(tmp_path / "earlier")
-    fitting = [dataclasses.replace(BASE, lambda_adv=value, swa_n=5) for value in (0.01, 0.1)]
+    fitting = [
+        dataclasses.replace(BASE, lambda_adv=value, swa_n=5, swa_threshold=0.5)
+        for value in (0.01, 0.1)
+    ]
     others = [
         dataclasses.replace(fitting[0], seed=1),  # another seed
         dataclasses.replace(fitting[0], lambda_adv=0.0),  # outside the space
