@@ -173,11 +173,11 @@ def _family_notes(ranking: Ranking[Key] | None, race: Race | None = None) -> lis
     tested = [gain for gain in ranking.gains.values() if gain.n > 1] if ranking else []
     if ranking is None or not tested:
         return []
-    raced = (
-        ""
-        if race is None
-        else (f", and at each of the looks of a race to {race.limit} seeds, so wherever it stopped")
-    )
+    raced = ""
+    if race is not None:
+        raced = (
+            f", and at each of the looks of a race to {race.limit} seeds, so wherever it stopped"
+        )
     smallest = fixed(100 * ranking.smallest_found, 1)
     return [
         "Differences to the best are within seeds where these are shared; their 95 % intervals "

@@ -111,7 +111,7 @@ def _add_seeds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--race",
         action="store_true",
-        help="give more seeds to settings whose intervals overlap the best's, and to no others",
+        help="give more seeds to settings that may still be the best, and to no others",
     )
     parser.add_argument(
         "--race-limit",

@@ -118,7 +118,10 @@ def _points(points: float) -> str:
 def _source(state: SweepState, noise: Noise) -> str:
     if noise.runs:
         return f"by {count(noise.runs, 'earlier run')} in {state.plan.storage}"
-    return f"assumed: too few runs in {state.plan.storage} repeat such settings with other seeds"
+    return (
+        "assumed, as between two equal runs on a GPU: too few runs in "
+        f"{state.plan.storage} repeat such settings with other seeds"
+    )
 
 
 def _settings_of(config: TrialConfig, result: Result) -> Sequence[TrialConfig]:

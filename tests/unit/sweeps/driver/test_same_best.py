@@ -17,7 +17,7 @@ from analysis.record.trials import load_trials
 from analysis.report.best_card import OPTIMISTIC, best_card
 from analysis.result_tables.summaries import TO_BEST, grid_summary
 from analysis.stats.intervals import Interval, mean_share
-from analysis.stats.rounding import describe_percent
+from analysis.stats.rounding import describe_percent, fixed
 from sweeps.best import BestConfig
 from sweeps.driver.summary import SweepSummary
 from sweeps.driver.tables import format_best
@@ -183,3 +183,28 @@ def test_driver_record_and_report_name_the_same_best(
         assert [cell.mean, cell.low, cell.high] == alike([own.mean, own.low, own.high])
         point = drawn.loc[row["point"]["lambda_adv"], "swa"]
         assert [*point[["mean", "ci_low", "ci_high"]]] == alike([own.mean, own.low, own.high])
+
+
+@pytest.mark.parametrize("race", [None, Race(first=2, limit=10)], ids=["", "race"])
+@pytest.mark.parametrize(
+    "name", ["all seeds", "most settings lack a seed", "one seed", "one setting"]
+)
+def test_all_say_what_the_seeds_could_have_shown_and_whether_a_race_gave_them(
+    name: str, race: Race | None, tmp_path: Path, uri: str
+) -> None:
+    pattern = {k: [v for v in by_seed if v is not NAN] for k, by_seed in PATTERNS[name].items()}
+    state = swept(tmp_path / "runs", pattern, race)
+    publish(state, uri)
+    summary = SweepSummary.of(state, ExecutionStats())
+    told: Any = summary.as_primitives()
+    smallest = told["best"]["best/smallest_found"]
+    assert parent_of(uri).data.metrics.get("best/smallest_found") == smallest
+    caption = grid_summary(load_trials(uri, cache=False), ["lambda_adv"]).attrs["caption"]
+    lines = [line for line in summary.lines() if isinstance(line, str)]
+    said = [line for line in lines if line.startswith("the smallest difference to the best that")]
+    assert (len(said) == 1) == ("These seeds would show" in caption) == (smallest is not None)
+    if smallest is not None:
+        points = f"{fixed(100 * smallest, 1)} points"
+        assert f"with a power of 0.8: {points}" in said[0]
+        assert f"a difference of {points} with a power of 0.8" in caption
+        assert ("the looks of a race to 10 seeds" in caption) == (race is not None)

@@ -69,7 +69,7 @@ def test_noise_is_assumed_and_said_to_be_where_too_few_runs_tell(
     earlier(tmp_path)
     state = sweep_state(tmp_path, grid(LAMBDAS, range(100, 103)))
     assert noise_of(state.plan, results_in_storage_of(state)).deviation == ASSUMED
-    assert told(state, "noise:").startswith("0.7 points between runs of a seed, assumed: ")
+    assert told(state, "noise:").startswith("0.7 points between runs of a seed, assumed, ")
 
 
 def test_a_plan_says_which_difference_its_seeds_would_show_and_more_seeds(tmp_path: Path) -> None:

@@ -182,6 +182,28 @@ def test_a_setting_that_failed_does_not_lead_a_race_by_its_lucky_seed(tmp_path: 
     assert points(rounds[1]) == [(0.0, 3), (0.01, 3)]
 
 
+def test_a_setting_that_may_be_the_best_after_all_catches_up(tmp_path: Path) -> None:
+    """Three seeds put 1 below; the fourth, with which 0.01 falls far, leaves that in doubt."""
+    state = race_of(tmp_path, [0.0, 0.01, 1.0], seeds=3)
+
+    def doubtful(config: TrialConfig, readout: Readout) -> tuple[float, float]:
+        mean = 0.5 if config.lambda_adv == 1 else 0.6
+        if config.lambda_adv == 0.01 and config.seed == 3:
+            mean = 0.2
+        shift = {0.0: 0, 0.01: 1, 1.0: 2}[config.lambda_adv]
+        return 0.5, mean + NOISE[(config.seed + shift) % len(NOISE)] / 10
+
+    race, rounds = AdaptiveSeeds(state, 5), []
+    while not race.exhausted:
+        rounds.append(list(iter(race.suggest, None)))
+        for run in rounds[-1]:
+            finish(state, run, doubtful)
+            race.on_complete(run, None)
+    assert points(rounds[1]) == [(0.0, 3), (0.01, 3)]
+    assert points(rounds[2]) == [(0.0, 4), (0.01, 4), (1.0, 3), (1.0, 4)]
+    assert len(rounds) == 3
+
+
 def test_a_run_whose_worker_failed_holds_up_no_round(tmp_path: Path) -> None:
     state = race_of(tmp_path, [0.01, 1.0])
     race = AdaptiveSeeds(state, 3)
