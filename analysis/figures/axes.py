@@ -30,6 +30,7 @@ PAD_SHARE = 0.06
 LEAST_PAD = 0.005  # of the value, where all are alike
 NAME_ASIDE = 0.06  # of the distance of two names
 CAP_PT, MOST_CAPS = 3, 12  # size of the caps of bars, and of how many that have room for them
+MOST_MARKED = 100  # means side by side; those of more would hide each other
 MOST_TICKS = 4  # on the vertical axis of a low panel
 GAP_PT = 3.0  # between two labels, at least
 DIGITS = 3  # of a number that a tick names in full
@@ -347,6 +348,13 @@ def _digits(text: str) -> tuple[int, bool]:
     return len(digits), digits != "1"
 
 
+def bars_of(count: int) -> dict[str, Any]:
+    """Return how wide marks and bars may be of so many means side by side."""
+    if count > MOST_MARKED:
+        return {"markersize": 1.5, "elinewidth": 0.4, "linewidth": 0.6, "capsize": 0}
+    return {"elinewidth": 1.0, "capsize": CAP_PT if count <= MOST_CAPS else 0}
+
+
 def draw_means(
     axes: Axes, xs: Sequence[float], rows: pd.DataFrame, style: LineStyle, **changes: Any
 ) -> None:
@@ -356,9 +364,8 @@ def draw_means(
         "color": style.color,
         "marker": style.marker,
         "linestyle": style.linestyle,
-        "elinewidth": 1.0,
-        "capsize": CAP_PT if len(xs) <= MOST_CAPS else 0,
         "zorder": 3,
+        **bars_of(len(xs)),
     }
     axes.errorbar(list(xs), mean, yerr=[mean - low, high - mean], **options | changes)
 

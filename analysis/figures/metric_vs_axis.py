@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures.axes import (
-    CAP_PT,
-    MOST_CAPS,
     NameAxis,
     SomeAxis,
     axis_over,
+    bars_of,
     draw_means,
     handle,
     in_sight,
@@ -272,9 +271,8 @@ def _draw_differences(
             marker=series.marker,
             markerfacecolor=series.color if found.distinguishable else "white",
             linestyle="none",
-            elinewidth=1.0,
-            capsize=CAP_PT if len(settings) <= MOST_CAPS else 0,
             zorder=3,
+            **bars_of(len(settings)),
         )
         moved = collapsed(settings[value]) or collapsed(settings[reference])
         if math.isfinite(found.difference) and not moved:

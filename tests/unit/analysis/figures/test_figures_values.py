@@ -518,6 +518,17 @@ def test_a_surface_is_hatched_where_it_is_uncertain_and_told_where_it_is_highest
     assert re.search(r"[1-9]\d % of its area is too uncertain", unsure.shows)
 
 
+def test_means_of_hundreds_of_settings_do_not_hide_each_other() -> None:
+    sizes: list[set[float]] = []
+    for count in (7, 150):
+        lambdas = np.geomspace(1e-4, 1, count).tolist()
+        panels: Any = figures.fig4(figure_data.lambda_grid(lambdas=lambdas), PAPER).axes[:2]
+        bars = [each for panel in panels for each in panel.containers]
+        sizes.append({each.lines[0].get_markersize() for each in bars})
+    (few,), (many,) = sizes
+    assert many < few / 2
+
+
 def test_a_rate_is_on_a_logarithmic_axis_and_its_labels_stand_at_their_numbers() -> None:
     trials = figure_data.joint_search()
     trials["lr_generator"] = 0.005 + 0.075 * (trials["ask"] + 1) / (trials["ask"].max() + 1)
