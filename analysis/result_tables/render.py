@@ -34,7 +34,9 @@ def to_numbers(table: pd.DataFrame) -> pd.DataFrame:
     rows = [{column: value(cell) for column, cell in row.items()} for row in _widened(table)]
     numbers = pd.DataFrame(rows, dtype=object)
     for column in table.attrs["measured"]:
-        numbers[column] = pd.to_numeric(numbers[column], errors="coerce")
+        for name in fields(column, None):  # which have no other type where all are absent
+            kind = "Int64" if name == f"{column} n_seeds" else "float64"
+            numbers[name] = pd.to_numeric(numbers[name], errors="coerce").astype(kind)
     return numbers
 
 

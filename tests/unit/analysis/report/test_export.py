@@ -10,8 +10,10 @@ import pytest
 from figure_data import lambda_grid
 from pyarrow import parquet
 
+from analysis import load_paper
 from analysis.record.schema import COLUMNS
 from analysis.report.export import render_parquet, trials_files
+from analysis.result_tables.paper import table3
 from analysis.result_tables.render import to_csv, to_numbers
 from analysis.result_tables.summaries import grid_summary
 from sweeps.record.ended_run import ORIGIN
@@ -103,6 +105,14 @@ def test_a_table_in_parquet_has_the_numbers_of_its_csv() -> None:
     assert found["averaged weights [%] ci_high"].to_pylist() == pytest.approx(
         [float(row["averaged weights [%] ci_high"]) for row in rows], 1e-5
     )
+
+
+def test_measured_columns_are_numbers_also_where_nothing_was_measured() -> None:
+    table = table3(None, load_paper())
+    found = read(render_parquet(to_numbers(table), {})).schema
+    kinds = {name: str(found.field(name).type) for name in found.names if "[" in name}
+    assert kinds == {name: "int64" if "n_seeds" in name else "double" for name in kinds}
+    assert len(kinds) == 20
 
 
 @pytest.mark.parametrize(
