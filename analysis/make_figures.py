@@ -12,8 +12,12 @@ figure last. Exit codes: 0, or 2 for bad input, with one line on standard error 
 
 from __future__ import annotations
 
-import argparse
 import os
+
+# Read when numpy is loaded. The designs are many small matrices, over which threads only wait.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -2,7 +2,10 @@
 
 import html
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -175,6 +178,17 @@ def test_the_papers_claims_are_tried_once_over_all_sweeps(uri: str, tmp_path: Pa
     assert set(manifest["figures"]["claims"]["sweep_keys"]) == {"a" * 16, "b" * 16}
     # A sweep that tries none of them has no such part.
     assert not kinds & drawn(uri, tmp_path / "one", "--sweep", "mine")
+
+
+def test_linear_algebra_starts_no_threads_unless_they_are_asked_for() -> None:
+    count = "import os, analysis.make_figures; print(len(os.listdir('/proc/self/task')))"
+    bare = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    none, one, two = (
+        subprocess.check_output([sys.executable, "-c", count], env=bare | asked)
+        for asked in ({}, {"OPENBLAS_NUM_THREADS": "1"}, {"OPENBLAS_NUM_THREADS": "2"})
+    )
+    assert none == one
+    assert two != one or len(os.sched_getaffinity(0)) == 1
 
 
 def seed_means(trials: pd.DataFrame) -> pd.DataFrame:
