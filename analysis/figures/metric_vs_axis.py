@@ -42,7 +42,7 @@ from analysis.figures.style import (
     short_label,
 )
 from analysis.inference.collapse import collapsed
-from analysis.record.schema import RecordError, race_of
+from analysis.record.schema import Race, RecordError, race_of
 from analysis.stats.aggregation import one_per_seed, over_seeds, require_finished, varying
 from analysis.stats.arms import by_seed
 from analysis.stats.comparisons import Comparison
@@ -181,13 +181,16 @@ def draw_over(
         if points:
             handles.append(Line2D([], [], color="0.2", label="paper", **STAR | {"markersize": 10}))
         parts = [caption_seeds(table["n_seeds"])]
-        ranking = rank(settings[_told(table)], race=race_of(trials))
+        race = race_of(trials)
+        ranking = rank(settings[_told(table)], race=race)
         if found is not None:
             lower = found[1]
             drawn = [
                 found
                 for weights, series in SERIES.items()
-                for found in _draw_differences(lower, axis, settings[weights], reference, series)
+                for found in _draw_differences(
+                    lower, axis, settings[weights], reference, series, race=race
+                )
             ]
             lower.set_ylim(
                 in_sight(
@@ -250,7 +253,13 @@ def _draw_series(
 
 
 def _draw_differences(
-    axes: Axes, axis: SomeAxis, settings: Settings, reference: Any, series: Series
+    axes: Axes,
+    axis: SomeAxis,
+    settings: Settings,
+    reference: Any,
+    series: Series,
+    *,
+    race: Race | None,
 ) -> list[Comparison]:
     """Draw how much each setting lies above the reference, with intervals that decide on it.
 
@@ -259,7 +268,7 @@ def _draw_differences(
     """
     sound = []
     axes.axhline(0, color="0.35", linewidth=0.8, zorder=1.5)
-    for value, found in against(reference, settings).items():
+    for value, found in against(reference, settings, race=race).items():
         axes.errorbar(
             [axis.place(value, series.side)],
             [100 * found.difference],

@@ -21,7 +21,7 @@ from analysis.figures.appearance import DescribedFigure
 from analysis.figures.axes import LambdaAxis, in_sight, thin_labels
 from analysis.figures.colors import LINE_STYLES, muted, voc_colours
 from analysis.figures.style import SERIES
-from analysis.record.schema import RecordError
+from analysis.record.schema import Race, RecordError
 from analysis.stats.aggregation import is_logarithmic, varying
 from analysis.stats.families import against
 from analysis.stats.families import gains as gains_of
@@ -652,6 +652,23 @@ def test_fig4_draws_each_seed_and_the_differences_from_lambda_zero_with_their_ve
         np.testing.assert_allclose(ends, expected)
     assert True in filled
     assert False in filled
+
+
+def test_differences_and_marks_of_a_race_have_its_levels() -> None:
+    trials = figure_data.lambda_grid()
+    trials.attrs |= {"race_first": 2, "race_limit": 10}
+    upper, lower = figures.fig4(trials, PAPER).axes
+    race, settings = Race(first=2, limit=10), settings_of(trials)
+    containers: Any = lower.containers
+    drawn = [c for c in containers if c.lines[0].get_color() == SERIES["swa"].color]
+    ends = [tuple(c.lines[2][0].get_segments()[0][:, 1]) for c in drawn]
+    wanted = against(0.0, settings, race=race).values()
+    np.testing.assert_allclose(ends, [(100 * found.low, 100 * found.high) for found in wanted])
+    marks: Any = [line for line in upper.lines if line.get_marker() == "^"]
+    raced, once = rank(settings, race=race), rank(settings)
+    assert raced is not None
+    assert once is not None
+    assert len(marks[0].get_xdata()) == len(raced.contenders) > len(once.contenders)
 
 
 def test_the_values_that_may_be_best_are_marked_on_the_axis() -> None:
