@@ -268,10 +268,13 @@ def _finding(difference: SweepDifference) -> str:
             f"All {count(difference.shared_trials, 'trial')} that A and B share have the same "
             "numbers"
         )
-    overall = difference.overall.describe("B", "A")
+    shared = count(len(each), "shared setting")
+    overall = f"On average over {shared}, {difference.overall.describe('B', 'A')}"
+    if not difference.overall.n:
+        overall = f"No seed has all of the {shared}, so that they have no mean difference"
     return (
-        f"On average over {count(len(each), 'shared setting')}, {overall}. Of the settings, "
-        f"{each.count('higher')} are higher in B and {each.count('lower')} lower"
+        f"{overall}. Of the settings, {each.count('higher')} are higher in B and "
+        f"{each.count('lower')} lower"
     )
 
 

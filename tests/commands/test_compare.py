@@ -181,6 +181,20 @@ def test_two_sweeps_without_a_shared_setting_are_refused(
     assert "but A has lambda_adv=0 and B has lambda_adv=0.01" in capsys.readouterr().err
 
 
+def test_settings_of_which_no_seed_has_all_have_no_mean_difference(
+    uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_sweep(uri, "mine", key=OLD, start=1, points=POINTS[:6], asked=AXES)
+    scattered = [(0.0, 0), (0.01, 1)]
+    write_sweep(uri, "mine", key=NEW, start=2, points=scattered, asked=AXES, values=SHIFTED)
+    said = told(uri, capsys, OLD, NEW)
+    assert said["finding"] == (
+        "No seed has all of the 2 shared settings, so that they have no mean difference. Of the "
+        "settings, 0 are higher in B and 0 lower"
+    )
+    assert said["overall"]["difference"] is None
+
+
 def test_many_settings_are_cut_on_the_screen_alone(
     uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
