@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.figures import FIGURES, FigureSpec, spec_of_axis
 from analysis.record.schema import RecordError
 from analysis.record.sweep_data import SweepData
-from analysis.result_tables.effects import effects
+from analysis.result_tables.effects import effects, lambda_effects
 from analysis.result_tables.paper import table1, table2_left, table2_right, table3, table4
 from analysis.result_tables.summaries import grid_summary, search_summary
 from analysis.stats.aggregation import varying
@@ -94,6 +94,9 @@ def _table3(data: SweepData) -> pd.DataFrame:
 # By the stem of its files, which is unique over all sweeps.
 TABLES: dict[str, TableSpec] = {
     "lambda_grid_summary": TableSpec(sweep="lambda_grid", build=_grid_summary),
+    "lambda_effects": TableSpec(
+        sweep="lambda_grid", build=lambda data: lambda_effects(data.trials)
+    ),
     "swa_grid_summary": TableSpec(sweep="swa_grid", build=_grid_summary),
     "joint_search_summary": TableSpec(
         sweep="joint_search",

@@ -13,16 +13,27 @@ from functools import cached_property
 
 import pandas as pd
 
+from analysis.record.schema import finished
 from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
 from analysis.result_tables.cells import Cell, seeds_note, table
-from analysis.stats.arms import ABLATED, WEIGHTS, ArmResults, sides
+from analysis.stats.arms import (
+    ABLATED,
+    WEIGHTS,
+    ArmResults,
+    frame_notes,
+    refuse_twins_of,
+    require,
+    sides,
+    values_by_setting,
+)
 from analysis.stats.comparisons import Comparison
 from analysis.stats.datasets import dataset_name
-from analysis.stats.families import Gains, Values, gains, in_pairs
+from analysis.stats.families import Gains, Values, against, gains, in_pairs
 
 Pair = tuple[str, str]  # two losses, the first less the second
 RAW, AVERAGED = WEIGHTS["val"], WEIGHTS["swa"]
 BOTH = "mean of both"
+METRICS = {words: f"{weights}/miou" for weights, words in WEIGHTS.items()}
 COLUMNS = {RAW: "raw [%]", AVERAGED: "averaged [%]", BOTH: "mean of both [%]"}
 AVERAGING = "averaged less raw [points]"
 
@@ -145,6 +156,76 @@ def effects(trials: pd.DataFrame, *, generator: str = "") -> pd.DataFrame:
             ]
         ),
     )
+
+
+def lambda_effects(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return what each lambda changes against lambda 0, and what averaging does at each and in all.
+
+    These questions were asked before the numbers were seen, apart from the search for the best.
+
+    Args:
+        trials: A frame as `load_trials` returns it.
+
+    Returns:
+        A row per lambda and one for all of them. Columns: raw and averaged weights less those at
+        lambda 0, and averaged less raw.
+
+    Raises:
+        RecordError: A column is missing, or two trials share lambda and seed.
+    """
+    require(trials, ("lambda_adv", "seed", "status", *METRICS.values()))
+    ended = finished(trials)
+    refuse_twins_of(ended, ["lambda_adv"], "the grid")
+    values = {
+        words: {
+            float(str(key[0])): by_seed
+            for key, by_seed in values_by_setting(ended, ["lambda_adv"], metric).items()
+        }
+        for words, metric in METRICS.items()
+    }
+    averaging = gains(values[AVERAGED], values[RAW])
+    from_zero = {
+        words: against(0.0, of_weights) if 0.0 in of_weights else {}
+        for words, of_weights in values.items()
+    }
+    columns = {f"{words} less lambda 0 [points]": found for words, found in from_zero.items()}
+    rows: list[dict[str, Cell]] = []
+    for value, gain in averaging.each.items():
+        row: dict[str, Cell] = {"lambda_adv": value}
+        row |= {column: found.get(value) for column, found in columns.items()}
+        rows.append(row | {AVERAGING: gain})
+    over_all: dict[str, Cell] = {"lambda_adv": "all", **dict.fromkeys(columns)}
+    rows.append(over_all | {AVERAGING: averaging.overall})
+    dataset = dataset_name(str(trials.attrs["dataset"]))
+    compared = [cell for row in rows for cell in row.values() if isinstance(cell, Comparison)]
+    return table(
+        rows,
+        title=f"Loss and averaging by lambda, mIoU, {dataset}",
+        finding="\n".join(_lambda_findings(averaging.overall, from_zero[AVERAGED])),
+        measured=[name for name in rows[0] if name.endswith("[points]")],
+        caption=sentences(
+            [
+                f"On the validation set of {dataset}",
+                *frame_notes(trials),
+                "Less lambda 0: within seeds; averaged less raw: within each training run. The "
+                "95 % intervals of a column hold at once; over all lambdas by the seeds alone",
+                *marks_note(compared, "comparisons"),
+            ]
+        ),
+    )
+
+
+def _lambda_findings(overall: Comparison, from_zero: Mapping[float, Comparison]) -> list[str]:
+    """Say what averaging gains, and the lambda whose difference from 0 is the surest."""
+    found = [overall.describe("Averaged mIoU over all lambdas", "the raw one of the same runs")]
+    tested = {value: one for value, one in from_zero.items() if one.error > 0}
+    if tested:
+        value = min(tested, key=lambda key: tested[key].p_corrected)
+        told = tested[value].describe(f"Averaged mIoU at lambda {value:g}", "that at lambda 0")
+        clear = sum(one.distinguishable for one in tested.values())
+        many = f"{clear} of {len(tested)} differ from 0"
+        found.append(f"{told}; {many}" if len(tested) > 1 else told)
+    return found
 
 
 def loss_findings(apart: Effects) -> list[str]:

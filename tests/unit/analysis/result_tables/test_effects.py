@@ -10,7 +10,7 @@ from figure_data import frame
 
 from analysis import load_paper
 from analysis.result_tables.cells import text
-from analysis.result_tables.effects import AVERAGING, effects, effects_of
+from analysis.result_tables.effects import AVERAGING, effects, effects_of, lambda_effects
 from analysis.result_tables.paper import table1, table2_left, table4
 
 PAPER = load_paper()
@@ -205,3 +205,51 @@ def test_the_gains_of_classes_are_one_family_and_are_counted() -> None:
         "19 of the 21 classes with an interval are higher; with 95 % between 19 and 19 gain"
         in table.attrs["caption"]
     )
+
+
+# By lambda
+
+
+def lambdas(values: dict[float, tuple[list[float], list[float]]]) -> pd.DataFrame:
+    """Trials of raw and averaged mIoU by lambda and seed."""
+    rows = [
+        {"lambda_adv": value, "seed": seed, "status": "FINISHED", "run_id": f"{value}-{seed}"}
+        | {"val/miou": raw, "swa/miou": averaged}
+        for value, (raws, averages) in values.items()
+        for seed, (raw, averaged) in enumerate(zip(raws, averages, strict=True))
+    ]
+    frame = pd.DataFrame(rows)
+    frame.attrs = {"dataset": "shapes", "sweep": "lambda_grid", "trials_total": len(rows)}
+    return frame
+
+
+RAWS = {0.0: [0.60, 0.62, 0.61], 0.1: [0.601, 0.619, 0.611], 1.0: [0.55, 0.571, 0.56]}
+
+
+def test_each_lambda_is_compared_with_0_and_averaging_within_the_run_and_over_all() -> None:
+    values = {
+        k: (raw, [v + 0.02 + 0.0005 * i for i, v in enumerate(raw)]) for k, raw in RAWS.items()
+    }
+    table = lambda_effects(lambdas(values))
+    assert [*table["lambda_adv"]] == [0.0, 0.1, 1.0, "all"]
+    raw, averaged, averaging = (table[name] for name in table.columns[1:])
+    assert raw[0] is None
+    assert [raw[i].difference for i in (1, 2)] == pytest.approx([0.0003, -0.0497], abs=1e-4)
+    assert [raw[i].distinguishable for i in (1, 2)] == [False, True]
+    assert [averaged[i].distinguishable for i in (1, 2)] == [False, True]
+    assert (raw[1].family, averaging[0].family, averaging[3].family) == (2, 3, 1)
+    assert averaging[3].difference == pytest.approx(0.0205)
+    first, second = table.attrs["finding"].split("\n")
+    assert first.startswith("Averaged mIoU over all lambdas is 2.0")
+    assert second.startswith("Averaged mIoU at lambda 1 is 4.97 points below that at lambda 0")
+    assert second.endswith("1 of 2 differ from 0")
+    assert max(len(line.split()) for line in (first, second)) <= 30
+
+
+def test_without_lambda_0_or_a_second_seed_nothing_is_claimed_of_it() -> None:
+    few = lambda_effects(lambdas({0.1: (RAWS[0.1], RAWS[0.1])}))
+    assert few.attrs["finding"].startswith("Averaged mIoU over all lambdas and the raw one")
+    assert "lambda 0" not in few.attrs["finding"]
+    single = lambda_effects(lambdas({k: (raw[:1], raw[:1]) for k, raw in RAWS.items()}))
+    assert "no interval" in single.attrs["finding"]
+    assert "differ from" not in single.attrs["finding"]

@@ -9,7 +9,7 @@ from analysis.result_tables.two_sweeps import sweep_difference, verdict
 from analysis.stats.arms import Scores
 from analysis.stats.families import compare
 
-SETTINGS, SEEDS, REPEATS = 7, 3, 150
+SETTINGS, SEEDS, REPEATS = 7, 3, 600
 
 
 def of_seeds(random: np.random.Generator) -> dict[int, float]:
