@@ -1,7 +1,7 @@
 """Which weight of the adversarial loss, learning rates and averaging together give the best mIoU?
 
 Command:   python sweeps/joint_search.py [--sampler gp] [--scheduler asha] [--preset voc2012 ...]
-Cost:      one training run per setting asked for, with all 36 readouts, then three settings again
+Cost:      one training run per setting asked for, with all its readouts, then three settings again
            with three other seeds (demo: 20 + 9 runs, under five minutes on two CPU cores)
 Expected:  the paper tuned lambda alone, to 0.01 at its learning rates. With three seeds the demo's
            best settings are not distinguishable from each other: single seeds differ by more than
@@ -48,13 +48,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def axes(base: TrialConfig) -> dict[str, Range | Choice]:
-    """Return the axes of the search, round a preset; a run carries all readouts of swa_grid."""
+    """Return the axes of the search, round a preset: a run carries all readouts."""
     return {
         "lambda_adv": LAMBDA_ADV,
         "lr_generator": _round(base.lr_generator),
         "lr_discriminator": _round(base.lr_discriminator),
         "swa_n": Choice(tuple(intervals(base))),
-        "swa_threshold": Choice(THRESHOLDS),
+        "swa_threshold": Choice(tuple(sorted({*THRESHOLDS, base.swa_threshold}))),
     }
 
 

@@ -98,9 +98,11 @@ def _item(kept: dict[str, Any]) -> RenderedItem:
 
 def _digest(frame: pd.DataFrame) -> str:
     content = io.BytesIO()
-    own = frame.copy(deep=False)
-    own.attrs = {k: v for k, v in frame.attrs.items() if k != "tracking_uri"}  # may hold a password
-    own.to_parquet(content)
+    # Without the tracking URI, which may hold a password.
+    shared = {key: value for key, value in frame.attrs.items() if key != "tracking_uri"}
+    copied = frame.copy(deep=False)
+    copied.attrs = shared
+    copied.to_parquet(content)
     return _hash(content.getvalue())
 
 

@@ -300,6 +300,8 @@ def test_same_record_gives_same_bytes_and_a_manifest_of_its_runs(
     assert one == two
     figure = {f"fig4.{kind}" for kind in ("csv", "parquet", "pdf", "png", "svg")}
     table = {f"lambda_grid_summary.{kind}" for kind in ("csv", "md", "parquet", "tex")}
+    kinds = ("csv", "md", "parquet", "tex")
+    table |= {f"{name}.{kind}" for name in ("lambda_effects", "claims") for kind in kinds}
     exported = {f"lambda_grid_trials.{kind}" for kind in ("csv", "parquet")}
     assert one.keys() == figure | table | exported | {"manifest.json", "report.html"}
 

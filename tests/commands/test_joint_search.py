@@ -23,6 +23,7 @@ from sweeps.planning.state import SweepState
 from sweeps.search.optuna_source import SearchSource
 from sweeps.search.space import Axis, Choice, Range, Space
 from sweeps.search.warm_start import read_point
+from sweeps.swa_grid import THRESHOLDS
 from trainable.config.loading import load_config, presets
 from trainable.config.schema import DEFAULTS, ConfigError
 
@@ -53,7 +54,9 @@ def test_the_space_lies_within_the_bounds_of_every_preset_and_round_its_own_sett
     for name, axis in space.axes.items():
         assert axis.contains(getattr(base, name)), name
     assert tuple(space.axes) == SWEEP.axes
-    assert len(space.siblings(base, {k: getattr(base, k) for k in space.training})) == 36
+    assert len(space.siblings(base, {k: getattr(base, k) for k in space.training})) == (
+        6 * len({*THRESHOLDS, base.swa_threshold})
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,7 +197,7 @@ def test_a_plan_counts_what_a_search_will_train_and_writes_nothing(tmp_path: Pat
     state = empty_sweep(tmp_path, axes=SWEEP.axes)
     source(state, *options)
     assert len(state.runs) == 5 + 2 * 3
-    assert len(state.trials) == 5 * 36 + 2 * 3
+    assert len(state.trials) == 5 * 6 * 7 + 2 * 3
     assert list(tmp_path.iterdir()) == []
 
 

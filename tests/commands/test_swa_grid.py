@@ -115,7 +115,7 @@ def test_the_discriminator_is_not_involved_unless_it_is_asked_for(
 
     question = dataclasses.replace(swa_grid.SWEEP, trials=note)
     monkeypatch.setattr(swa_grid, "SWEEP", question)
-    monkeypatch.setattr(sweep, "describe", lambda *_: "")  # trains a few iterations
+    monkeypatch.setattr(sweep, "describe", lambda *_, **__: "")  # trains a few iterations
     monkeypatch.setattr(sys, "argv", ["swa_grid.py", "--plan", *argv])
     assert swa_grid.main() == 0
     assert seen == [weight]

@@ -93,7 +93,7 @@ def test_params_metrics_and_tags_are_spelled_as_designed(tmp_path: Path, uri: st
     (child,), parent = children_of(uri), parent_of(uri)
     assert child.data.params.keys() >= PARAMS
     assert child.data.params["lambda_adv"] == "0.01"
-    assert child.data.params["swa_rule"] == "eq7"
+    assert child.data.params["swa_rule"] == "uniform"
     # Where it ran is no part of what it is.
     assert not {"data_root", "device", "checkpoint_every"} & child.data.params.keys()
     assert child.data.params.keys() - parent.data.params.keys() == {"lambda_adv", "seed"}
