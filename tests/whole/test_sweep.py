@@ -58,10 +58,11 @@ def test_one_command_ends_with_the_path_of_its_figure(uninterrupted: Path) -> No
 
 
 def test_a_sweep_is_quiet(uninterrupted: Path) -> None:
-    # A headline, a line per run, what it cost, the table of two settings, the best point, the
+    # A headline, a line per run, what it cost, the table of two settings, the best point, what its
+    # seeds could have shown, the
     # record, the figure: and nothing of Ray's.
     lines = (uninterrupted / "stdout").read_text().splitlines()
-    assert len(lines) == 1 + 4 + 1 + 4 + 3
+    assert len(lines) == 1 + 4 + 1 + 4 + 4
     assert lines[-2] == (
         "record: mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1"
     )
