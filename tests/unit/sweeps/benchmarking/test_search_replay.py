@@ -88,7 +88,7 @@ def test_a_table_is_read_from_run_folders(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(datasets, "inspect", lambda base: DATA)
     state = plan_table(BASE, tmp_path)
     assert len(state.runs) == 36
-    assert {len(run.trials) for run in state.runs} == {36}
+    assert {len(run.trials) for run in state.runs} == {6 * 7}
     fail(state, state.runs[0], "loss_mce is nan")
     for run in state.runs[1:]:
         finish(state, run, miou)
