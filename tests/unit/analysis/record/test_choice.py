@@ -109,3 +109,14 @@ def test_of_many_newer_sweeps_three_are_named() -> None:
     said = others(OLD, [*(sweep(k, **KILLED) for k in range(9, 1, -1)), OLD], ended)
     assert len(said) == 4
     assert said[-1] == "5 more are newer, and not drawn"
+
+
+def test_a_data_set_whose_sweep_lacks_trials_stands_behind_a_whole_one() -> None:
+    """As where its record was cut: the state says complete, but a trial has no outcome."""
+    voc = sweep(3, dataset="voc2012")
+
+    def counted(of: Sweep) -> int:
+        return WHOLE - (of is voc)
+
+    assert [found.dataset for found in choose([voc, OLD], counted)] == ["shapes", "voc2012"]
+    assert [found.dataset for found in choose([voc, OLD], ended)] == ["voc2012", "shapes"]
