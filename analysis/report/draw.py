@@ -214,7 +214,8 @@ def _figure(item: RenderedItem) -> FigureItem:
 
 def table_of(item: RenderedItem) -> TableItem:
     """Return a table as the page shows it."""
-    assert item.table is not None
+    if item.table is None:
+        raise ValueError(f"{item.name} is a figure and has no table")
     return TableItem(
         name=item.name,
         title=item.title,

@@ -164,7 +164,7 @@ def _flipped(
     """Yield values [some, n] of readouts, those of each training run with one random sign."""
     of_run = np.unique(asks, return_inverse=True)[1]
     for some in _some():
-        signs = random.choice((-1.0, 1.0), size=(some, of_run.max() + 1))
+        signs = 2.0 * random.integers(0, 2, size=(some, of_run.max() + 1)) - 1
         yield values * signs[:, of_run]
 
 
