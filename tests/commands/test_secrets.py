@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +79,29 @@ def leaks(text: str) -> list[str]:
     return [line for line in text.splitlines() if any(piece in line for piece in PIECES)]
 
 
+def opened(kept: Any) -> Iterator[bytes]:
+    """Every text of what is kept of drawings, and its files as they are."""
+    if isinstance(kept, dict):
+        for name, value in kept.items():
+            yield name.encode()
+            files = value if name == "files" and isinstance(value, dict) else {}
+            yield from (base64.b64decode(file) for file in files.values())
+            yield from opened([*files] or value)
+    elif isinstance(kept, list):
+        for one in kept:
+            yield from opened(one)
+    else:
+        yield str(kept).encode()
+
+
 def leaks_below(folder: Path) -> list[str]:
     """Every file below a folder that has a piece of the secret in its name or content."""
     found = []
     for path in folder.rglob("*"):
-        content = path.read_bytes().decode("latin-1") if path.is_file() else ""
-        if leaks(path.name) or leaks(content):
+        content = path.read_bytes() if path.is_file() else b""
+        if path.parent.name == "drawn":  # letters of base64 make up any short piece
+            content = b"\n".join(opened(json.loads(content.partition(b"\n")[2])))
+        if leaks(path.name) or leaks(content.decode("latin-1")):
             found.append(str(path))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from trainable.config.loading import load_config
@@ -37,6 +38,13 @@ SMALL = (
     "swa_n=2",
     "swa_batch_norm_batches=3",
 )
+
+SEARCHED = ("lambda_adv", "lr_generator", "lr_discriminator", "swa_n", "swa_threshold")
+
+
+def left_to_a_search(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Return the overrides but those of the fields that joint_search varies itself."""
+    return tuple(one for one in overrides if one.partition("=")[0] not in SEARCHED)
 
 
 def small_config(**changes: Any) -> TrialConfig:
