@@ -20,9 +20,9 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 # From which p-value down a variance is no longer taken for the common one, with many degrees of
-# freedom and with one, and how steeply: see `moderate`. Chosen so that the family error stays at
-# 5 % with one setting six times noisier than the others, for the least loss of power.
-# `python -m analysis.benchmark statistics` prints both.
+# freedom and with one, and how steeply: see `moderate`. Chosen for the least loss of power with a
+# family error near 5 % where one setting is six times noisier than the others: with three seeds it
+# is 6 to 7 %. `python -m analysis.benchmark statistics` prints both.
 COMMON_FROM, COMMON_FROM_FEW, STEEPNESS = 0.3, 2.0, 4.0
 OUTLIER = 0.05  # level at which a setting's variance leaves the common one, over all settings
 SINGULAR = 1e-9  # size of a direction, as a share of the largest, below which it is none
@@ -96,7 +96,7 @@ class Blocks(Generic[Setting]):
             # What the blocks' own errors add where the two settings have not the same seeds.
             shares = here / here.sum(1, keepdims=True)
             lacking = shares - shares[reference]
-            inverse, _ = pseudo_inverse(_information(here))
+            inverse, _ = _pseudo_inverse(_information(here))
             middle = _information(here, found.moderated)
             parts.append(np.einsum("sr,rt,st->s", lacking, inverse @ middle @ inverse, lacking))
             freedoms.append(np.full_like(own, found.common_freedom))
@@ -239,7 +239,7 @@ def _effects(values: Floats, here: Flags, *, paired: bool) -> Floats:
     if not paired or here.all():
         return means
     inner = np.where(here, values - means[:, None], 0.0)
-    inverse, _ = pseudo_inverse(_information(here))
+    inverse, _ = _pseudo_inverse(_information(here))
     blocks = inverse @ inner.sum(0)
     effects: Floats = means - (here @ blocks) / counts + blocks.mean()
     return effects
@@ -304,12 +304,12 @@ def _residual(
     """Return residual sums of squares and their degrees of freedom, over leading axes alike."""
     if not paired:
         return squares, np.asarray(numbers, dtype=float)
-    inverse, rank = pseudo_inverse(matrix)
+    inverse, rank = _pseudo_inverse(matrix)
     explained = np.einsum("...r,...rt,...t->...", right, inverse, right)
     return np.maximum(squares - explained, 0.0), numbers - rank
 
 
-def pseudo_inverse(matrix: Floats) -> tuple[Floats, Floats]:
+def _pseudo_inverse(matrix: Floats) -> tuple[Floats, Floats]:
     """Return inverse and rank of symmetric matrices, [..., n, n]; a null direction stays null."""
     sizes, axes = np.linalg.eigh(matrix)
     most = np.maximum(np.abs(sizes).max(-1, keepdims=True), 1.0)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from analysis.inference.blocks import fit_blocks
-from analysis.inference.simultaneous import Kind, critical_value
+from analysis.inference.simultaneous import Floats, Kind, critical_over
 
 LEAST_DRAWS, MOST_DRAWS, COMPARISONS = 60, 300, 1200  # of sweeps, and comparisons in all of them
 POWER = 0.8  # chance to find a difference that is named as the smallest
@@ -88,9 +88,6 @@ def _found(settings: int, seeds: int, contenders: int) -> float:
     return float((critical[0] + stdtrit(freedom, POWER)[0]) * math.sqrt(2 / seeds))
 
 
-def _critical(settings: int, contenders: int, freedom: np.ndarray) -> np.ndarray:
+def _critical(settings: int, contenders: int, freedom: Floats) -> Floats:
     """Return the critical values of `analysis.stats.ranking.rank`."""
-    return np.maximum(
-        critical_value(Kind.PAIRS, contenders, freedom),
-        critical_value(Kind.REFERENCE, settings, freedom),
-    )
+    return critical_over({Kind.PAIRS: contenders, Kind.REFERENCE: settings}, freedom)

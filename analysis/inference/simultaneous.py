@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 import numpy as np
@@ -59,6 +59,14 @@ def critical_value(kind: Kind, size: int, freedom: Floats, *, alpha: float = ALP
         return alone
     rank = min(math.ceil((1 - alpha) * DRAWS), DRAWS - 1)
     return np.exp(_between(freedom, lambda at: np.log(_drawn(kind, size, at)[rank])))
+
+
+def critical_over(kinds: Mapping[Kind, int], freedom: Floats, *, alpha: float = ALPHA) -> Floats:
+    """Return the largest critical value of several families, each with its size."""
+    found: Floats = np.max(
+        [critical_value(kind, size, freedom, alpha=alpha) for kind, size in kinds.items()], 0
+    )
+    return found
 
 
 def corrected_p(

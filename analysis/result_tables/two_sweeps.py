@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from analysis.inference.blocks import finite
-from analysis.inference.simultaneous import Kind, corrected_p, critical_value
+from analysis.inference.simultaneous import Kind
 from analysis.record.choice import began
 from analysis.record.schema import RecordError, Sweep, count_ended, finished
 from analysis.record.sweep_data import SweepData
@@ -27,7 +25,7 @@ from analysis.stats.arms import (
     require,
     values_by_setting,
 )
-from analysis.stats.comparisons import Comparison
+from analysis.stats.comparisons import Comparison, at_once
 from analysis.stats.datasets import dataset_name
 from analysis.stats.families import compare, gains
 from analysis.stats.intervals import student_t
@@ -76,37 +74,14 @@ def sweep_difference(first: Scores, second: Scores) -> SweepDifference:
     found = gains(second, {key: first[key] for key in second})
     paired = {key: gain for key, gain in found.each.items() if gain.n > 1}
     others = {key: compare(second[key], first[key]) for key in first if key not in paired}
-    each = paired | _at_once(others)
+    # What they have in common is not known, and counts as nothing, which makes them wider.
+    each = paired | at_once(others, {Kind.SEPARATE: len(others)}, family=len(others))
     return SweepDifference(
         each={key: each[key] for key in first},
         overall=compare(_means(second), _means(first)) if others else found.overall,
         shared_trials=len(pairs),
         is_same=bool(pairs) and all(one == other for one, other in pairs),
     )
-
-
-def _at_once(alone: Mapping[Key, Comparison]) -> dict[Key, Comparison]:
-    """Return comparisons that were each made alone with intervals that hold for all at once.
-
-    What they have in common is not known, and counts as nothing, which makes them wider.
-    """
-    size, found = len(alone), alone.values()
-    errors, freedoms, differences = (
-        np.array([getattr(one, name) for one in found])
-        for name in ("error", "freedom", "difference")
-    )
-    half = critical_value(Kind.SEPARATE, size, freedoms) * errors
-    p = corrected_p(Kind.SEPARATE, size, differences / errors, freedoms)
-    return {
-        key: dataclasses.replace(
-            one,
-            low=one.difference - float(half[i]),
-            high=one.difference + float(half[i]),
-            p_corrected=float(p[i]),
-            family=size,
-        )
-        for i, (key, one) in enumerate(alone.items())
-    }
 
 
 def _means(settings: Scores) -> dict[int, float]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from analysis.inference.blocks import Blocks, Setting
+import numpy as np
+
+from analysis.inference.blocks import Blocks, Floats, Setting
 from analysis.inference.planning import POWER
-from analysis.inference.simultaneous import ALPHA, Kind, corrected_p, critical_value
+from analysis.inference.simultaneous import ALPHA, Kind, corrected_p, critical_over
 from analysis.stats.rounding import MOST_DECIMALS, count, decimals, fixed, p_value
 
 UNPAIRED = "unpaired, since too few seeds are shared"
@@ -91,47 +94,50 @@ class Comparison:
         return f"95 % {low} to {high}, {seeds}, {p_value(self.p_corrected)}{unpaired}"
 
 
-def contrasts(
-    design: Blocks[Setting],
-    reference: Setting,
-    *,
-    kinds: Mapping[Kind, int],
-    family: int,
-    missing: Mapping[Setting, int],
-    alpha: float = ALPHA,
+def without_interval(
+    *, difference: float, error: float, freedom: float, paired: bool, n: int, missing: int
+) -> Comparison:
+    """Return a difference that `at_once` has yet to judge; arguments as of `Comparison`."""
+    return Comparison(
+        difference=difference,
+        low=math.nan,
+        high=math.nan,
+        p_corrected=math.nan,
+        error=error,
+        freedom=freedom,
+        family=1,
+        paired=paired,
+        n=n,
+        missing=missing,
+    )
+
+
+def no_comparison(missing: int) -> Comparison:
+    """Return what is known of two settings of which one has no finite value: nothing."""
+    unknown = math.nan
+    return without_interval(
+        difference=unknown, error=unknown, freedom=unknown, paired=False, n=0, missing=missing
+    )
+
+
+def differences(
+    design: Blocks[Setting], reference: Setting, missing: Mapping[Setting, int]
 ) -> dict[Setting, Comparison]:
-    """Compare every other setting of a design with one of them.
+    """Return every other setting of a design less one of them, without their intervals.
 
     Args:
         design: The fitted settings.
-        reference: The setting that all others are compared with.
-        kinds: The families whose critical values must be exceeded, with their sizes.
-        family: How many comparisons the intervals hold for at once.
+        reference: The setting that is taken from all others.
         missing: Values that are not finite, of each setting.
-        alpha: As in `critical_value`.
     """
-    import numpy as np
-
     row = design.index(reference)
     errors, freedoms = design.errors(row)
-    differences = design.effects - design.effects[row]
-    statistics = differences / errors
-    critical = np.max(
-        [critical_value(kind, size, freedoms, alpha=alpha) for kind, size in kinds.items()], 0
-    )
-    p = np.max(
-        [corrected_p(k, size, statistics, freedoms, alpha=alpha) for k, size in kinds.items()], 0
-    )
     seeds = np.isfinite(design.values).sum(1)
     return {
-        key: Comparison(
-            difference=float(differences[i]),
-            low=float(differences[i] - critical[i] * errors[i]),
-            high=float(differences[i] + critical[i] * errors[i]),
-            p_corrected=float(p[i]),
+        key: without_interval(
+            difference=float(design.effects[i] - design.effects[row]),
             error=float(errors[i]),
             freedom=float(freedoms[i]),
-            family=family,
             paired=design.paired,
             n=int(min(seeds[i], seeds[row])),
             missing=missing[key] + missing[reference],
@@ -141,18 +147,40 @@ def contrasts(
     }
 
 
-def no_comparison(missing: int) -> Comparison:
-    """Return what is known of two settings of which one has no finite value: nothing."""
-    unknown = math.nan
-    return Comparison(
-        difference=unknown,
-        low=unknown,
-        high=unknown,
-        p_corrected=unknown,
-        error=unknown,
-        freedom=unknown,
-        family=1,
-        paired=False,
-        n=0,
-        missing=missing,
+def at_once(
+    comparisons: Mapping[Setting, Comparison],
+    kinds: Mapping[Kind, int],
+    *,
+    family: int,
+    alpha: float = ALPHA,
+) -> dict[Setting, Comparison]:
+    """Return comparisons with p-values and intervals that hold for all of them at once.
+
+    Args:
+        comparisons: Their differences, errors and degrees of freedom are read.
+        kinds: The families whose critical values must be exceeded, with their sizes.
+        family: How many comparisons the intervals hold for at once.
+        alpha: As in `critical_value`.
+    """
+    statistics, freedoms = statistics_of(comparisons.values())
+    critical = critical_over(kinds, freedoms, alpha=alpha)
+    p = np.max(
+        [corrected_p(k, size, statistics, freedoms, alpha=alpha) for k, size in kinds.items()], 0
     )
+    return {
+        key: dataclasses.replace(
+            one,
+            low=one.difference - float(critical[i]) * one.error,
+            high=one.difference + float(critical[i]) * one.error,
+            p_corrected=float(p[i]),
+            family=family,
+        )
+        for i, (key, one) in enumerate(comparisons.items())
+    }
+
+
+def statistics_of(comparisons: Iterable[Comparison]) -> tuple[Floats, Floats]:
+    """Return differences in standard errors and the degrees of freedom of these, each [K]."""
+    found = [(one.difference, one.error, one.freedom) for one in comparisons]
+    difference, error, freedom = np.array(found, dtype=float).reshape(-1, 3).T
+    return difference / error, freedom

@@ -25,9 +25,15 @@ from analysis.inference.blocks import (
     fit_blocks,
 )
 from analysis.inference.sequential import alpha_of
-from analysis.inference.simultaneous import Kind, corrected_p, critical_value
+from analysis.inference.simultaneous import Kind
 from analysis.record.schema import Race
-from analysis.stats.comparisons import Comparison, contrasts, no_comparison
+from analysis.stats.comparisons import (
+    Comparison,
+    at_once,
+    differences,
+    no_comparison,
+    without_interval,
+)
 
 Values = Mapping[int, float]  # by seed, as fractions
 
@@ -52,12 +58,10 @@ def against(
     if len(finite(settings[reference])):
         design = fit_blocks(settings)
         others = len(design.settings) - 1
-        found = contrasts(
-            design,
-            reference,
-            kinds={Kind.REFERENCE: others + 1},
+        found = at_once(
+            differences(design, reference, missing),
+            {Kind.REFERENCE: others + 1},
             family=max(others, 1),
-            missing=missing,
             alpha=alpha_of(race, len(design.settings), design.most_seeds),
         )
     return {
@@ -125,24 +129,18 @@ def _each(
         freedoms = np.minimum(
             alone.variances.freedom, np.maximum(counts - 1, _effective_freedom(design))
         )
-    statistics = alone.effects / errors
-    half = critical_value(Kind.SEPARATE, size, freedoms) * errors
-    p = corrected_p(Kind.SEPARATE, size, statistics, freedoms)
-    found = {
-        key: Comparison(
+    bare = {
+        key: without_interval(
             difference=float(alone.effects[i]),
-            low=float(alone.effects[i] - half[i]),
-            high=float(alone.effects[i] + half[i]),
-            p_corrected=float(p[i]),
             error=float(errors[i]),
             freedom=float(freedoms[i]),
-            family=size,
             paired=True,
             n=int(counts[i]),
             missing=missing[key],
         )
         for i, key in enumerate(alone.settings)
     }
+    found = at_once(bare, {Kind.SEPARATE: size}, family=size)
     return {key: found.get(key, no_comparison(missing[key])) for key in changes}
 
 
@@ -150,23 +148,18 @@ def _overall(design: Blocks[Setting], missing: Mapping[Setting, int]) -> Compari
     """Return the mean change over all settings with Student's interval over its seeds."""
     change = design.effects.mean() + _seed_means(design)
     seeds = len(change)
-    mean, error = float(change.mean()), math.nan
+    error = math.nan
     if seeds > 1:
         error = max(float(change.std(ddof=1)) / math.sqrt(seeds), RESOLUTION)
-    freedom = np.array([seeds - 1.0])
-    half = float(critical_value(Kind.SEPARATE, 1, freedom)[0]) * error
-    return Comparison(
-        difference=mean,
-        low=mean - half,
-        high=mean + half,
-        p_corrected=float(corrected_p(Kind.SEPARATE, 1, np.array([mean / error]), freedom)[0]),
+    bare = without_interval(
+        difference=float(change.mean()),
         error=error,
         freedom=seeds - 1.0,
-        family=1,
         paired=True,
         n=seeds,
         missing=sum(missing.values()),
     )
+    return at_once({"all": bare}, {Kind.SEPARATE: 1}, family=1)["all"]
 
 
 def _seed_means(design: Blocks[Setting]) -> Floats:
@@ -210,12 +203,10 @@ def in_pairs(settings: Mapping[Setting, Values]) -> dict[tuple[Setting, Setting]
         compared: dict[Setting, Comparison] = {}
         if design is not None and other in design.settings:
             size = len(design.settings)
-            compared = contrasts(
-                design,
-                other,
-                kinds={Kind.PAIRS: size},
+            compared = at_once(
+                differences(design, other, missing),
+                {Kind.PAIRS: size},
                 family=size * (size - 1) // 2,
-                missing=missing,
             )
         for one in reversed(order[place + 1 :]):
             found[one, other] = compared.get(one, no_comparison(missing[one] + missing[other]))

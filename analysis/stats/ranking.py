@@ -15,9 +15,15 @@ import numpy as np
 
 from analysis.inference.blocks import Blocks, Setting, finite, fit_blocks
 from analysis.inference.sequential import alpha_of
-from analysis.inference.simultaneous import Kind, critical_value
+from analysis.inference.simultaneous import Kind, critical_over
 from analysis.record.schema import Race
-from analysis.stats.comparisons import Comparison, contrasts, no_comparison
+from analysis.stats.comparisons import (
+    Comparison,
+    at_once,
+    differences,
+    no_comparison,
+    statistics_of,
+)
 from analysis.stats.families import missing_values
 from analysis.stats.intervals import Interval, mean_share
 
@@ -110,14 +116,8 @@ def rank(
     best = _best(design)
     alpha = alpha_of(race, len(design.settings), design.most_seeds)
     missing = {key: missing_values(values) for key, values in settings.items()}
-    found = contrasts(
-        design,
-        best,
-        kinds=_families(design, best, alpha),
-        family=max(len(design.settings) - 1, 1),
-        missing=missing,
-        alpha=alpha,
-    )
+    to_best = differences(design, best, missing)
+    found = at_once(to_best, _families(to_best, alpha), family=max(len(to_best), 1), alpha=alpha)
     effects = dict(zip(design.settings, design.effects.tolist(), strict=True))
     return Ranking(
         order=sorted(
@@ -153,18 +153,16 @@ def _best(design: Blocks[Setting]) -> Setting:
     return design.settings[int(np.where(enough, design.effects, -np.inf).argmax())]
 
 
-def _families(design: Blocks[Setting], best: Setting, alpha: float) -> dict[Kind, int]:
+def _families(to_best: Mapping[Setting, Comparison], alpha: float) -> dict[Kind, int]:
     """Return the families that a setting must stand out of to be called lower than the best."""
-    size = remaining = len(design.settings)
-    errors, freedoms = design.errors(design.index(best))
-    statistics = (design.effects[design.index(best)] - design.effects) / errors
-    least = critical_value(Kind.REFERENCE, size, freedoms, alpha=alpha)
+    statistics, freedoms = statistics_of(to_best.values())
+    size = remaining = len(to_best) + 1
     while True:
-        pairs = critical_value(Kind.PAIRS, remaining, freedoms, alpha=alpha)
-        critical = np.maximum(pairs, least)
-        fewer = max(int((~(statistics > critical)).sum()), 1)
+        kinds = {Kind.PAIRS: remaining, Kind.REFERENCE: size}
+        critical = critical_over(kinds, freedoms, alpha=alpha)
+        fewer = 1 + int((~(-statistics > critical)).sum())
         if fewer >= remaining:
-            return {Kind.PAIRS: remaining, Kind.REFERENCE: size}
+            return kinds
         remaining = fewer
 
 
