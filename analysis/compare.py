@@ -18,22 +18,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
+from analysis.cli.options import Parser, add_record_options, refuse
 from analysis.record.choice import REVISIONS, RULE
 from analysis.record.schema import OBJECTIVE, RecordError
 from analysis.record.sweep_data import SweepData
 from analysis.record.trials import Record
 from analysis.report.export import render_parquet
 from analysis.report.files import write_files
+from analysis.result_tables.beside_paper import MIOU_OF
 from analysis.result_tables.cells import text
 from analysis.result_tables.latex import to_latex
 from analysis.result_tables.render import to_csv, to_markdown, to_numbers
 from analysis.result_tables.two_sweeps import (
-    WEIGHTS,
     TwoSweeps,
     compare_sweeps,
     describe_sweep,
@@ -42,7 +42,7 @@ from analysis.result_tables.two_sweeps import (
 )
 from analysis.stats.comparisons import Comparison
 from trainable.cli.parsed_options import read_options
-from trainable.storage.redaction import printable, read_uri, redact
+from trainable.storage.redaction import printable, redact
 
 ROWS_SHOWN = 40  # on the screen, those that differ most
 FILE_WIDTH = 160  # of a table that no terminal cuts
@@ -80,12 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         compared = compare_sweeps(a, b, metric=options.metric)
         files = _files(compared)
     except RecordError as error:
-        return _refuse(str(error))
+        return refuse(str(error))
     if options.out is not None:
         try:
             write_files(Path(options.out), files)
         except OSError as error:
-            return _refuse(f"cannot write to {options.out!r}: {error.strerror}")
+            return refuse(f"cannot write to {options.out!r}: {error.strerror}")
     console = Console(stderr=options.json, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = FILE_WIDTH
@@ -199,15 +199,8 @@ def _numbers(found: Comparison) -> dict[str, object]:
     return {**known, "seeds": found.n, "paired": found.paired, "b_against_a": verdict(found)}
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse with one line per error, the form that every other bad input has."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SystemExit(_refuse(f"{message}; see `{self.prog} --help`"))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="compare.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -219,16 +212,13 @@ def _parser() -> argparse.ArgumentParser:
         f"{RULE}. {REVISIONS}",
     )
     parser.add_argument("b", metavar="B", help="the sweep that is told relative to A")
-    parser.add_argument(
-        "--tracking-uri",
-        type=read_uri,
-        metavar="URI",
-        default="sqlite:///mlflow.db",
-        help="MLflow store (default: sqlite:///mlflow.db); `-` reads it from standard input",
+    add_record_options(
+        parser,
+        no_cache="read the whole record again, even where it has not changed since the last time",
     )
     parser.add_argument(
         "--metric",
-        choices=sorted(WEIGHTS),
+        choices=sorted(MIOU_OF),
         default=OBJECTIVE,
         help=f"what is compared (default: {OBJECTIVE})",
     )
@@ -238,18 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--json", action="store_true", help="one JSON object on standard output, at the end"
     )
-    parser.add_argument(
-        "--no-cache",
-        dest="cache",
-        action="store_false",
-        help="read the whole record again, even where it has not changed since the last time",
-    )
     return parser
-
-
-def _refuse(message: str) -> int:
-    print(f"error: {printable(redact(' '.join(message.split())))}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

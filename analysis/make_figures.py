@@ -22,16 +22,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from analysis.cli.options import Parser, add_record_options, refuse
 from analysis.record.choice import REVISION, REVISIONS, RULE, choose, others
 from analysis.record.schema import RecordError, Sweep, finished
 from analysis.record.sweep_data import Paper, SweepData, load_paper
 from analysis.record.trials import Record
 from trainable.cli.parsed_options import read_options
-from trainable.storage.redaction import printable, read_uri, redact
+from trainable.storage.redaction import printable
 
 if TYPE_CHECKING:
     from analysis.report.draw import RenderedSweep
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = read_options(FigureOptions, _parser().parse_args(argv))
     if options.font and options.style != "paper":
-        return _refuse(f"--font is of --style paper, but got --style {options.style}")
+        return refuse(f"--font is of --style paper, but got --style {options.style}")
     try:
         record = Record(options.tracking_uri, cache=options.cache)
         # Called from another program, it starts no processes, which would import that program.
@@ -73,13 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         rendered = _draw(record, options, processes)
         files = _all_files(options.tracking_uri, rendered)
     except RecordError as error:
-        return _refuse(str(error))
+        return refuse(str(error))
     from analysis.report.files import write_files
 
     try:
         write_files(Path(options.out), files)
     except OSError as error:
-        return _refuse(f"cannot write to {options.out!r}: {error.strerror}")
+        return refuse(f"cannot write to {options.out!r}: {error.strerror}")
     for sweep in rendered:
         for note in sweep.notes:
             print(printable(note), file=sys.stderr)
@@ -91,23 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse with one line per error, the form that every other bad input has."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SystemExit(_refuse(f"{message}; see `{self.prog} --help`"))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="make_figures.py", description="Draw the paper's figures from the MLflow record."
     )
-    parser.add_argument(
-        "--tracking-uri",
-        type=read_uri,
-        metavar="URI",
-        default="sqlite:///mlflow.db",
-        help="MLflow store (default: sqlite:///mlflow.db); `-` reads it from standard input",
+    add_record_options(
+        parser, no_cache="read the whole record and draw all of it again, even what has not changed"
     )
     parser.add_argument("--out", metavar="DIR", default="figures/")
     parser.add_argument(
@@ -116,12 +106,6 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         help="sweeps to draw, by sweep_key, by the id of the parent run, or by name (default: all "
         f"names): {RULE}. {REVISIONS}",
-    )
-    parser.add_argument(
-        "--no-cache",
-        dest="cache",
-        action="store_false",
-        help="read the whole record and draw all of it again, even what has not changed",
     )
     parser.add_argument(
         "--style",
@@ -260,11 +244,6 @@ def _all_files(uri: str, rendered: Sequence[RenderedSweep]) -> dict[str, bytes]:
         "packages": versions(),
     }
     return files | {"manifest.json": render_manifest(manifest)}
-
-
-def _refuse(message: str) -> int:
-    print(f"error: {printable(redact(' '.join(message.split())))}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.benchmarking.statistics import CURVE, is_wrong
 from analysis.inference.planning import smallest_found
 from analysis.inference.sequential import looks_of
 from analysis.record.schema import Race
@@ -23,8 +24,6 @@ Row = dict[str, object]
 RACE = Race(first=3, limit=10)
 SEED_SD, NOISE_SD = 1.5, 0.7
 EQUAL = (0.0,) * 7
-LIKE_FIG4 = (-2.3, -1.8, -1.0, 0.0, -1.0, -2.2, -3.3)
-APART = (-4.6, -3.6, -2.0, 0.0, -2.0, -4.4, -6.6)
 PLANNED = (3, 5, 10)  # seeds
 FALL, FALLS = 40.0, 0.1  # points that a collapsed run loses, and the share of these
 
@@ -43,7 +42,12 @@ class Sweeps:
 
 
 def simulate(
-    truth: Sequence[float], seeds: int, repeats: int, *, noisy: float = 1.0, falls: float = 0.0
+    truth: Sequence[float] | Floats,
+    seeds: int,
+    repeats: int,
+    *,
+    noisy: float = 1.0,
+    falls: float = 0.0,
 ) -> Sweeps:
     """Return simulated sweeps.
 
@@ -112,10 +116,7 @@ def _rank(values: Floats, have: NDArray[np.int64], race: Race | None = None) -> 
 
 def _errs(ranking: Ranking[int], truth: Floats) -> bool:
     best = truth[ranking.best]
-    return any(
-        (gain.high < 0 and truth[i] >= best) or (gain.low > 0 and truth[i] <= best)
-        for i, gain in ranking.gains.items()
-    )
+    return any(is_wrong(gain, truth[i] - best) for i, gain in ranking.gains.items())
 
 
 def _found(ranking: Ranking[int], truth: Floats) -> float:
@@ -147,7 +148,7 @@ def family_errors(repeats: int) -> list[Row]:
 def savings(repeats: int) -> list[Row]:
     """Return what a race finds and costs, beside fixed numbers of seeds."""
     rows: list[Row] = []
-    for name, truth in (("as in Fig. 4", LIKE_FIG4), ("twice as far apart", APART)):
+    for name, truth in (("as in Fig. 4", CURVE), ("twice as far apart", 2 * CURVE)):
         sweeps = simulate(truth, RACE.limit, repeats)
         races = [run_race(values, sweeps.truth, RACE) for values in sweeps.values]
         power = float(np.mean([one.found for one in races]))

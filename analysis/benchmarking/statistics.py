@@ -123,11 +123,11 @@ def simulate(case: Case, repeats: int) -> Row:
         if ranking is None:
             raise ValueError("a simulated sweep has no value")
         best = {key: truth[key] - truth[ranking.best] for key in ranking.gains}
-        wrong[at] = any(_errs(ranking.gains[key], best[key]) for key in best)
+        wrong[at] = any(is_wrong(ranking.gains[key], best[key]) for key in best)
         covered[at] = all(_holds(ranking.gains[key], best[key]) for key in best)
         found[at] = sum(ranking.gains[key].high < 0 for key in worse & best.keys())
         named = against(0, sweep)
-        wrong_named[at] = any(_errs(c, truth[key] - truth[0]) for key, c in named.items())
+        wrong_named[at] = any(is_wrong(c, truth[key] - truth[0]) for key, c in named.items())
         covered_named[at] = all(_holds(c, truth[key] - truth[0]) for key, c in named.items())
         own = mean_share(sweep[case.settings - 1].values())
         center = LEVEL_OF_MIOU + truth[case.settings - 1]
@@ -164,7 +164,7 @@ def simulate_gains(settings: int, seeds: int, shared_sd: float, repeats: int) ->
             for k, row in enumerate(change)
         }
         told = gains(after, nothing)
-        errors[at] = any(_errs(one, 0.0) for one in told.each.values())
+        errors[at] = any(is_wrong(one, 0.0) for one in told.each.values())
         overall[at] = _holds(told.overall, 0.0)
     return {
         "settings": settings,
@@ -219,7 +219,7 @@ def simulate_all(repeats: int) -> list[list[Row]]:
     ]
 
 
-def _errs(found: Comparison, truth: float) -> bool:
+def is_wrong(found: Comparison, truth: float) -> bool:
     """Whether a verdict says what is not so."""
     return (found.low > 0 and truth <= 0) or (found.high < 0 and truth >= 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.result_tables.cells import NOT_DISTINGUISHABLE, Best, Cell, seeds_note, table
-from analysis.stats.arms import BASELINE, PROPOSED, ArmResults
+from analysis.stats.arms import BASELINE, PROPOSED, WEIGHTS, ArmResults
 from analysis.stats.comparisons import Comparison
 from analysis.stats.datasets import dataset_name
 from analysis.stats.families import compare
@@ -16,6 +16,7 @@ from analysis.stats.intervals import Interval, mean_share
 
 Paper = Mapping[str, Any]
 PAIR = (BASELINE, PROPOSED)
+MIOU_OF = {f"{weights}/miou": f"{words} weights" for weights, words in WEIGHTS.items()}
 TOGETHER_NOTE = "Gains are of loss and averaging together, which the table of effects takes apart"
 
 

@@ -12,7 +12,7 @@ from analysis.inference.blocks import finite
 from analysis.inference.collapse import collapsed
 from analysis.inference.planning import POWER
 from analysis.record.schema import Race, finished, race_of
-from analysis.result_tables.beside_paper import marks_note, mean_of, sentences
+from analysis.result_tables.beside_paper import MIOU_OF, marks_note, mean_of, sentences
 from analysis.result_tables.cells import Best, Cell, seeds_note, table
 from analysis.stats.arms import (
     Key,
@@ -28,7 +28,6 @@ from analysis.stats.ranking import Ranking, rank
 from analysis.stats.rounding import count, describe_percent, fixed, format_value
 from analysis.stats.selection import choose
 
-WEIGHTS = {"val/miou": "raw weights", "swa/miou": "averaged weights"}
 SHOWN_OF_SEARCH = 5  # settings of a search that none has confirmed yet
 TO_BEST = "to the best [points]"
 FRESH = "on fresh seeds [%]"
@@ -55,11 +54,11 @@ def grid_summary(
     Raises:
         RecordError: A column is missing, or two trials share setting and seed.
     """
-    require(trials, (*axes, "seed", "status", *WEIGHTS))
+    require(trials, (*axes, "seed", "status", *MIOU_OF))
     ended = finished(trials)
     refuse_twins_of(ended, axes, "the grid")
     asked = values_by_setting(trials, axes, metric)
-    scores = {name: values_by_setting(ended, axes, name) for name in WEIGHTS}
+    scores = {name: values_by_setting(ended, axes, name) for name in MIOU_OF}
     ranking = rank(scores[metric], race=race_of(trials))
     finding = _finding(ranking, axes)
     fallen = {key: found for key, v in scores[metric].items() if (found := collapsed(v))}
@@ -69,7 +68,7 @@ def grid_summary(
         rows.append(
             dict(zip(axes, key, strict=True))
             | {"seeds": done if done == wanted else f"{done} of {wanted}"}
-            | {f"{w} [%]": mean_of(scores[name].get(key, {})) for name, w in WEIGHTS.items()}
+            | {f"{w} [%]": mean_of(scores[name].get(key, {})) for name, w in MIOU_OF.items()}
             | (_median(scores[metric].get(key, {})) if fallen else {})
             | _to_best(key, ranking)
         )
@@ -77,11 +76,11 @@ def grid_summary(
         rows,
         title=f"Settings of {trials.attrs.get('sweep', 'the grid')}, {_dataset(trials)}",
         finding=finding,
-        measured=[*(f"{words} [%]" for words in WEIGHTS.values()), TO_BEST],
+        measured=[*(f"{words} [%]" for words in MIOU_OF.values()), TO_BEST],
         caption=sentences(
             [
                 f"mIoU on the validation set of {_dataset(trials)}, by the mean of the "
-                f"{WEIGHTS[metric]}",
+                f"{MIOU_OF[metric]}",
                 *frame_notes(trials),
                 *seeds_note(cell for row in rows for cell in row.values()),
                 *_collapse_note(fallen, scores[metric], axes),
@@ -90,7 +89,7 @@ def grid_summary(
                 finding,
             ]
         ),
-        best=Best.of_setting(rows, TO_BEST, f"{WEIGHTS[metric]} [%]"),
+        best=Best.of_setting(rows, TO_BEST, f"{MIOU_OF[metric]} [%]"),
         best_first=True,
     )
 
@@ -139,7 +138,7 @@ def search_summary(
         measured=[FRESH, TO_BEST, SEEN],
         caption=sentences(
             [
-                f"mIoU of the {WEIGHTS[metric]} on the validation set of {_dataset(trials)}",
+                f"mIoU of the {MIOU_OF[metric]} on the validation set of {_dataset(trials)}",
                 *frame_notes(trials),
                 _search_note(trials, seen),
                 *seeds_note(row[FRESH] for row in rows),

@@ -14,7 +14,7 @@ from analysis.record.choice import began
 from analysis.record.schema import RecordError, Sweep, count_ended, finished
 from analysis.record.sweep_data import SweepData
 from analysis.record.version_mix import SHARED
-from analysis.result_tables.beside_paper import mean_of, sentences
+from analysis.result_tables.beside_paper import MIOU_OF, mean_of, sentences
 from analysis.result_tables.cells import Cell, table
 from analysis.stats.aggregation import OWN
 from analysis.stats.arms import (
@@ -31,7 +31,6 @@ from analysis.stats.families import compare, gains
 from analysis.stats.intervals import student_t
 from analysis.stats.rounding import DASH, count, format_value
 
-WEIGHTS = {"val/miou": "raw weights", "swa/miou": "averaged weights"}
 DIFFERENCE = "B - A [points]"
 METHOD = (
     "Intervals hold at once for all settings that share seeds, and for all others; a difference "
@@ -153,7 +152,7 @@ def compare_sweeps(a: SweepData, b: SweepData, *, metric: str) -> TwoSweeps:
             measured=["A [%]", "B [%]", DIFFERENCE],
             caption=sentences(
                 [
-                    f"mIoU of the {WEIGHTS[metric]} on the validation set of {on}",
+                    f"mIoU of the {MIOU_OF[metric]} on the validation set of {on}",
                     f"A: {describe_sweep(a.trials)}",
                     f"B: {describe_sweep(b.trials)}",
                     METHOD,
