@@ -31,7 +31,7 @@ START_S = 120.0
 
 
 class Server:
-    """`mlflow server` with the settings that the README names."""
+    """`mlflow server` with the settings that docs/mlflow.md names."""
 
     def __init__(self, store: str, folder: Path, *options: str) -> None:
         self.port = free_port()
