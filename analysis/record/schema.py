@@ -1,7 +1,7 @@
 """The schema of the record: every tag, metric and artifact that the analysis reads, in one place.
 
-`sweeps/record/writer.py` writes it. What a record of this schema may lack reads as absent: NaN, or
-an empty text.
+`sweeps/record/` writes it. What a record of this schema may lack reads as absent: NaN, or an empty
+text.
 """
 
 from __future__ import annotations

@@ -17,9 +17,10 @@ from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.ranking import best_point
 from sweeps.planning.state import SweepState
 from sweeps.record import manifest as manifest_module
+from sweeps.record.mlflow_run import MlflowRun
 from sweeps.record.mlflow_store import STORE_ERRORS
 from sweeps.record.store_check import lasting_fault
-from sweeps.record.writer import MlflowRun, MlflowWriter
+from sweeps.record.writer import MlflowWriter
 from sweeps.storage.driver_lock import only_writer
 from sweeps.storage.threads import wait
 from trainable.storage.faults import machine_fault

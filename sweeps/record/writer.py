@@ -8,85 +8,26 @@ it missed the next time.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import Any, TypeGuard
 
-from analysis.record.mlflow_calls import Patience, StoreError
-from analysis.record.schema import (
-    DETAIL_FILE,
-    ENVIRONMENT_FILE,
-    EXPERIMENT,
-    MASKS_FILE,
-    SCHEMA,
-)
-from sweeps.planning.plan import PlannedRun, Trial, format_setting
+from analysis.record.mlflow_calls import Patience
+from analysis.record.schema import ENVIRONMENT_FILE, EXPERIMENT, SCHEMA
+from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.ranking import BestPoint
 from sweeps.planning.state import SweepState
 from sweeps.planning.version_mix import mixtures_among
-from sweeps.record.ended_run import EndedRun, detail_of, final_points, params, point
+from sweeps.record.ended_run import params, point
 from sweeps.record.manifest import diff_path
-from sweeps.record.mlflow_store import open_store, search
+from sweeps.record.mlflow_run import MlflowRun, SweepRuns
+from sweeps.record.mlflow_store import open_store
 from sweeps.record.moved_artifacts import artifact_location, bring_home
+from sweeps.record.trial_runs import TrialRuns
 from trainable.config.schema import Value
 from trainable.runs.keys import key_of
-from trainable.storage import json_files
-
-if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
 
 UNDER_WAY = {"state": "partial", "why_partial": "under way"}
 MOST_OF_A_TAG = 5000  # characters, of what MLflow takes
-COUNTS = ("iterations", "batch_size")  # params of every trial
-NUMBERS = ("images_per_s",)  # metrics of a finished one, above 0
-BATCH = 900  # MLflow's limit is 1000 of metrics, params and tags in one call
-
-
-@dataclass(kw_only=True)
-class MlflowRun:
-    """A run of MLflow as the record holds it, kept here so that the store is not asked again.
-
-    Attributes:
-        run_id: MLflow's id of the run.
-        status: MLflow's status of the run, such as FINISHED.
-        start_time: When the run began, in milliseconds since the epoch.
-        end_time: When the run ended, in milliseconds since the epoch; None while it has not.
-        tags: The tags of the run.
-        params: The params of the run, as text.
-        metrics: The last value of each metric.
-    """
-
-    run_id: str
-    status: str
-    start_time: int
-    end_time: int | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, run: Run) -> Self:
-        """Return the run that MLflow's own object describes."""
-        return cls(
-            run_id=run.info.run_id,
-            status=run.info.status,
-            start_time=run.info.start_time,
-            end_time=run.info.end_time,
-            tags=dict(run.data.tags),
-            params=dict(run.data.params),
-            metrics=dict(run.data.metrics),
-        )
-
-    @property
-    def train_s(self) -> float:
-        """How many seconds the training run of a finished trial took, 0 of another trial."""
-        if "images_per_s" not in self.metrics:
-            return 0.0
-        images = int(self.params["iterations"]) * int(self.params["batch_size"])
-        return images / self.metrics["images_per_s"]
 
 
 class MlflowWriter:
@@ -102,7 +43,7 @@ class MlflowWriter:
         moved_from: The folder that a SQLite file was in before it was moved or copied here, empty
             if it was not.
         parent: The run of the sweep.
-        children: The runs of the sweep's trials, by their trial key.
+        trials: The runs of the sweep's trials.
 
     Raises:
         StoreError: The store cannot be reached, or holds runs that no driver of ours wrote.
@@ -121,11 +62,18 @@ class MlflowWriter:
         self.tracking_uri = tracking_uri
         self.moved_from = bring_home(tracking_uri)
         self.client = open_store(tracking_uri, patience=self.patience)
-        self.experiment_id = self._experiment()
+        self.runs = SweepRuns(
+            client=self.client, experiment_id=self._experiment(), sweep_key=state.plan.sweep_key
+        )
         self.parent = self._parent()
-        self.children = self._children()
+        self.trials = TrialRuns(state, self.runs, self.parent, self._common_tags())
         self._tag_total()
         self._log_capture()
+
+    @property
+    def children(self) -> dict[str, MlflowRun]:
+        """The runs of the sweep's trials, by their trial key."""
+        return self.trials.by_key
 
     def publish(self, run: PlannedRun, cause: str | None = None) -> None:
         """Bring the trials of a training run up to date with its folder.
@@ -134,49 +82,12 @@ class MlflowWriter:
             run: The training run, which is one of the state's.
             cause: Why its worker failed, where the folder holds no outcome.
         """
-        ended = EndedRun.read(self.state, run, cause)
-        if ended is None:
-            return
-        for trial in run.trials:
-            self._publish_trial(trial, ended)
+        self.trials.publish(run, cause)
         self._tag_total()
-
-    def _publish_trial(self, trial: Trial, ended: EndedRun) -> None:
-        tags = dict(ended.setting) | dict(self.state.tags.get(trial.trial_key, {}))
-        record_hash = ended.record_hash(trial, tags)
-        child = self.children.get(trial.trial_key) or self._create_trial(trial, ended.began)
-        if child.tags.get("record_hash") == record_hash:
-            return
-        points = list(ended.curves)
-        if ended.result is not None:
-            points += final_points(ended.result, trial)
-            self._log_json(child, detail_of(ended.result, ended.history, trial), DETAIL_FILE)
-            self._log_samples(child, ended.samples_of(trial))
-            self._untag(child, "cause")
-        else:
-            tags["cause"] = ended.cause
-        self._log(child, points, params(trial.config), tags)
-        child.status = ended.status
-        # Where the clock was set back, a run took no time, and not less.
-        child.end_time = max(ended.ended or round(time.time() * 1000), child.start_time)
-        self.client.set_terminated(child.run_id, child.status, child.end_time)
-        # Last: its presence says that all of the above is there.
-        self._tag(child, {"record_hash": record_hash})
 
     def hashes(self) -> dict[str, str]:
         """Return the hash of what the record holds of each trial, by its trial key."""
         return {key: child.tags.get("record_hash", "") for key, child in self.children.items()}
-
-    def _log_json(self, run: MlflowRun, content: Mapping[str, object], name: str) -> None:
-        self.client.log_text(run.run_id, json_files.dumps(content, indent=1).decode(), name)
-
-    def _log_samples(self, child: MlflowRun, content: bytes | None) -> None:
-        if content is None:
-            return
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / MASKS_FILE
-            path.write_bytes(content)
-            self.client.log_artifact(child.run_id, str(path))
 
     def summarise(self, best: BestPoint | None, why_partial: str | None) -> None:
         """Write mean and interval of the best point and the cost onto the parent run, and end it.
@@ -222,8 +133,8 @@ class MlflowWriter:
             if text:
                 tags[name] = text
             else:
-                self._untag(self.parent, name)
-        self._tag(self.parent, tags)
+                self.runs.untag(self.parent, name)
+        self.runs.tag(self.parent, tags)
 
     def best_trial(self, best: BestPoint) -> tuple[Trial, MlflowRun] | None:
         """Return the trial of the best point with the highest mIoU of its average, and its run."""
@@ -242,8 +153,8 @@ class MlflowWriter:
 
     def name_best(self, child: MlflowRun, model_uri: str) -> None:
         """Tag the parent with the run and the model of its best trial."""
-        self._tag(self.parent, {"best_run": child.run_id, "best_model": model_uri})
-        self._tag(child, {"model_of": child.tags["record_hash"]})
+        self.runs.tag(self.parent, {"best_run": child.run_id, "best_model": model_uri})
+        self.runs.tag(child, {"model_of": child.tags["record_hash"]})
 
     def _cost(self) -> dict[str, float | None]:
         """Return what the sweep cost, by the names of the record's metrics."""
@@ -257,7 +168,7 @@ class MlflowWriter:
     def _tag_total(self) -> None:
         """Tag the parent with the number of its trials: those asked for now or ever recorded."""
         total = len(self._keys() | self.children.keys())
-        self._tag(self.parent, {"trials_total": str(total)})
+        self.runs.tag(self.parent, {"trials_total": str(total)})
 
     def _keys(self) -> set[str]:
         return {trial.trial_key for trial in self.state.trials}
@@ -281,43 +192,24 @@ class MlflowWriter:
         if self.state.race is not None:
             tags |= {f"race_{k}": str(x) for k, x in dataclasses.asdict(self.state.race).items()}
         fixed = params(self.state.plan.base, without=(*self.state.plan.axes, "seed"))
-        found = [MlflowRun.of(run) for run in self._search("tags.kind = 'sweep'")]
+        found = [MlflowRun.of(run) for run in self.runs.search("tags.kind = 'sweep'")]
         if found:
-            parent = self._only(found)
+            parent = self.runs.only(found)
             self.client.update_run(parent.run_id, "RUNNING")
             under_way = UNDER_WAY if self.state.pending() else {}
-            self._tag(parent, tags | under_way)
+            self.runs.tag(parent, tags | under_way)
         else:
             tags |= {"kind": "sweep"} | UNDER_WAY
             parent = MlflowRun.of(
                 self.client.create_run(
-                    self.experiment_id,
+                    self.runs.experiment_id,
                     start_time=round(self.manifest["created"] * 1000),
                     run_name=self.state.plan.name,
                     tags=tags,
                 )
             )
-        self._log(parent, [], fixed, {})
+        self.runs.log(parent, [], fixed, {})
         return parent
-
-    def _children(self) -> dict[str, MlflowRun]:
-        """Return the runs of the sweep's trials by trial key; surplus ones are deleted."""
-        found: dict[str, list[MlflowRun]] = {}
-        for run in self._trials("tags.kind = 'trial'"):
-            found.setdefault(run.tags["trial_key"], []).append(run)
-        children = {key: self._only(runs) for key, runs in found.items()}
-        for child in children.values():
-            self._tag(child, {"mlflow.parentRunId": self.parent.run_id})
-        return children
-
-    def _only(self, runs: list[MlflowRun]) -> MlflowRun:
-        """Return the first of several runs of one trial or sweep, and delete the others.
-
-        A slow server may have made a run after its client had given up waiting for it.
-        """
-        for surplus in runs[1:]:
-            self.client.delete_run(surplus.run_id)
-        return runs[0]
 
     def _log_capture(self) -> None:
         """Log what the sweep runs on and with, unless the record holds that already."""
@@ -328,40 +220,10 @@ class MlflowWriter:
         capture_hash = key_of({"environment": environment, "diff": diff})
         if self.parent.tags.get("capture_hash") == capture_hash:
             return
-        self._log_json(self.parent, environment, ENVIRONMENT_FILE)
+        self.runs.log_json(self.parent, environment, ENVIRONMENT_FILE)
         if diff:
             self.client.log_text(self.parent.run_id, diff, "git.diff")
-        self._tag(self.parent, {"capture_hash": capture_hash})
-
-    def _create_trial(self, trial: Trial, start_time: int | None) -> MlflowRun:
-        """Return a new run for a trial, or the run that another driver has just made for it.
-
-        The run is looked for again once the new one is there: where two drivers make one at once,
-        at least one of them sees both and keeps the first.
-        """
-        child = self._find_trial(trial)
-        if child is None:
-            self.client.create_run(
-                self.experiment_id,
-                start_time=start_time,
-                run_name=format_setting(trial.config, (*self.state.plan.axes, "seed")),
-                tags=self._common_tags()
-                | {
-                    "kind": "trial",
-                    "mlflow.parentRunId": self.parent.run_id,
-                    "training_key": trial.training_key,
-                    "trial_key": trial.trial_key,
-                },
-            )
-            child = self._find_trial(trial)
-            if child is None:
-                raise StoreError("it took a run and does not give it back")
-        self.children[trial.trial_key] = child
-        return child
-
-    def _find_trial(self, trial: Trial) -> MlflowRun | None:
-        found = self._trials(f"tags.trial_key = '{trial.trial_key}'")
-        return self._only(found) if found else None
+        self.runs.tag(self.parent, {"capture_hash": capture_hash})
 
     def _common_tags(self) -> dict[str, str]:
         return {
@@ -374,66 +236,6 @@ class MlflowWriter:
             "git_commit": self.manifest["git_commit"],
         }
 
-    def _log(
-        self,
-        run: MlflowRun,
-        points: list[Metric],
-        fields: Mapping[str, str],
-        tags: Mapping[str, str],
-    ) -> None:
-        """Log points of metrics, changed tags, and the params that a run lacks."""
-        from mlflow.entities import Param, RunTag
-
-        missing = [Param(*item) for item in fields.items() if item[0] not in run.params]
-        changed = [RunTag(*item) for item in tags.items() if run.tags.get(item[0]) != item[1]]
-        if missing or changed or points:
-            self.client.log_batch(run.run_id, points[:BATCH], missing, changed)
-        for start in range(BATCH, len(points), BATCH):
-            self.client.log_batch(run.run_id, points[start : start + BATCH])
-        run.params |= fields
-        run.tags |= tags
-        run.metrics |= {one.key: one.value for one in points}
-
-    def _tag(self, run: MlflowRun, tags: Mapping[str, str]) -> None:
-        for name, text in tags.items():
-            if run.tags.get(name) != text:
-                self.client.set_tag(run.run_id, name, text)
-                run.tags[name] = text
-
-    def _untag(self, run: MlflowRun, name: str) -> None:
-        if run.tags.pop(name, None) is not None:
-            self.client.delete_tag(run.run_id, name)
-
-    def _trials(self, condition: str) -> list[MlflowRun]:
-        found = self._search(condition)
-        for run in found:
-            _check_trial(run)
-        return [MlflowRun.of(run) for run in found]
-
-    def _search(self, condition: str) -> list[Run]:
-        """Return the runs of the sweep that match a condition, the oldest first."""
-        of_sweep = f"tags.sweep_key = '{self.state.plan.sweep_key}'"
-        return search(self.client, self.experiment_id, f"{of_sweep} and {condition}")
-
 
 def _is_number(value: Value) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_trial(run: Run) -> None:
-    """Refuse a run of a trial without the tags, params and metrics that are read later.
-
-    Raises:
-        StoreError: The run lacks one of them.
-    """
-    tags, metrics, whole = run.data.tags, run.data.metrics, run.data.params
-    missing = [name for name in ("trial_key", "training_key") if not tags.get(name)]
-    if run.info.status == "FINISHED" and "record_hash" in tags:
-        counts = [name for name in COUNTS if not whole.get(name, "").isdecimal()]
-        missing += [*counts, *(name for name in NUMBERS if not metrics.get(name, 0) > 0)]
-    if missing:
-        raise StoreError(
-            f"its run {run.info.run_id} lacks {', '.join(missing)}, which a driver of ours wrote; "
-            f"`mlflow runs delete --run-id {run.info.run_id}` lets it be made anew",
-            lasting=True,
-        )

@@ -28,6 +28,7 @@ class Point:
 
 
 RUN_FOLDER, RECORD = "trainable.runs.folder", "sweeps.record.writer:MlflowWriter"
+TRIALS, RUNS = "sweeps.record.trial_runs:TrialRuns", "sweeps.record.mlflow_run:SweepRuns"
 POINTS = (
     Point("before the plan", "sweeps.planning.plan:make_plan:before:1"),
     Point("after the plan", "sweeps.planning.plan:make_plan:after:1"),
@@ -51,10 +52,10 @@ POINTS = (
     Point("result written", f"{RUN_FOLDER}:RunFolder.drop_checkpoints:before:2", short=True),
     Point("checkpoints dropped", f"{RUN_FOLDER}:RunFolder.drop_checkpoints:after:2"),
     Point("a run handed to the publisher", "sweeps.record.publisher:Publisher.publish:after:1"),
-    Point("before a trial is recorded", f"{RECORD}._create_trial:before:1"),
-    Point("trial made, empty", f"{RECORD}._create_trial:after:1", short=True),
-    Point("trial's numbers logged", f"{RECORD}._log:after:2"),
-    Point("trial recorded", f"{RECORD}._publish_trial:after:2"),
+    Point("before a trial is recorded", f"{TRIALS}._create:before:1"),
+    Point("trial made, empty", f"{TRIALS}._create:after:1", short=True),
+    Point("trial's numbers logged", f"{RUNS}.log:after:2"),
+    Point("trial recorded", f"{TRIALS}._publish_trial:after:2"),
     Point("trials of a run recorded", f"{RECORD}.publish:after:3"),
     Point("all trained", "sweeps.execution.executor:execute:after:1"),
     Point("before the sweep is summed up", f"{RECORD}.summarise:before:1"),

@@ -375,7 +375,7 @@ def test_a_child_left_running_is_finished_in_place(tmp_path: Path, uri: str) -> 
     """What a killed driver leaves: the run, its params and a part of its curves."""
     state = finished(tmp_path / "runs", lambdas=[0.01])
     record = MlflowWriter(state, uri, manifest.begin(state, uri))
-    left = record._create_trial(state.trials[0], None)
+    left = record.trials._create(state.trials[0], None)
     record.client.log_metric(left.run_id, "val/miou", 0.1, timestamp=1, step=1)
     assert left.status == "RUNNING"
     publish(state, uri)

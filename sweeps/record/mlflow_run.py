@@ -1,0 +1,125 @@
+"""The runs of a sweep in the MLflow store: find them, and write to them what they lack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from sweeps.record.mlflow_store import search
+from trainable.storage import json_files
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+
+BATCH = 900  # MLflow's limit is 1000 of metrics, params and tags in one call
+
+
+@dataclass(kw_only=True)
+class MlflowRun:
+    """A run of MLflow as the record holds it, kept here so that the store is not asked again.
+
+    Attributes:
+        run_id: MLflow's id of the run.
+        status: MLflow's status of the run, such as FINISHED.
+        start_time: When the run began, in milliseconds since the epoch.
+        end_time: When the run ended, in milliseconds since the epoch; None while it has not.
+        tags: The tags of the run.
+        params: The params of the run, as text.
+        metrics: The last value of each metric.
+    """
+
+    run_id: str
+    status: str
+    start_time: int
+    end_time: int | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: Run) -> Self:
+        """Return the run that MLflow's own object describes."""
+        return cls(
+            run_id=run.info.run_id,
+            status=run.info.status,
+            start_time=run.info.start_time,
+            end_time=run.info.end_time,
+            tags=dict(run.data.tags),
+            params=dict(run.data.params),
+            metrics=dict(run.data.metrics),
+        )
+
+    @property
+    def train_s(self) -> float:
+        """How many seconds the training run of a finished trial took, 0 of another trial."""
+        if "images_per_s" not in self.metrics:
+            return 0.0
+        images = int(self.params["iterations"]) * int(self.params["batch_size"])
+        return images / self.metrics["images_per_s"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRuns:
+    """The runs of a sweep in an experiment of MLflow.
+
+    Attributes:
+        client: The client of the store.
+        experiment_id: MLflow's id of the experiment.
+        sweep_key: The key of the sweep, which is a tag of its runs.
+    """
+
+    client: MlflowClient
+    experiment_id: str
+    sweep_key: str
+
+    def search(self, condition: str) -> list[Run]:
+        """Return the runs of the sweep that match a condition, the oldest first."""
+        of_sweep = f"tags.sweep_key = '{self.sweep_key}'"
+        return search(self.client, self.experiment_id, f"{of_sweep} and {condition}")
+
+    def only(self, runs: list[MlflowRun]) -> MlflowRun:
+        """Return the first of several runs of one trial or of the sweep, and delete the others.
+
+        A slow server may have made a run after its client had given up waiting for it.
+        """
+        for surplus in runs[1:]:
+            self.client.delete_run(surplus.run_id)
+        return runs[0]
+
+    def log(
+        self,
+        run: MlflowRun,
+        points: list[Metric],
+        fields: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> None:
+        """Log points of metrics, changed tags, and the params that a run lacks."""
+        from mlflow.entities import Param, RunTag
+
+        missing = [Param(*item) for item in fields.items() if item[0] not in run.params]
+        changed = [RunTag(*item) for item in tags.items() if run.tags.get(item[0]) != item[1]]
+        if missing or changed or points:
+            self.client.log_batch(run.run_id, points[:BATCH], missing, changed)
+        for start in range(BATCH, len(points), BATCH):
+            self.client.log_batch(run.run_id, points[start : start + BATCH])
+        run.params |= fields
+        run.tags |= tags
+        run.metrics |= {one.key: one.value for one in points}
+
+    def tag(self, run: MlflowRun, tags: Mapping[str, str]) -> None:
+        """Set the tags that a run does not have with these texts, one by one and in their order."""
+        for name, text in tags.items():
+            if run.tags.get(name) != text:
+                self.client.set_tag(run.run_id, name, text)
+                run.tags[name] = text
+
+    def untag(self, run: MlflowRun, name: str) -> None:
+        """Delete a tag of a run, where it has it."""
+        if run.tags.pop(name, None) is not None:
+            self.client.delete_tag(run.run_id, name)
+
+    def log_json(self, run: MlflowRun, content: Mapping[str, object], name: str) -> None:
+        """Log an artifact in JSON."""
+        self.client.log_text(run.run_id, json_files.dumps(content, indent=1).decode(), name)
