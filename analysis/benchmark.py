@@ -17,7 +17,6 @@ Run as `python -m analysis.benchmark [records|statistics|race]`.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -38,6 +37,7 @@ from analysis.benchmarking.statistics import simulate_all
 from analysis.benchmarking.synthetic_record import make_record
 from analysis.record.trials import list_sweeps, load_trials
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser
 
 Tables = Sequence[Sequence[Mapping[str, object]]]
 SIMULATIONS: dict[str, Callable[[int], Tables]] = {
@@ -62,12 +62,37 @@ class BenchmarkOptions:
     repeats: int
 
 
+def _parser() -> Parser:
+    parser = Parser(
+        description=__doc__, module="analysis.benchmark", example="statistics --repeats 200"
+    )
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("records", *SIMULATIONS),
+        default="records",
+        help="(default: records)",
+    )
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="of `records` (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=2_000,
+        metavar="N",
+        help="of simulations (default: %(default)s)",
+    )
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.benchmark", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("records", *SIMULATIONS), default="records")
-    parser.add_argument("--trials", type=int, default=10_000, metavar="N", help="of `records`")
-    parser.add_argument("--repeats", type=int, default=2_000, metavar="N", help="of simulations")
+    parser = _parser()
     options = read_options(BenchmarkOptions, parser.parse_args(argv))
     if options.repeats < 1:
         parser.error(f"`--repeats >= 1` must hold, but got --repeats {options.repeats}")

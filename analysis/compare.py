@@ -10,7 +10,6 @@ B less A, paired where they share seeds; all else in which the sweeps differ is 
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -22,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from analysis.cli.options import Parser, add_record_options, refuse
+from analysis.cli.options import add_record_options
 from analysis.record.choice import REVISIONS, RULE
 from analysis.record.schema import OBJECTIVE, RecordError
 from analysis.record.sweep_data import SweepData
@@ -42,6 +41,7 @@ from analysis.result_tables.two_sweeps import (
 )
 from analysis.stats.comparisons import Comparison
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser, refusal
 from trainable.storage.redaction import printable, redact
 
 ROWS_SHOWN = 40  # on the screen, those that differ most
@@ -80,12 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         compared = compare_sweeps(a, b, metric=options.metric)
         files = _files(compared)
     except RecordError as error:
-        return refuse(str(error))
+        return refusal(str(error))
     if options.out is not None:
         try:
             write_files(Path(options.out), files)
         except OSError as error:
-            return refuse(f"cannot write to {options.out!r}: {error.strerror}")
+            return refusal(f"cannot write to {options.out!r}: {error.strerror}")
     console = Console(stderr=options.json, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = FILE_WIDTH
@@ -199,11 +199,10 @@ def _numbers(found: Comparison) -> dict[str, object]:
     return {**known, "seeds": found.n, "paired": found.paired, "b_against_a": verdict(found)}
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog="compare.py",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        example="lambda_grid~1 lambda_grid --out new/",
     )
     parser.add_argument(
         "a",

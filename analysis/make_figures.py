@@ -17,7 +17,6 @@ import os
 # Read when numpy is loaded. The designs are many small matrices, over which threads only wait.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +25,13 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from analysis.cli.options import Parser, add_record_options, refuse
+from analysis.cli.options import add_record_options
 from analysis.record.choice import REVISION, REVISIONS, RULE, choose, others
 from analysis.record.schema import RecordError, Sweep, finished
 from analysis.record.sweep_data import Paper, SweepData, load_paper
 from analysis.record.trials import Record
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser, refusal
 from trainable.storage.redaction import printable
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = read_options(FigureOptions, _parser().parse_args(argv))
     if options.font and options.style != "paper":
-        return refuse(f"--font is of --style paper, but got --style {options.style}")
+        return refusal(f"--font is of --style paper, but got --style {options.style}")
     try:
         record = Record(options.tracking_uri, cache=options.cache)
         # Called from another program, it starts no processes, which would import that program.
@@ -74,13 +74,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         rendered = _draw(record, options, processes)
         files = _all_files(options.tracking_uri, rendered)
     except RecordError as error:
-        return refuse(str(error))
+        return refusal(str(error))
     from analysis.report.files import write_files
 
     try:
         write_files(Path(options.out), files)
     except OSError as error:
-        return refuse(f"cannot write to {options.out!r}: {error.strerror}")
+        return refusal(f"cannot write to {options.out!r}: {error.strerror}")
     for sweep in rendered:
         for note in sweep.notes:
             print(printable(note), file=sys.stderr)
@@ -92,14 +92,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog="make_figures.py", description="Draw the paper's figures from the MLflow record."
+        description=__doc__,
+        example="--sweep lambda_grid --style paper",
     )
     add_record_options(
         parser, no_cache="read the whole record and draw all of it again, even what has not changed"
     )
-    parser.add_argument("--out", metavar="DIR", default="figures/")
+    parser.add_argument(
+        "--out", metavar="DIR", default="figures/", help="folder of the files (default: figures/)"
+    )
     parser.add_argument(
         "--sweep",
         metavar="NAME",

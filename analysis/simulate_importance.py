@@ -9,7 +9,6 @@ a run, the same with noise alone. Run as `python -m analysis.simulate_importance
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from analysis.record.schema import OBJECTIVE
 from analysis.stats.importance import ABOVE, importance_table
+from trainable.cli.parser import Parser
 
 SETTINGS = ("a", "b", "c", "d")  # `a` has the effect, where there is one
 TRUTHS: dict[str, Callable[[NDArray[np.float64]], float]] = {
@@ -34,13 +34,19 @@ LEVELS = 6  # of each of a run's two settings of the readout
 SMOOTH = 2.0  # levels over which a run's readouts are alike
 
 
+def _parser() -> Parser:
+    parser = Parser(
+        description=__doc__, module="analysis.simulate_importance", example="--repeats 100"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=400, metavar="N", help="searches of each kind (default: 400)"
+    )
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m analysis.simulate_importance", description=__doc__
-    )
-    parser.add_argument("--repeats", type=int, default=400, metavar="N")
-    repeats = max(1, parser.parse_args(argv).repeats)
+    repeats = max(1, _parser().parse_args(argv).repeats)
     found = [
         _simulated(
             f"{sampler}, {truth}", n, [_search(sampler, truth, n, r) for r in range(repeats)]

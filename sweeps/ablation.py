@@ -20,6 +20,7 @@ from typing import Any
 
 from sweeps import Sweep, run_sweep, sweep_parser
 from trainable import ConfigError, TrialConfig
+from trainable.cli.parser import Parser
 from trainable.config.choices import ADVERSARIAL, GENERATORS
 
 TABLE_4_LOSSES = ("none", "standard", "pixelwise")
@@ -34,9 +35,9 @@ FURTHER_GENERATORS = {
 FROM_SCRATCH: dict[str, Any] = {"weights": "", "weights_sha256": "", "trunk_batch_norm": "train"}
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the options of this sweep."""
-    options = sweep_parser(str(__doc__))
+    options = sweep_parser(str(__doc__), "--losses none pixelwise --seeds 5 --plan")
     options.add_argument(
         "--losses",
         nargs="+",

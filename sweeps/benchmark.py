@@ -14,7 +14,6 @@ chooses one readout per run.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import os
@@ -37,8 +36,9 @@ from sweeps.planning.plan import PlannedRun, make_plan
 from sweeps.planning.state import SweepState
 from sweeps.record.publisher import Publisher
 from sweeps.search.source import FixedRuns
-from trainable.cli.options import OK, Parser, command, ended_by_signals, whole
+from trainable.cli.options import OK, command, ended_by_signals, whole
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser
 from trainable.config.loading import load_config
 from trainable.data import datasets
 
@@ -163,11 +163,11 @@ def _rss_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog="python -m sweeps.benchmark",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        module="sweeps.benchmark",
+        example="trials --trials 1000",
     )
     subcommands = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     of_trials = subcommands.add_parser("trials", help="seconds per empty trial, memory of many")

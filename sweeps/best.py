@@ -12,7 +12,6 @@ data and pretrained weights lie, and on what is trained. The record alone is rea
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import shlex
 import sys
@@ -36,8 +35,9 @@ from sweeps.planning.ranking import (
     settings_among,
 )
 from sweeps.record.reader import RecordedSweep, RecordedTrial, read_sweep
-from trainable.cli.options import OK, Parser, check_writable, command, ended_by_signals, refuse
+from trainable.cli.options import OK, check_writable, command, ended_by_signals
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser, refuse
 from trainable.config.schema import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig
 from trainable.data.sources.source import file_sources
 from trainable.storage.files import write_atomically
@@ -228,11 +228,11 @@ def _write(out: Path, content: bytes, *, force: bool) -> None:
     write_atomically(out, content)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog="python -m sweeps.best",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        module="sweeps.best",
+        example="lambda_grid --out best.yaml",
     )
     parser.add_argument(
         "sweep",

@@ -40,8 +40,8 @@ from sweeps.driver.sweep import Sweep, answer
 from sweeps.planning.state import SweepState
 from sweeps.search.source import RunSource
 from sweeps.search.space import Axis, Choice, Range, Space, with_values
-from trainable.cli.options import refuse
 from trainable.cli.parsed_options import split_options
+from trainable.cli.parser import Parser, refuse
 from trainable.config.loading import read_yaml
 from trainable.config.schema import (
     DATA_FIELDS,
@@ -277,12 +277,12 @@ def _check_axis(field: str) -> None:
         )
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the options of this sweep; those that the file may set have no default here."""
-    options = sweep_parser(str(__doc__))
+    options = sweep_parser(str(__doc__), "examples/my_sweep.yaml --plan", seeds=None)
     add_search_options(options)
     options.add_argument("file", metavar="FILE.yaml", help="the question; see above")
-    options.set_defaults(preset=None, seeds=None, **dict.fromkeys(OPTIONS_OF_A_SEARCH))
+    options.set_defaults(preset=None, **dict.fromkeys(OPTIONS_OF_A_SEARCH))
     return options
 
 

@@ -32,6 +32,7 @@ from sweeps import (
 )
 from sweeps.swa_grid import THRESHOLDS, intervals
 from trainable import TrialConfig
+from trainable.cli.parser import Parser
 
 # Fig. 4's from the smallest that acts to equal weight. A weight matters by its order of magnitude.
 LAMBDA_ADV = Range(0.0005, 1.0, log=True)
@@ -40,9 +41,9 @@ LAMBDA_ADV = Range(0.0005, 1.0, log=True)
 LR_FACTOR = 4.0
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the options of this search."""
-    options = sweep_parser(str(__doc__))
+    options = sweep_parser(str(__doc__), "--sampler gp --asks 40 --plan")
     add_search_options(options)
     return options
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 
 from sweeps import Sweep, run_sweep, sweep_parser
 from trainable import TrialConfig
+from trainable.cli.parser import Parser
 
 # The baseline, and near even steps on a log scale from the paper's 0.01 to what is too much.
 LAMBDAS = (0.0, 0.01, 0.05, 0.2, 1.0, 3.0)
@@ -24,10 +25,9 @@ LAMBDAS = (0.0, 0.01, 0.05, 0.2, 1.0, 3.0)
 SEEDS = 6
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the options of this sweep."""
-    options = sweep_parser(str(__doc__))
-    options.set_defaults(seeds=SEEDS)
+    options = sweep_parser(str(__doc__), "--lambdas 0 0.01 0.1 --seeds 4 --plan", seeds=SEEDS)
     options.add_argument(
         "--lambdas",
         type=float,

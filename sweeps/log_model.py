@@ -9,7 +9,6 @@ model takes RGB images, uint8 [N, 3, H, W] from 0 to 255, and returns logits, fl
 
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 
@@ -19,8 +18,9 @@ from sweeps.record.model_export import log_model
 from sweeps.record.moved_artifacts import bring_home
 from sweeps.record.reader import read_trial
 from sweeps.storage.mirror import open_storage
-from trainable.cli.options import OK, Parser, command, ended_by_signals, refuse
+from trainable.cli.options import OK, command, ended_by_signals
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser, refuse
 from trainable.config.schema import ConfigError
 from trainable.storage.redaction import first_line, redact_uri
 
@@ -68,11 +68,11 @@ def main() -> int:
     return OK
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog="python -m sweeps.log_model",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        module="sweeps.log_model",
+        example="RUN_ID --storage runs/",
     )
     parser.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
     add_store_options(parser)

@@ -9,7 +9,6 @@ publishes the sweep itself.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,16 +29,9 @@ from sweeps.record.store_check import check_usable
 from sweeps.record.writer import MlflowWriter
 from sweeps.storage.driver_lock import FOLDER, only_driver, only_writer
 from sweeps.storage.mirror import open_storage
-from trainable.cli.options import (
-    INTERRUPTED,
-    OK,
-    SOME_FAILED,
-    Parser,
-    command,
-    ended_by_signals,
-    refuse,
-)
+from trainable.cli.options import INTERRUPTED, OK, SOME_FAILED, command, ended_by_signals
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser, refuse
 from trainable.config.schema import ConfigError, suggest
 from trainable.storage.redaction import first_line, printable, redact_uri
 
@@ -172,11 +164,11 @@ def _warn(text: str) -> None:
     print(printable(text), file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog="python -m sweeps.publish",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        module="sweeps.publish",
+        example="--storage runs/ --sweep lambda_grid",
     )
     parser.add_argument(
         "--tracking-uri",

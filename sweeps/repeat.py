@@ -11,7 +11,6 @@ reason is printed.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -34,14 +33,13 @@ from trainable.cli.options import (
     OK,
     SOME_FAILED,
     ConfigOptions,
-    Parser,
     add_set,
     command,
     ended_by_signals,
     execution_of,
-    refuse,
 )
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser, refuse
 from trainable.cli.progress import train_to_end
 from trainable.cli.reproduce import Repetition, compare, doubts, numbers
 from trainable.config.schema import ConfigError, TrialConfig
@@ -183,11 +181,11 @@ def _named(points: list[Any], detail: Mapping[str, Any]) -> Iterator[tuple[str, 
     yield from numbers(f"{DETAIL_FILE}: ", rest)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog="python -m sweeps.repeat",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        module="sweeps.repeat",
+        example="RUN_ID --set device=cpu",
     )
     parser.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
     add_tracking_uri(parser)

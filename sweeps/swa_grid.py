@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from sweeps import Sweep, run_sweep, sweep_parser
 from trainable import TrialConfig
 from trainable.cli.options import whole
+from trainable.cli.parser import Parser
 from trainable.config.choices import SWA_RULES
 
 # Times the preset's own n, which would average 48 times in all of the demo's training, 50 times on
@@ -35,9 +36,9 @@ THRESHOLDS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
 RULES = ("eq7", "uniform")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """Return the options of this sweep."""
-    options = sweep_parser(str(__doc__))
+    options = sweep_parser(str(__doc__), "--n 2 5 10 --rules uniform --plan")
     options.add_argument(
         "--n",
         type=whole(),

@@ -10,7 +10,6 @@ that noise hits them alike.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -23,14 +22,13 @@ from trainable.benchmarking.timing import benchmark
 from trainable.cli.options import (
     OK,
     ConfigOptions,
-    Parser,
     add_config_options,
     command,
     config_of,
     ended_by_signals,
-    refuse,
 )
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser, refuse
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.sources.labels import VOID
 from trainable.training.devices import pick_device
@@ -125,8 +123,12 @@ def main() -> int:
     return OK
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _parser() -> Parser:
+    parser = Parser(
+        description=__doc__,
+        module="trainable.benchmark",
+        example="--crop 129 --batch 2 --baseline",
+    )
     add_config_options(parser, preset="voc2012")
     for name, field in FIELDS.items():
         value: dict[str, Any] = {"metavar": "VALUE"}

@@ -28,13 +28,12 @@ from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
-    Parser,
     check_writable,
     command,
     ended_by_signals,
-    refuse,
 )
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser, refuse
 from trainable.config.schema import ConfigError, Readout, TrialConfig
 from trainable.data.sources.images import read_image
 from trainable.data.sources.labels import lay_over, mask_image
@@ -242,11 +241,11 @@ def _describe_readout(readout: Readout) -> str:
     return " ".join(f"{name}={value}" for name, value in readout.identity().items())
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog="python -m trainable.predict",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        module="trainable.predict",
+        example="--run-folder runs/KEY --out masks/ photos/",
     )
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--run-folder", dest="model", metavar="DIR", help="of a training run")

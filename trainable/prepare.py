@@ -18,16 +18,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainable.cli.options import (
-    INTERRUPTED,
-    OK,
-    SOME_FAILED,
-    Parser,
-    command,
-    ended_by_signals,
-    refuse,
-)
+from trainable.cli.options import INTERRUPTED, OK, SOME_FAILED, command, ended_by_signals
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser, refuse
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.check import check
 from trainable.data.decoded_cache import cache_folder, check_cache
@@ -90,7 +83,7 @@ def main() -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m trainable.prepare", description="Make real data ready.")
+    parser = Parser(description=__doc__, module="trainable.prepare", example="check data/")
     commands = parser.add_subparsers(dest="command", required=True)
     aug = commands.add_parser("voc-aug", help="build train_aug from Pascal VOC 2012 and SBD")
     aug.add_argument("--voc", required=True, metavar="DIR", help=f"holds {voc.FOLDER}")

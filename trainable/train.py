@@ -12,7 +12,6 @@ is another, that is said as the reason.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -29,7 +28,6 @@ from trainable.cli.options import (
     OK,
     SOME_FAILED,
     ConfigOptions,
-    Parser,
     add_config_options,
     add_no_reuse,
     check_writable,
@@ -38,11 +36,11 @@ from trainable.cli.options import (
     ended_by_signals,
     execution_of,
     give_up,
-    refuse,
     resume_command,
     whole,
 )
 from trainable.cli.parsed_options import read_options
+from trainable.cli.parser import Parser, refuse
 from trainable.cli.progress import train_to_end
 from trainable.cli.reproduce import repeat
 from trainable.config.schema import ConfigError, Readout
@@ -91,7 +89,7 @@ def main() -> int:
     except KeyboardInterrupt:
         ends = "a repetition keeps nothing"
         if options.run_folder is None:
-            command = resume_command(options.no_reuse, "-m", "trainable.train")
+            command = resume_command(options.no_reuse, "trainable.train")
             ends = f"resume from the last checkpoint with: {command}"
         print(f"interrupted; {ends}", file=sys.stderr)
         return INTERRUPTED
@@ -99,7 +97,7 @@ def main() -> int:
         fault = machine_fault(error)
         if fault is None or options.run_folder is not None:
             raise
-        command = resume_command(options.no_reuse, "-m", "trainable.train")
+        command = resume_command(options.no_reuse, "trainable.train")
         return give_up(fault, f"mend that and resume from the last checkpoint with: {command}")
 
 
@@ -231,11 +229,11 @@ def _say(options: TrainOptions, text: str) -> None:
     print(text, file=sys.stderr if options.json else sys.stdout)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
-        prog="python -m trainable.train",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        module="trainable.train",
+        example="--set lambda_adv=0.05 --set iterations=120",
     )
     add_config_options(parser)
     parser.add_argument("--storage", metavar="DIR", help="folder of run folders (default: runs/)")

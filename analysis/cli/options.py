@@ -6,23 +6,8 @@ Those of `trainable.cli` read configs, which the analysis does without.
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import NoReturn
 
-from trainable.storage.redaction import printable, read_uri, redact
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with one line per error, the form that every other bad input has."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SystemExit(refuse(f"{message}; see `{self.prog} --help`"))
-
-
-def refuse(message: str) -> int:
-    """Say in one line on standard error why the input is not usable, and return the exit code."""
-    print(f"error: {printable(redact(' '.join(message.split())))}", file=sys.stderr)
-    return 2
+from trainable.storage.redaction import read_uri
 
 
 def add_record_options(parser: argparse.ArgumentParser, *, no_cache: str) -> None:

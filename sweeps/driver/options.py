@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweeps.execution.resources import HANG_TIMEOUT_S, Resources
-from trainable.cli.options import ConfigOptions, Parser, add_config_options, add_no_reuse, whole
+from trainable.cli.options import ConfigOptions, add_config_options, add_no_reuse, whole
+from trainable.cli.parser import OptionGroup, Parser
 from trainable.storage.redaction import UNQUOTED, is_unclear, read_uri, redact_uri
 
 STORES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
@@ -84,126 +85,146 @@ class SweepOptions(ConfigOptions, StoreOptions):
         )
 
 
-def sweep_parser(description: str) -> argparse.ArgumentParser:
-    """Return the parser of a sweep script; the script adds the options of its own axes."""
-    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def sweep_parser(
+    description: str, example: str = "--seeds 4 --plan", seeds: int | None = 3
+) -> Parser:
+    """Return the parser of a sweep script; the script adds the options of its own axes.
+
+    Args:
+        description: The docstring of the script.
+        example: Options of the script, to show what it is for.
+        seeds: How many each setting has by default; None where a file says it.
+    """
+    parser = Parser(description=description, example=example, own="what is swept")
     add_config_options(parser)
-    _add_seeds(parser)
-    parser.add_argument(
-        "--plan", action="store_true", help="print what would be trained, and train nothing"
-    )
+    _add_seeds(parser, seeds)
     add_store_options(parser)
     _add_resources(parser)
     _add_limits(parser)
-    add_no_reuse(parser)
     _add_output(parser)
     return parser
 
 
-def _add_seeds(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _add_seeds(parser: Parser, default: int | None) -> None:
+    group = parser.group("seeds", "--seeds 3 --race --race-limit 12")
+    group.add_argument(
         "--seeds",
         type=whole(most=10_000),
-        default=3,
+        default=default,
         metavar="N",
-        help="seeds per setting (default: %(default)s)",
+        help=f"per setting (default: {default or 'as the file says, or 3'})",
     )
-    parser.add_argument(
+    group.add_argument(
         "--race",
         action="store_true",
-        help="give more seeds to settings that may still be the best, and to no others",
+        help="more seeds for those that may be the best alone",
     )
-    parser.add_argument(
+    group.add_argument(
         "--race-limit",
         type=whole(most=10_000),
         default=10,
         metavar="N",
         help="most seeds of a setting in a race (default: 10)",
     )
+    parser.rarely("--race-limit")
 
 
-def _add_resources(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
-    parser.add_argument(
-        "--max-concurrent", type=whole(), metavar="N", help="training runs at a time"
+def _add_resources(parser: Parser) -> None:
+    group = parser.group("resources", "--max-concurrent 4 --gpus-per-trial 0.5")
+    group.add_argument("--address", metavar="RAY", help="Ray cluster (default: this machine)")
+    group.add_argument(
+        "--max-concurrent",
+        type=whole(),
+        metavar="N",
+        help="training runs at a time (default: as many as fit)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--cpus-per-trial",
         type=_number(positive=True),
         default=1.0,
         metavar="X",
         help="CPU slots, and threads, of a training run (default: 1)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--gpus-per-trial",
         type=_share,
         metavar="X",
         help="share of a GPU (default: 1 where there is one); `auto` measures how many runs fit",
     )
+    parser.rarely("--address", "--max-concurrent", "--cpus-per-trial", "--gpus-per-trial")
 
 
-def _add_limits(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+def _add_limits(parser: Parser) -> None:
+    group = parser.group("limits", "--time-budget 3600 --max-trials 50")
+    group.add_argument(
         "--time-budget",
         type=_number(positive=True),
         metavar="SECONDS",
         help="start no step of training after this time",
     )
-    parser.add_argument(
+    group.add_argument(
         "--gpu-hours",
         type=_number(positive=True),
         metavar="X",
         help="start no step of training when so many hours of whole GPUs are used",
     )
-    parser.add_argument(
+    group.add_argument(
         "--hang-timeout",
         type=_number(positive=True),
         default=HANG_TIMEOUT_S,
         metavar="SECONDS",
         help=f"kill a worker that is silent so long, and try again (default: {HANG_TIMEOUT_S:g})",
     )
-    parser.add_argument(
+    group.add_argument(
         "--max-trials",
         type=whole(),
         metavar="N",
         help="begin no run when so many trials have ended",
     )
+    parser.rarely("--time-budget", "--gpu-hours", "--hang-timeout", "--max-trials")
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--no-figures", action="store_true", help="draw no figures at the end")
-    parser.add_argument(
+def _add_output(parser: Parser) -> None:
+    group = parser.group("output", "--plan --json")
+    group.add_argument(
+        "--plan", action="store_true", help="print what would be trained, and train nothing"
+    )
+    group.add_argument(
+        "--json", action="store_true", help="one JSON object on standard output, at the end"
+    )
+    group.add_argument("--no-figures", action="store_true", help="draw no figures at the end")
+    group.add_argument(
         "--no-model",
         action="store_true",
         help="log no model of the best trial at the end; `python -m sweeps.publish` does it later",
     )
-    parser.add_argument(
+    group.add_argument(
         "--out", default="figures/", metavar="DIR", help="folder of figures (default: figures/)"
     )
-    parser.add_argument(
-        "--json", action="store_true", help="one JSON object on standard output, at the end"
-    )
+    add_no_reuse(group)
+    parser.rarely("--out", "--no-figures", "--no-model", "--no-reuse", "--json")
 
 
-def add_tracking_uri(parser: argparse.ArgumentParser) -> None:
+def add_tracking_uri(parser: OptionGroup) -> None:
     """Add the option that says where the record is."""
     parser.add_argument(
         "--tracking-uri",
         type=tracking_uri,
         default="sqlite:///mlflow.db",
         metavar="URI",
-        help="MLflow store (default: sqlite:///mlflow.db); `-` reads it from standard input",
+        help="MLflow store (default: %(default)s); `-` reads it from standard input",
     )
 
 
-def add_store_options(parser: argparse.ArgumentParser) -> None:
+def add_store_options(parser: Parser) -> None:
     """Add the options that say where the record and the run folders are."""
-    add_tracking_uri(parser)
-    parser.add_argument(
+    group = parser.group("record and storage", "--tracking-uri http://localhost:5000")
+    add_tracking_uri(group)
+    group.add_argument(
         "--storage",
         default="runs/",
         metavar="DIR|URI",
-        help="folder of run folders, which all nodes see, or an object store (default: runs/)",
+        help="run folders, for all nodes to see (default: runs/)",
     )
 
 

@@ -17,6 +17,7 @@ from sweeps.search.suggestions import Search
 from sweeps.search.warm_start import read_point
 from trainable.cli.options import whole
 from trainable.cli.parsed_options import split_options
+from trainable.cli.parser import Parser
 from trainable.config.schema import ConfigError
 
 # On two cores the demo takes 20 s for a run with 36 readouts and 10 s for one of the 3 x 3 that
@@ -58,44 +59,54 @@ class SearchOptions:
     warm_start: tuple[str, ...] | None
 
 
-def add_search_options(parser: argparse.ArgumentParser) -> None:
+def add_search_options(parser: Parser) -> None:
     """Add the options that `search_source` reads."""
-    parser.add_argument("--sampler", choices=SAMPLERS, help="what suggests settings (default: tpe)")
-    parser.add_argument(
+    group = parser.group("search", "--sampler gp --asks 40 --point lambda_adv=0.05")
+    group.add_argument(
+        "--sampler",
+        choices=SAMPLERS,
+        metavar="NAME",
+        help=f"{', '.join(SAMPLERS)} (default: tpe)",
+    )
+    group.add_argument(
         "--scheduler",
         choices=SCHEDULERS,
-        help="what stops training runs that lag behind (default: none)",
+        metavar="NAME",
+        help=f"stops what lags behind: {', '.join(SCHEDULERS)} (default: none)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--readouts",
         choices=READOUTS,
-        help="value a training run by its best readout, or suggest one (default: exhaustive)",
+        metavar="WAY",
+        help="of valuing a training run: by its best readout, exhaustive, or by one that is "
+        "suggested, sampled (default: exhaustive)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--asks",
         type=whole(),
         metavar="N",
         help=f"settings to ask for (default: {ASKS})",
     )
-    parser.add_argument(
+    group.add_argument(
         "--confirm",
         type=_count,
         metavar="K",
         help=f"settings, the best, to train again with --seeds other seeds (default: {CONFIRM})",
     )
-    parser.add_argument(
+    group.add_argument(
         "--point",
         dest="points",
         action="append",
         metavar="KEY=VALUE,...",
         help="a setting to ask for first; may stand several times",
     )
-    parser.add_argument(
+    group.add_argument(
         "--warm-start",
         nargs="*",
         metavar="DIR",
         help="tell the sampler of finished runs in these storages (without one: in --storage)",
     )
+    parser.rarely("--race", "--readouts", "--confirm", "--warm-start")
     parser.set_defaults(**OPTIONS_OF_A_SEARCH)
 
 

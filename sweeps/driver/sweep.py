@@ -40,10 +40,10 @@ from trainable.cli.options import (
     config_of,
     ended_by_signals,
     give_up,
-    refuse,
     resume_command,
 )
 from trainable.cli.parsed_options import split_options
+from trainable.cli.parser import refuse
 from trainable.config.schema import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
 from trainable.data import datasets
 from trainable.networks import pretrained
@@ -113,12 +113,12 @@ def answer(question: Sweep, options: SweepOptions, own: argparse.Namespace) -> i
     try:
         return _answer(question, options, own, console)
     except RayGoneError as error:
-        command = resume_command(options.no_reuse, sys.argv[0])
+        command = resume_command(options.no_reuse)
         kept = "what was trained is kept; resume with"
         print(f"error: {error}; {kept}: {command}", file=sys.stderr)
         return SOME_FAILED
     except KeyboardInterrupt:
-        command = resume_command(options.no_reuse, sys.argv[0])
+        command = resume_command(options.no_reuse)
         say(console, f"interrupted; what was trained is kept; resume with: {command}")
         return INTERRUPTED
     except Exception as error:
@@ -131,7 +131,7 @@ def answer(question: Sweep, options: SweepOptions, own: argparse.Namespace) -> i
 
 
 def _give_up(fault: str, options: SweepOptions) -> int:
-    command = resume_command(options.no_reuse, sys.argv[0])
+    command = resume_command(options.no_reuse)
     return give_up(fault, f"what was trained is kept; mend that and resume with: {command}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import subprocess  # nosec B404  # words, no shell
 import sys
 from collections.abc import Mapping
@@ -12,7 +11,8 @@ from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
-from trainable.storage.redaction import redact, redact_command
+from trainable.cli.parser import command_line, program
+from trainable.storage.redaction import redact
 
 MOST_DIFF = 1_000_000  # characters
 PACKAGES = ("trainable", "sweeps", "analysis")
@@ -31,7 +31,7 @@ def environment() -> dict[str, object]:
         "memory_gb": round(memory / 1e9, 1),
         "gpus": [name for name, _ in gpus()],
         "packages": _packages(),
-        "command": shlex.join(redact_command([Path(sys.executable).name, *sys.argv])),
+        "command": command_line(*program(), *sys.argv[1:]),
     }
 
 

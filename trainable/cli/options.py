@@ -6,41 +6,23 @@ import argparse
 import dataclasses
 import json
 import os
-import shlex
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from trainable.config.loading import load_config
-from trainable.config.schema import EXECUTION_FIELDS, ConfigError, TrialConfig, shorten
+from trainable.cli.parser import OptionGroup, Parser, command_line, program
+from trainable.config.loading import load_config, presets
+from trainable.config.schema import EXECUTION_FIELDS, ConfigError, TrialConfig
 from trainable.storage.faults import machine_fault
-from trainable.storage.redaction import HIDDEN, printable, redact, redact_command
+from trainable.storage.redaction import printable, redact
 
-MOST_WORD, MOST_MESSAGE = 400, 4000  # characters of a word, such as a path, and of all
-OK, SOME_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with one line per error, the form that every other bad input has."""
-
-    def error(self, message: str) -> NoReturn:
-        refuse(f"{message}; see `{self.prog} --help`")
-
-
-def refuse(message: str) -> NoReturn:
-    """Say in one line on standard error why the input is not usable, and exit with 2.
-
-    What gives access is not said: a word of the command line may hold it.
-    """
-    words = " ".join(shorten(word, MOST_WORD) for word in printable(redact(message)).split())
-    print(f"error: {shorten(words, MOST_MESSAGE)}", file=sys.stderr)
-    raise SystemExit(BAD_INPUT)
+OK, SOME_FAILED, INTERRUPTED = 0, 1, 130  # and BAD_INPUT
 
 
 def give_up(fault: str, remedy: str) -> int:
@@ -66,21 +48,16 @@ def command(main: Callable[[], int]) -> Callable[[], int]:
             fault = machine_fault(error)
             if fault is None:
                 raise
-            return give_up(fault, f"mend that and run again: {_shown(_program() + sys.argv[1:])}")
+            again = command_line(*program(_module()), *sys.argv[1:])
+            return give_up(fault, f"mend that and run again: {again}")
 
     return run
 
 
-def _program() -> list[str]:
-    """Return the words that started this program, without its options."""
+def _module() -> str:
+    """Return the module that `python -m` runs, empty for a script."""
     spec = sys.modules["__main__"].__spec__
-    return [sys.argv[0]] if spec is None else ["-m", spec.name]
-
-
-def _shown(words: Sequence[str]) -> str:
-    """Return a command line of Python's with secrets hidden."""
-    shown = shlex.join(redact_command([Path(sys.executable).name, *words]))
-    return f"{shown} (with the secret for {HIDDEN})" if HIDDEN in shown else shown
+    return "" if spec is None else spec.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,16 +77,22 @@ class ConfigOptions:
     overrides: tuple[str, ...]
 
 
-def add_config_options(parser: argparse.ArgumentParser, *, preset: str = "demo") -> None:
+def add_config_options(parser: Parser, *, preset: str = "demo") -> None:
     """Add the options that `config_of` reads, with a preset by default."""
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument("--preset", default=preset, metavar="NAME", help=f"default: {preset}")
+    group = parser.group("config", "--preset voc2012 --data-root data/ --set iterations=5000")
+    source = group.add_mutually_exclusive_group()
+    source.add_argument(
+        "--preset",
+        default=preset,
+        metavar="NAME",
+        help=f"{', '.join(presets())} (default: {preset})",
+    )
     source.add_argument("--config", metavar="FILE", help="YAML file instead of a preset")
-    parser.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
-    add_set(parser, "set a field of the config")
+    group.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
+    add_set(group, "set a field of the config")
 
 
-def add_set(parser: argparse.ArgumentParser, does: str) -> None:
+def add_set(parser: OptionGroup, does: str) -> None:
     """Add the option that changes fields of a config; `does` says of which and what for."""
     parser.add_argument(
         "--set",
@@ -162,7 +145,7 @@ def execution_of(options: ConfigOptions, repetition: str) -> dict[str, Any]:
     return {field: getattr(config, field) for field in fields}
 
 
-def add_no_reuse(parser: argparse.ArgumentParser) -> None:
+def add_no_reuse(parser: OptionGroup) -> None:
     """Add the option that names an attempt: a new one where it stands without a name."""
     parser.add_argument(
         "--no-reuse",
@@ -178,15 +161,15 @@ def _attempt(text: str) -> str:
     return text or uuid.uuid4().hex
 
 
-def resume_command(attempt: str | None, *command: str) -> str:
-    """Return the command line that resumes what `command` began, with secrets hidden.
+def resume_command(attempt: str | None, module: str = "") -> str:
+    """Return the command line that resumes what this process began, with secrets hidden.
 
     Args:
         attempt: What `--no-reuse` names, None where it is not given.
-        command: The words before the options of this process.
+        module: The module that `python -m` runs, empty for a script.
     """
     given = [f"--no-reuse={attempt}"] if attempt else []
-    return _shown([*command, *sys.argv[1:], *given])
+    return command_line(*program(module), *sys.argv[1:], *given)
 
 
 def whole(most: int = 1_000_000) -> Callable[[str], int]:

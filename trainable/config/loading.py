@@ -13,11 +13,11 @@ from trainable.config.schema import (
     ConfigError,
     TrialConfig,
     kind_of,
-    shorten,
     shown,
     suggest,
 )
 from trainable.storage.bounded_reads import read_bounded
+from trainable.storage.redaction import shorten
 
 PRESET_DIR = Path(__file__).parents[1] / "presets"
 MAX_YAML_BYTES = 64 * 1024

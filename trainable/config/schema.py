@@ -24,6 +24,7 @@ from trainable.config.choices import (
     AdversarialSpec,
     DiscriminatorSpec,
 )
+from trainable.storage.redaction import shorten
 
 Value = bool | int | float | str  # of a field
 
@@ -441,11 +442,6 @@ def _check_64_bits(name: str, number: float) -> None:
     """
     if abs(number) >= 2**63:
         raise ConfigError(f"{name} must lie within 64 bits, but has {int(number).bit_length()}")
-
-
-def shorten(text: str, most: int = 100) -> str:
-    """Return a text for a message: one that is longer than `most` is cut, and says so."""
-    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
 def shown(value: object) -> str:

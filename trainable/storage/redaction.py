@@ -115,6 +115,11 @@ def printable(text: str) -> str:
     )
 
 
+def shorten(text: str, most: int = 100) -> str:
+    """Return a text for a message: one that is longer than `most` is cut, and says so."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+
+
 def read_uri(text: str) -> str:
     """Return the URI that an option gives: `-` is the first line of standard input.
 
