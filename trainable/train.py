@@ -2,12 +2,14 @@
 
     python -m trainable.train --set lambda_adv=0.05
     python -m trainable.train --run-folder runs/0123456789abcdef
+    python -m trainable.train --fields lambda
 
 The first trains in the run folder that a sweep would use: what is there already is not trained
 again, and what was interrupted is resumed. The second trains the same once more, from the
 beginning, in a temporary folder, and compares every number: exit code 0 where all digits are the
 same, 1 where some differ, whatever the reason; where the kind of CPU, the device, torch or the code
-is another, that is said as the reason.
+is another, that is said as the reason. The third lists the fields of a config that have a word in
+their name or meaning, and without a word all: what `--set` and `--config` may give.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from trainable.cli.parsed_options import read_options
 from trainable.cli.parser import Parser, refuse
 from trainable.cli.progress import train_to_end
 from trainable.cli.reproduce import repeat
+from trainable.config.fields import describe_fields
 from trainable.config.schema import ConfigError, Readout
 from trainable.data import datasets
 from trainable.data.datasets import DataFacts
@@ -65,6 +68,7 @@ class TrainOptions(ConfigOptions):
         threads: How many threads of the CPU to use, None for torch's choice.
         no_reuse: The attempt to train for, None to take what is there.
         run_folder: What to repeat, None to train.
+        fields: The word whose fields are listed, empty for all, None to train.
         json: Whether one JSON object goes to standard output.
     """
 
@@ -72,6 +76,7 @@ class TrainOptions(ConfigOptions):
     threads: int | None
     no_reuse: str | None
     run_folder: str | None
+    fields: str | None
     json: bool
 
 
@@ -81,6 +86,9 @@ def main() -> int:
     """Do what the command line asks for, and return the exit code."""
     options = read_options(TrainOptions, _parser().parse_args())
     try:
+        if options.fields is not None:
+            print("\n".join(describe_fields(options.fields)))
+            return OK
         if options.run_folder is None:
             return _train(options)
         return _repeat(Path(options.run_folder), options)
@@ -252,6 +260,13 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--json", action="store_true", help="one JSON object on standard output, at the end"
+    )
+    parser.add_argument(
+        "--fields",
+        nargs="?",
+        const="",
+        metavar="WORD",
+        help="list the fields of a config that have a word in name or meaning (default: all)",
     )
     # So that a repetition sees whether a preset was asked for.
     parser.set_defaults(preset=None)

@@ -8,6 +8,7 @@ import sys
 import pytest
 from paths import ROOT
 
+from trainable import train
 from trainable.cli.parser import Parser
 
 SCREEN = 32, 80  # lines and columns; the classic 24 lines hold most of it
@@ -80,3 +81,16 @@ def test_every_example_is_one_that_the_command_takes(parser: Parser) -> None:
     for example in parser.examples_of_groups:
         parser.parse_args([*needed, *shlex.split(example)])
     assert f"\nexample: {parser.prog} {parser.example}\n" in parser.format_help()
+
+
+def test_train_lists_the_fields_of_a_config(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--fields", "lambda"])
+    assert train.main() == 0
+    assert capsys.readouterr().out.startswith("Losses:\n  lambda_adv = 0.01 ")
+    monkeypatch.setattr(sys, "argv", ["train.py", "--fields", "lamda_adv"])
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+    assert ended.value.code == 2
+    assert "did you mean 'lambda_adv'?" in capsys.readouterr().err

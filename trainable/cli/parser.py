@@ -65,7 +65,7 @@ class Parser(argparse.ArgumentParser):
         self.examples_of_groups: list[str] = []
         self.formatter_class = partial(_ShortHelp, hidden=self._rare)
         self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
-        self.add_argument("--help-all", action=_HelpAll, nargs=0, help=argparse.SUPPRESS)
+        self.add_argument("--help-all", action=_HelpAll)
 
     def group(self, title: str, example: str) -> OptionGroup:
         """Return a group of options; its title in `--help-all` has an example of their use."""
@@ -102,6 +102,10 @@ class Parser(argparse.ArgumentParser):
 
 
 class _HelpAll(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], **_: Any) -> None:
+        unsaid = argparse.SUPPRESS
+        super().__init__(option_strings, dest=unsaid, default=unsaid, nargs=0, help=unsaid)
+
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         assert isinstance(parser, Parser)  # nosec B101  # no other has this action
         sys.stdout.write(parser.format_everything())

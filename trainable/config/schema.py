@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from trainable.config.choices import (
 from trainable.storage.redaction import shorten
 
 Value = bool | int | float | str  # of a field
+FIELDS = "`python -m trainable.train --fields`"
 
 
 class ConfigError(ValueError):
@@ -67,7 +68,7 @@ class TrialConfig:
     """
 
     # Data
-    dataset: str = "voc2012"  # one of DATASETS
+    dataset: str = "voc2012"  # what is trained and validated on
     data_root: str = ""  # folder that holds the real data set; the embedded one needs none
     image_px: int = 48  # side of a generated image (shapes only)
     train_images: int = 240  # generated training images (shapes only)
@@ -83,7 +84,7 @@ class TrialConfig:
     crop_px: int = 321  # side of a training crop; base code
 
     # Networks
-    generator: str = "deeplabv2_resnet101"  # section 4.1
+    generator: str = "deeplabv2_resnet101"  # the network that segments; section 4.1
     weights: str = ""  # file with pretrained weights, or `torchvision`; empty: random
     weights_sha256: str = ""  # what the content of that file must be; filled in when it is read
     # Where a bottleneck strides, how pooling rounds, order and mean of the input: `caffe`
@@ -92,8 +93,10 @@ class TrialConfig:
     trunk_layout: str = "auto"
     # `affine_frozen` (base code: gamma and beta fixed, batch statistics), `frozen` or `train`
     trunk_batch_norm: str = "affine_frozen"
-    aspp_branches: int = 4  # summed, rates 6, 12, 18, 24; base code really computes the first 2
-    discriminator: str = "encoder_decoder"  # section 3.1 and Fig. 2
+    # Atrous convolutions of the head that are summed, of rates 6, 12, 18, 24; base code really
+    # computes the first 2
+    aspp_branches: int = 4
+    discriminator: str = "encoder_decoder"  # the network that judges; section 3.1 and Fig. 2
     output_stride: int = 8  # pixels per cell, 8 (section 4.1) or 16 (deeplabv3_* only)
     generator_width: int = 16  # channels of the first stage (deeplab_small only)
     discriminator_width: int = 64  # channels of the first encoder layer; base code 64
@@ -104,17 +107,19 @@ class TrialConfig:
     loss_disc_weight: float = 1.0  # of Eq. 5's sum of fake and real; base code 0.5
 
     # Optimisation
-    iterations: int = 20000  # section 4.3; SegTrack-v2 5,000
-    batch_size: int = 10  # text, twice, and base code; Algorithm 1 says m = 16
-    lr_generator: float = 2.5e-4  # section 4.2
-    lr_discriminator: float = 1e-4  # section 4.2 and base code; Algorithm 1 says 2.5e-4
-    lr_trunk_multiplier: float = 1.0  # base code in effect 3: it lists block convolutions thrice
-    lr_head_multiplier: float = 10.0  # base code
-    momentum: float = 0.9  # section 4.2
-    weight_decay: float = 5e-5  # section 4.2; base code 5e-4
-    adam_beta1: float = 0.9  # section 4.2
-    adam_beta2: float = 0.99  # section 4.2
-    poly_power: float = 0.9  # section 4.2
+    iterations: int = 20000  # steps of training; section 4.3; SegTrack-v2 5,000
+    batch_size: int = 10  # images; text, twice, and base code; Algorithm 1 says m = 16
+    lr_generator: float = 2.5e-4  # first learning rate; section 4.2
+    # First learning rate of the discriminator; section 4.2 and base code; Algorithm 1 says 2.5e-4
+    lr_discriminator: float = 1e-4
+    # Of lr_generator, in the trunk; base code in effect 3: it lists block convolutions thrice
+    lr_trunk_multiplier: float = 1.0
+    lr_head_multiplier: float = 10.0  # of lr_generator, in the head; base code
+    momentum: float = 0.9  # of SGD, for the generator; section 4.2
+    weight_decay: float = 5e-5  # of SGD, for the generator; section 4.2; base code 5e-4
+    adam_beta1: float = 0.9  # of Adam, for the discriminator; section 4.2
+    adam_beta2: float = 0.99  # of Adam, for the discriminator; section 4.2
+    poly_power: float = 0.9  # by which learning rates fall to 0 at the end; section 4.2
     seed: int = 0  # decides initialisation, batches and crops, alike in paired trials
 
     # Numerics: each changes the rounding, so each is part of what identifies a training run
@@ -150,7 +155,7 @@ class TrialConfig:
             value = coerce(field.name, str(field.type), getattr(self, field.name))
             object.__setattr__(self, field.name, value)
             _check_size(field.name, value)
-        for name, rule, holds in _RULES:
+        for name, rule, holds in RULES:
             value = getattr(self, name)
             if not holds(value):
                 raise ConfigError(f"`{rule}` must hold, but got {name}={shown(value)}")
@@ -158,25 +163,7 @@ class TrialConfig:
         self._check_together()
 
     def _check_names(self) -> None:
-        for name, known in (
-            ("dataset", DATASETS),
-            ("adversarial", ADVERSARIAL),
-            ("generator", GENERATORS),
-            ("discriminator", DISCRIMINATORS),
-            ("swa_rule", SWA_RULES),
-            ("swa_batch_norm", SWA_BATCH_NORMS),
-            ("voc_train", ("train", "train_aug")),
-            ("segtrack_split", ("interleave", "block")),
-            ("segtrack_classes", ("merged16", "separate17")),
-            ("trunk_layout", ("auto", "caffe", "torchvision")),
-            ("trunk_batch_norm", ("affine_frozen", "frozen", "train")),
-            ("precision", ("auto", "fp32", "bf16", "fp16")),
-            ("memory_format", ("channels_last", "contiguous")),
-            ("optimizer_kernels", ("fused", "plain")),
-            ("device", ("auto", "cpu", "cuda")),
-            ("data_device", ("auto", "device", "host")),
-            ("averages_on", ("device", "host")),
-        ):
+        for name, known in CHOICES.items():
             value = getattr(self, name)
             if value not in known:
                 raise ConfigError(f"unknown {name} {shown(value)}; {suggest(value, known)}")
@@ -297,6 +284,26 @@ ADVERSARY_FIELDS = (
 )
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
 
+# What each field may be that is a name.
+CHOICES: dict[str, Collection[str]] = {
+    "dataset": DATASETS,
+    "adversarial": ADVERSARIAL,
+    "generator": GENERATORS,
+    "discriminator": DISCRIMINATORS,
+    "swa_rule": SWA_RULES,
+    "swa_batch_norm": SWA_BATCH_NORMS,
+    "voc_train": ("train", "train_aug"),
+    "segtrack_split": ("interleave", "block"),
+    "segtrack_classes": ("merged16", "separate17"),
+    "trunk_layout": ("auto", "caffe", "torchvision"),
+    "trunk_batch_norm": ("affine_frozen", "frozen", "train"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
+    "memory_format": ("channels_last", "contiguous"),
+    "optimizer_kernels": ("fused", "plain"),
+    "device": ("auto", "cpu", "cuda"),
+    "data_device": ("auto", "device", "host"),
+    "averages_on": ("device", "host"),
+}
 MOST_TEXT = 4096  # characters: the longest path
 # What no real use meets: above, a slip of the pen would fill memory or disk before it is noticed.
 MOST: dict[str, float] = {
@@ -320,7 +327,7 @@ MOST: dict[str, float] = {
     "log_every": 100_000_000,
     "checkpoint_every": 100_000_000,
 }
-_RULES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
+RULES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("image_px", "image_px <= 4096", lambda v: v <= 4096),
     ("train_images", "train_images >= 1", lambda v: v >= 1),
     ("val_images", "val_images >= 1", lambda v: v >= 1),
@@ -459,5 +466,7 @@ def suggest(value: str, known: Iterable[str]) -> str:
     """Return the hint that ends a message about an unknown name."""
     names = list(known)
     nearest = difflib.get_close_matches(str(value), names, n=1)
-    listed = f"one of {', '.join(names)}" if len(names) <= 8 else "see trainable/config/schema.py"
+    listed = f"one of {', '.join(names)}" if len(names) <= 8 else f"{len(names)} are known"
+    if set(names) == set(DEFAULTS):
+        listed = f"{FIELDS} lists them"
     return f"did you mean {nearest[0]!r}?" if nearest else listed

@@ -34,6 +34,7 @@ def test_help_shows_what_is_used_most_and_help_all_everything(parser: Parser) ->
     )
     assert short.endswith(f"\nexample: {parser.prog} --fast field\n--help-all shows every option\n")
     assert parser.format_help() == short
+    assert vars(parser.parse_args(["field"])).keys() == {"where", "fast", "steps"}
 
 
 @pytest.mark.parametrize("option", ["--help", "--help-all"])
