@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 Font = Literal["serif", "sans"]
 # matplotlib ships these, so that a figure has the same letters on every machine.
@@ -54,6 +56,7 @@ IN_COLUMN: dict[str, Any] = {
 }
 COLUMN_IN = 3.3  # width of a column of a two-column paper
 COLUMN_HEIGHT_SHARE = 0.6  # of the height on a screen, where title and caption take their part
+PHONE_HEIGHT_SHARE = 0.72  # of it on a phone, which is held upright
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,11 @@ def paper_style(*, font: Font = "serif") -> Style:
     )
 
 
+def phone_style() -> Style:
+    """Return how figures look on a phone, a column wide, where the page around them has words."""
+    return dataclasses.replace(paper_style(font="sans"), height_share=PHONE_HEIGHT_SHARE)
+
+
 def _settings(*layers: Mapping[str, Any]) -> dict[Any, Any]:
     """Return matplotlib's own defaults, whatever a matplotlibrc says, changed by these layers."""
     own: dict[Any, Any] = {
@@ -146,6 +154,8 @@ class DescribedFigure(Figure):
         title: What is drawn and on which data; it may have formulas of LaTeX between dollars.
         caption: Seeds, method of the interval, what is left out or mixed; formulas as in the title.
         shows: What came out, in one sentence: read out to those who do not see the picture.
+        words_above: The title, where it stands in the picture.
+        words_below: The caption, where it stands in the picture.
     """
 
     def __init__(self, style: Style, title: str, size: tuple[float, float]) -> None:
@@ -154,6 +164,16 @@ class DescribedFigure(Figure):
         self.title = title
         self.caption = ""
         self.shows = ""
+        self.words_above: Text | None = None
+        self.words_below: Text | None = None
+
+    @property
+    def body(self) -> tuple[float, float]:
+        """From and to which share of the height, seen from below, neither title nor caption is."""
+        height = self.bbox.height
+        above, below = self.words_above, self.words_below
+        bottom = 0.0 if below is None else below.get_window_extent().y1 / height
+        return bottom, 1.0 if above is None else above.get_window_extent().y0 / height
 
     def draw(self, renderer: Any) -> None:
         """Draw the figure as matplotlib does, but by the settings of its style alone."""

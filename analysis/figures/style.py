@@ -134,7 +134,7 @@ def drawing(
         if style.has_words:
             room = figure.get_figwidth() - STAMP_IN * (done < asked)
             wrapped = textwrap.fill(title, int(room * TITLE_CHARS_PER_IN))
-            figure.suptitle(wrapped, x=0.01, ha="left", fontsize=TITLE_SIZE)
+            figure.words_above = figure.suptitle(wrapped, x=0.01, ha="left", fontsize=TITLE_SIZE)
         if done < asked:
             _stamp(figure, f"{done} of {asked} trials")
         yield figure
@@ -162,7 +162,9 @@ def add_caption(figure: Figure, parts: Sequence[str]) -> None:
         if not figure.style.has_words:
             return
     wrapped = textwrap.fill(caption, int(figure.get_figwidth() * CAPTION_CHARS_PER_IN))
-    figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=CAPTION_SIZE, color="0.3")
+    words = figure.supxlabel(wrapped, x=0.01, ha="left", fontsize=CAPTION_SIZE, color="0.3")
+    if isinstance(figure, DescribedFigure):
+        figure.words_below = words
 
 
 def add_legend(

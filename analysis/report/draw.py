@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis.figures import FigureSpec
-from analysis.figures.appearance import DescribedFigure
+from analysis.figures.appearance import DescribedFigure, current_style, phone_style, styled
 from analysis.figures.style import on_data
 from analysis.record.collector import collector_off
 from analysis.record.schema import RecordError, Sweep
@@ -20,12 +20,15 @@ from analysis.report.catalogue import axes_of, specs_of
 from analysis.report.export import render_parquet
 from analysis.report.files import render, render_csv, render_float
 from analysis.report.page import FigureItem, Section, TableItem
+from analysis.report.pictures import Picture, picture_of
 from analysis.result_tables.cells import text
 from analysis.result_tables.claims import claims, is_tried
 from analysis.result_tables.latex import to_latex
 from analysis.result_tables.render import to_csv, to_markdown, to_numbers
 
-MOST_SVG_BYTES = 400_000  # above it, a picture of pixels opens faster
+# How many figures of a sweep, the main one first, are drawn once more for a phone: each takes a
+# quarter of the time that it takes for screen and paper. The others scroll there.
+FOR_PHONES = 2
 SHOWN = ("run_id", "status", "cause", "seed")
 OUTCOME = ("val/miou", "swa/miou", *SHARED)
 
@@ -40,9 +43,11 @@ class RenderedItem:
         sentence: What came out, in one sentence, or in several of them, one a line.
         caption: Seeds, method of the interval, what is left out or mixed.
         shows: What a figure shows, for those who do not see it; empty where it does not tell.
-        in_picture: Whether a figure's title and caption stand in its picture.
+        in_picture: Whether title and caption stand in the picture that the report shows.
         table: The table in words; None for a figure.
-        files: The content of each of its files, by name; a figure has a PNG among them.
+        files: The content of each of its files, by name.
+        picture: What the report shows of a figure; None for a table.
+        narrow: What it shows on a phone, where that differs.
     """
 
     name: str
@@ -53,6 +58,8 @@ class RenderedItem:
     in_picture: bool = False
     table: pd.DataFrame | None
     files: Mapping[str, bytes]
+    picture: Picture | None = None
+    narrow: Picture | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +104,7 @@ def draw(data: SweepData, *, suffix: str = "", notes: Sequence[str] = ()) -> Ren
         try:
             with collector_off():
                 if isinstance(spec, FigureSpec):
-                    items.append(_draw_figure(name, spec, data))
+                    items.append(_draw_figure(name, spec, data, for_phones=len(items) < FOR_PHONES))
                 else:
                     items.append(_table_item(name, spec.build(data)))
         except RecordError as error:
@@ -107,16 +114,15 @@ def draw(data: SweepData, *, suffix: str = "", notes: Sequence[str] = ()) -> Ren
     return RenderedSweep(data=data, items=items, left_out=left_out, suffix=suffix, notes=notes)
 
 
-def _draw_figure(name: str, spec: FigureSpec, data: SweepData) -> RenderedItem:
+def _draw_figure(name: str, spec: FigureSpec, data: SweepData, *, for_phones: bool) -> RenderedItem:
     figure = spec.draw(data)
     files = {f"{name}.{kind}": render(figure, kind) for kind in ("pdf", "png", "svg")}
     title, caption = figure.get_suptitle(), figure.get_supxlabel()
-    shows, in_picture = "", True
+    shows, is_described = "", isinstance(figure, DescribedFigure)
     if isinstance(figure, DescribedFigure):
         title, caption, shows = figure.title, figure.caption, figure.shows
-        in_picture = figure.style.has_words
-    if not in_picture:
-        files[f"{name}.tex"] = render_float(name, f"{title}. {caption}")
+        if not figure.style.has_words:
+            files[f"{name}.tex"] = render_float(name, f"{title}. {caption}")
     title, caption = _plain(title), _plain(caption)
     if spec.numbers is not None:
         numbers = spec.numbers(data)
@@ -128,10 +134,20 @@ def _draw_figure(name: str, spec: FigureSpec, data: SweepData) -> RenderedItem:
         sentence="",
         caption=caption,
         shows=_plain(shows),
-        in_picture=in_picture,
+        in_picture=not is_described,
         table=None,
         files=files,
+        picture=picture_of(figure, svg=files[f"{name}.svg"]),
+        narrow=_for_phones(spec, data) if for_phones and is_described else None,
     )
+
+
+def _for_phones(spec: FigureSpec, data: SweepData) -> Picture | None:
+    """Return a figure as a phone shows it, None where every figure is a column wide already."""
+    if current_style().width_in is not None:
+        return None
+    with styled(phone_style()):
+        return picture_of(spec.draw(data))
 
 
 def _plain(text: str) -> str:
@@ -171,12 +187,12 @@ def section_of(rendered: RenderedSweep) -> Section:
     sweep = Sweep.of(trials)
     lines = [line for item in rendered.items for line in item.sentence.splitlines()]
     found = dict.fromkeys(f"{line}." for line in lines)
-    left_out = [f"Not drawn: {name}, since {why}." for name, why in rendered.left_out.items()]
     return Section(
         sweep=sweep,
         title=_title(sweep, rendered.suffix),
         dataset=on_data(sweep.dataset),
-        sentences=[*found, *left_out],  # tables on the same comparison say the same of it
+        sentences=[*found],  # tables on the same comparison say the same of it
+        left_out=[f"{name}, since {why}" for name, why in rendered.left_out.items()],
         figures=[_figure(item) for item in rendered.items if item.table is None],
         tables=[table_of(item) for item in rendered.items if item.table is not None],
         trials=shown_trials(trials),
@@ -199,15 +215,16 @@ def shown_trials(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figure(item: RenderedItem) -> FigureItem:
-    svg = item.files[f"{item.name}.svg"]
+    if item.picture is None:
+        raise ValueError(f"{item.name} is a table and has no picture")
     return FigureItem(
         name=item.name,
         title=item.title,
         caption=item.caption,
         shows=item.shows,
         in_picture=item.in_picture,
-        png=item.files[f"{item.name}.png"],
-        svg=svg.decode() if len(svg) <= MOST_SVG_BYTES else None,
+        picture=item.picture,
+        narrow=item.narrow,
         files=[*item.files],
     )
 

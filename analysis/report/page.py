@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,6 @@ from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
-from PIL import Image
 
 from analysis.record.schema import Sweep
 from analysis.record.version_mix import mixtures_of
@@ -34,12 +32,24 @@ from analysis.report.facts import (
     tally,
     why_partial,
 )
-from analysis.report.views import TableView, describe_shown, linked, trials_view, view_of
+from analysis.report.pictures import POINTS_PER_INCH, Picture
+from analysis.report.views import (
+    TableView,
+    describe_shown,
+    heading_of,
+    legend_of,
+    linked,
+    trials_view,
+    view_of,
+    without_sentences,
+)
 from trainable.storage.json_files import JsonObject
 
 TEMPLATE = "report.html.jinja"
+NARROW_PT = 252.0  # 3.5 inches: a picture of this width needs no scrolling on a phone
 CSS_DPI = 96  # CSS pixels per inch, by definition
 ENLARGED = 1.2  # a figure's letters are set for paper, and read on a screen from further away
+SENTENCES_SHOWN = 3  # of what came out; each stands with its table, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +58,11 @@ class FigureItem:
 
     name: str  # unique among the section's figures and tables: the anchor
     title: str
-    caption: str  # a sentence or more
-    png: bytes  # which names its dots per inch, as those of matplotlib do
-    shows: str = ""  # what is read out instead of the picture; the caption where it is empty
+    caption: str  # how it was made: a sentence or more
+    picture: Picture
+    narrow: Picture | None = None  # shown instead on a phone; without it the picture scrolls there
+    shows: str = ""  # what came out, in a sentence, also read out instead of the picture
     in_picture: bool = False  # whether the caption is to be seen in the picture already
-    svg: str | None = None  # shown instead of the PNG: sharp at every size
     files: Sequence[str] = ()  # names beside the page
 
 
@@ -62,9 +72,9 @@ class TableItem:
 
     name: str
     title: str
-    caption: str
+    caption: str  # how it was made: a sentence or more
     frame: pd.DataFrame
-    sentence: str = ""  # what came out, for a table that stands in no section of a sweep
+    sentence: str = ""  # what came out, one sentence a line, without full stops
     files: Sequence[str] = ()
 
 
@@ -85,6 +95,7 @@ class Section:
     trials_files: Sequence[str] = ()  # files beside the page with all trials
     best: BestCard | None = None  # where a setting can be named the best
     notes: Sequence[str] = ()  # on sweeps that might stand here instead, without full stops
+    left_out: Sequence[str] = ()  # what is not drawn, and why, without full stops
 
 
 def render_report(
@@ -101,7 +112,7 @@ def render_report(
         tracking_uri: Where the trials were read from. An `http(s)` server is linked to; for a
             database the links lead to a local `mlflow ui`, whose command stands beside them.
         versions: The versions of the packages that drew the figures, by package.
-        claims: What all sweeps say of the paper's claims, the page's first part.
+        claims: What all sweeps say of the paper's claims.
     """
     here = Path(__file__)
     template = here.with_name(TEMPLATE).read_text(encoding="utf-8")
@@ -117,7 +128,7 @@ def render_report(
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         tracking=tracking,
         datasets=list(dict.fromkeys(section.dataset for section in sections)),
-        overview=_overview(sections),
+        overview=_overview(sections) if len(sections) > 1 else None,
         claims=None if claims is None else _table(claims, "all"),
         sections=[
             _section(section, f"s{number}", tracking)
@@ -162,6 +173,7 @@ def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, obj
         return tracking.run(sweep.experiment_id, run_id)
 
     failures = failure_groups(trials)
+    figures = [_figure(figure, anchor, sweep.dataset) for figure in section.figures]
     return {
         "anchor": anchor,
         "section": section,
@@ -169,8 +181,11 @@ def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, obj
         "why": why_partial(sweep),
         "warnings": mixtures_of(trials),
         "data_warnings": sweep.data_warnings.splitlines(),
-        "figures": [_figure(figure, anchor) for figure in section.figures],
-        "tables": [_table(table, anchor) for table in section.tables],
+        "sentences": section.sentences[:SENTENCES_SHOWN],
+        "more_sentences": section.sentences[SENTENCES_SHOWN:],
+        "main_figure": figures[0] if figures else None,
+        "figures": figures[1:],
+        "tables": [_table(table, anchor, sweep.dataset) for table in section.tables],
         "tally": tally(trials, sweep.trials_total),
         "failures": failures[:CAUSES_SHOWN],
         "more_causes": max(0, len(failures) - CAUSES_SHOWN),
@@ -188,29 +203,38 @@ def _section(section: Section, anchor: str, tracking: Tracking) -> dict[str, obj
     }
 
 
-def _table(table: TableItem, anchor: str) -> dict[str, object]:
+def _table(table: TableItem, anchor: str, dataset: str = "") -> dict[str, object]:
     return {
         "anchor": _anchor(anchor, table.name),
         "item": table,
+        "heading": heading_of(table.title, dataset),
+        "sentences": [f"{line}." for line in table.sentence.splitlines()],
+        "legend": legend_of(table.frame),
+        "method": without_sentences(table.caption, table.sentence),
         "view": view_of(table.frame),
         "files": _files(table.files),
     }
 
 
-def _figure(figure: FigureItem, anchor: str) -> dict[str, object]:
-    with Image.open(io.BytesIO(figure.png)) as image:
-        (width, height), dpi = image.size, image.info["dpi"][0]
-    kind, content = ("png", figure.png)
-    if figure.svg is not None:
-        kind, content = ("svg+xml", figure.svg.encode())
-    scale = ENLARGED * CSS_DPI / dpi
+def _figure(figure: FigureItem, anchor: str, dataset: str) -> dict[str, object]:
     return {
         "anchor": _anchor(anchor, figure.name),
         "item": figure,
-        "uri": f"data:image/{kind};base64,{base64.b64encode(content).decode()}",
-        "width": round(width * scale),
-        "height": round(height * scale),
+        "heading": heading_of(figure.title, dataset),
+        "wide": _image(figure.picture),
+        "narrow": None if figure.narrow is None else _image(figure.narrow),
+        "scrolls": figure.narrow is None and figure.picture.width_pt > NARROW_PT,
         "files": _files(figure.files),
+    }
+
+
+def _image(picture: Picture) -> dict[str, object]:
+    scale = ENLARGED * CSS_DPI / POINTS_PER_INCH
+    content = base64.b64encode(picture.content).decode()
+    return {
+        "uri": f"data:image/{picture.kind};base64,{content}",
+        "width": round(picture.width_pt * scale),
+        "height": round(picture.height_pt * scale),
     }
 
 

@@ -1,5 +1,21 @@
 "use strict";
 
+// What only works with this script is shown by it.
+document.documentElement.classList.add("scripted");
+
+// In the viewer of MLflow's artifacts nothing lies beside the page, no other page opens, and the page
+// has no address that a link to a part of it could add to.
+if (["blob:", "about:", "data:"].includes(location.protocol)) {
+  for (const link of document.querySelectorAll('a:not([href^="#"])')) link.removeAttribute("href");
+  for (const link of document.querySelectorAll("a[href]")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      document.getElementById(link.hash.slice(1)).scrollIntoView();
+    });
+  }
+  document.querySelector(".elsewhere").hidden = false;
+}
+
 // Sorting: a click or a key on a column's head; what is missing stays last in both directions.
 const collator = new Intl.Collator("en", { numeric: true });
 
@@ -44,11 +60,11 @@ dialog.addEventListener("click", (event) => {
   if (isOutside || event.target.closest("button")) dialog.close();
 });
 
-// Paper has no summary to click on.
+// Paper has no summary to click on; what is too long for a line of facts stays closed.
 let opened = [];
 
 window.addEventListener("beforeprint", () => {
-  opened = [...document.querySelectorAll("details:not([open])")];
+  opened = [...document.querySelectorAll("details:not([open], dd *)")];
   for (const details of opened) details.open = true;
 });
 window.addEventListener("afterprint", () => {

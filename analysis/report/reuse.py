@@ -25,10 +25,13 @@ from analysis.record.sweep_data import SweepData
 from analysis.report.catalogue import specs_of
 from analysis.report.draw import RenderedItem
 from analysis.report.files import versions
+from analysis.report.pictures import Picture
 from trainable.storage.redaction import redact_uri
 
-FORMAT = 1  # to be raised when what is kept has another form
+FORMAT = 2  # to be raised when what is kept has another form
 CODE = Path(__file__).parents[1]
+
+PICTURES = ("picture", "narrow")  # fields of an item
 
 Drawn = tuple[Sequence[RenderedItem], dict[str, str]]  # the items of a sweep, and what it lacks
 
@@ -83,8 +86,19 @@ def _primitives(item: RenderedItem) -> dict[str, object]:
     return {
         **{field.name: getattr(item, field.name) for field in dataclasses.fields(item)},
         "table": None if table is None else [[*table.columns], table.to_numpy().tolist()],
-        "files": {name: base64.b64encode(file).decode() for name, file in item.files.items()},
+        "files": {name: _letters(file) for name, file in item.files.items()},
+        **{name: _primitive_picture(getattr(item, name)) for name in PICTURES},
     }
+
+
+def _primitive_picture(picture: Picture | None) -> dict[str, object] | None:
+    if picture is None:
+        return None
+    return {**dataclasses.asdict(picture), "content": _letters(picture.content)}
+
+
+def _letters(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _item(kept: dict[str, Any]) -> RenderedItem:
@@ -93,7 +107,13 @@ def _item(kept: dict[str, Any]) -> RenderedItem:
         columns, rows = kept["table"]
         table = pd.DataFrame(rows, columns=columns)
     files = {name: base64.b64decode(file) for name, file in kept["files"].items()}
-    return RenderedItem(**kept | {"table": table, "files": files})
+    pictures = {
+        name: Picture(**one | {"content": base64.b64decode(one["content"])})
+        for name in PICTURES
+        if (one := kept[name]) is not None
+    }
+    nothing = dict.fromkeys(PICTURES)
+    return RenderedItem(**kept | {"table": table, "files": files} | nothing | pictures)
 
 
 def _digest(frame: pd.DataFrame) -> str:

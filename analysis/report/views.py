@@ -13,6 +13,8 @@ from typing import TypeGuard
 import pandas as pd
 
 from analysis.record.version_mix import HASH_DIGITS, HASHES, SHARED
+from analysis.result_tables.cells import NOT_DISTINGUISHABLE
+from analysis.stats.datasets import NAMES
 
 # A browser lays out some thousands of rows at once; a few hundred stay quick on a phone.
 ROWS_SHOWN = 500
@@ -23,6 +25,10 @@ STATUS = {
     "FAILED": "failed",
     "KILLED": "stopped early",
     "RUNNING": "not ended",
+}
+SIGNS = {  # of a table's cells, and what they stand for
+    "±": "±: 95 % interval",
+    NOT_DISTINGUISHABLE: f"{NOT_DISTINGUISHABLE}: not distinguishable",
 }
 MISSING = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -127,6 +133,27 @@ def describe_shown(trials: pd.DataFrame) -> str:
     if failed:
         chosen += f" and {failed} of the {all_failed} failed"
     return f"{len(shown)} of {len(trials)} trials are shown: {chosen}"
+
+
+def legend_of(frame: pd.DataFrame) -> str:
+    """Return what the signs of a table stand for."""
+    cells = [str(cell) for column in frame for cell in frame[column]]
+    used = [words for sign, words in SIGNS.items() if any(sign in cell for cell in cells)]
+    return f"{'; '.join(used)}." if used else ""
+
+
+def without_sentences(caption: str, sentences: str) -> str:
+    """Return a caption without those of its sentences, one a line here, that stand elsewhere."""
+    for line in sentences.splitlines():
+        caption = caption.replace(f"{line}.", "")
+    return " ".join(caption.split())
+
+
+def heading_of(title: str, dataset: str) -> tuple[str, str]:
+    """Return what a title names, and on which data, which all titles of a section say alike."""
+    name = re.escape(NAMES.get(dataset, dataset))
+    found = re.search(rf"(, | on )(?={name}\b)", title) if dataset else None
+    return (title, "") if found is None else (title[: found.start()], title[found.start() :])
 
 
 def _telling(trials: pd.DataFrame) -> pd.DataFrame:

@@ -6,13 +6,14 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.record.schema import Sweep
 from analysis.report.page import FigureItem, Section, TableItem, render_report
+from analysis.report.pictures import Picture
 
 SHAPES = "shapes (generated, not the paper's data)"
 CAPTION = "Mean over 3 seeds; bars: 95 % Student-t interval."
@@ -64,13 +65,13 @@ def trials_of(states: Sequence[str] = STATES, **columns: Sequence[Any]) -> pd.Da
 
 
 @cache
-def picture(width: float = 6.4, file_format: str = "png") -> bytes:
+def picture(width: float = 6.4, kind: Literal["png", "svg+xml"] = "png") -> Picture:
     """Return a plot of that many inches; its SVG carries styles and clip paths, as ours do."""
     figure = Figure(figsize=(width, 3), layout="constrained")
     figure.subplots().plot([0.0, 1.0, 2.0], [0.6, 0.7, 0.65], marker="o")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=file_format, dpi=100)
-    return buffer.getvalue()
+    figure.savefig(buffer, format=kind[:3], dpi=100)
+    return Picture(content=buffer.getvalue(), kind=kind, width_pt=width * 72, height_pt=3 * 72)
 
 
 def figure_item(name: str = "fig4", **changes: Any) -> FigureItem:
@@ -79,7 +80,7 @@ def figure_item(name: str = "fig4", **changes: Any) -> FigureItem:
         "name": name,
         "title": f"Figure {name}",
         "caption": CAPTION,
-        "png": picture(),
+        "picture": picture(),
         "files": [f"{name}.pdf", f"{name}.csv"],
     }
     return FigureItem(**given | changes)

@@ -1,15 +1,20 @@
-"""The report in a browser: pictures, sizes, links, sorting, the dialog, paper."""
+"""The report in a browser: its answer, pictures, sizes, links, sorting, the dialog, paper."""
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
-from report_helpers import figure_item, page, picture, section, table_item, trials_of
+from report_helpers import CAPTION, figure_item, page, picture, section, table_item, trials_of
+
+from analysis.report.best_card import BestCard
 
 pytestmark = pytest.mark.browser
 
@@ -18,10 +23,19 @@ ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-PHONE, SMALL_PHONE, TABLET, DESKTOP = (360, 740), (320, 568), (800, 1000), (1400, 900)
+PHONE, SMALL_PHONE, TABLET = (360, 740), (320, 568), (800, 1000)
+LAPTOP, DESKTOP = (1280, 800), (1400, 900)
+SIZES = [SMALL_PHONE, PHONE, TABLET, LAPTOP, DESKTOP]
 FILES = ["fig4.pdf", "fig4.csv", "health.pdf", "health.csv", "table2.csv", "table1.csv"]
 WIDE = pd.DataFrame({"class": ["a", "b"], **{f"column {n}": [n / 7, n / 3] for n in range(24)}})
 LONG_WORD = "NonFiniteLossError:" + "x" * 200
+ANSWER = "lambda_adv=0.01 is the best of 3: 64.2 % (95 % 60 to 68, 3 seeds)."
+BEST = BestCard(
+    setting=[("lambda_adv", "0.01")],
+    score="64.2 % (95 % 60 to 68, 3 seeds)",
+    standing="stands out from none of 2 other settings at these seeds",
+    commands=["python -m sweeps.best mine --out best.yaml"],
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +46,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trials.loc[31, "cause"] = LONG_WORD
     one = section(
         {"trials_total": 40, "state": "partial", "why_partial": "time budget of 60 s"},
+        sentences=[ANSWER],
+        best=BEST,
         figures=[
-            figure_item(),
-            figure_item("health", svg=picture(3.3, "svg").decode(), png=picture(3.3)),
+            figure_item(narrow=picture(3.3, "svg+xml"), shows="It rises and falls."),
+            figure_item("health", picture=picture(kind="svg+xml")),
         ],
         tables=[table_item(), table_item(WIDE, name="table1", files=["table1.csv"])],
         trials=trials,
@@ -43,6 +59,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).touch()
     path = folder / "report.html"
     path.write_text(page(one, section(title="Another")), encoding="utf-8")
+    (folder / "alone.html").write_text(page(one), encoding="utf-8")
     return path
 
 
@@ -76,7 +93,7 @@ def first_cells(shown: Page, label: str) -> list[str]:
     return shown.locator(f"table[aria-labelledby={label}] tbody th").all_inner_texts()
 
 
-@pytest.mark.parametrize("opened", [SMALL_PHONE, PHONE, TABLET, DESKTOP], indirect=True)
+@pytest.mark.parametrize("opened", SIZES, indirect=True)
 def test_every_figure_is_drawn_and_nothing_is_wider_than_the_screen(
     opened: tuple[Page, list[str]],
 ) -> None:
@@ -89,14 +106,161 @@ def test_every_figure_is_drawn_and_nothing_is_wider_than_the_screen(
         box = image.bounding_box()
         assert box is not None
         assert box["width"] > 200
-        assert box["x"] + box["width"] <= shown.evaluate("innerWidth")
     assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
     # Scrolling sideways would hide what is cut off at the left of a box, too.
-    outside = """[...document.querySelectorAll('main *:not(.scroll *)')].filter((each) => {
+    outside = """[...document.querySelectorAll(
+        'main *:not(.scroll *, .roomy *), header *, footer *, nav'
+    )].filter((each) => {
         const box = each.getBoundingClientRect();
         return box.right > innerWidth + 0.5 || box.left < 0;
     }).map((each) => each.outerHTML.slice(0, 80))"""
     assert shown.evaluate(outside) == []
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_the_first_view_holds_question_answer_and_best_setting(
+    browser: Browser, report: Path, width: int, height: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": height})
+    shown = context.new_page()
+    shown.goto((report.parent / "alone.html").as_uri())
+    for part in (".question", ".findings", ".best .values"):
+        box = shown.locator(part).first.bounding_box()
+        assert box is not None
+        assert 0 <= box["y"] < box["y"] + box["height"] <= height, part
+    figure = shown.locator("#s1-fig4 img").bounding_box()
+    assert figure is not None
+    if width >= LAPTOP[0]:
+        assert figure["y"] + figure["height"] <= height
+    # What it cost and what failed stand after it.
+    after = shown.locator("#s1-trials").bounding_box()
+    assert after is not None
+    assert after["y"] > max(figure["y"], height)
+    context.close()
+
+
+def test_several_sweeps_answer_in_the_first_view(opened: tuple[Page, list[str]]) -> None:
+    shown, _ = opened
+    answers = shown.locator(".answers li")
+    assert answers.count() == 2
+    for answer in answers.all():
+        box = answer.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] < 300
+    assert ANSWER in answers.first.inner_text()
+
+
+@pytest.mark.parametrize("opened", [PHONE, SMALL_PHONE], indirect=True)
+def test_letters_of_figures_are_large_enough_on_a_phone(opened: tuple[Page, list[str]]) -> None:
+    shown, _ = opened
+    # A figure of its own for it, 3.3 inches wide; a wide one scrolls, at no less than 3/4 of it.
+    own, wide = (shown.locator(f"#s1-{name} img") for name in ("fig4", "health"))
+    assert own.evaluate("image => image.currentSrc").startswith("data:image/svg")
+    scale = own.bounding_box()["width"] / (3.3 * 96)  # type: ignore[index]
+    assert 8 * scale * 96 / 72 >= 8.5  # CSS pixels of letters of 8 points
+    scale = wide.bounding_box()["width"] / (6.4 * 96)  # type: ignore[index]
+    assert 9 * scale * 96 / 72 >= 10
+    assert shown.locator("#s1-health .card").evaluate("box => box.scrollWidth > box.clientWidth")
+
+
+HINT = "box => getComputedStyle(box, '::before').display"
+
+
+@pytest.mark.parametrize("opened", [PHONE, LAPTOP], indirect=True)
+def test_a_box_says_that_it_scrolls_where_it_does(opened: tuple[Page, list[str]]) -> None:
+    shown, _ = opened
+    shown.locator("#s1-trials summary").click()
+    told = []
+    for box in shown.locator(".scroll, .roomy").all():
+        box.scroll_into_view_if_needed()
+        scrolls = box.evaluate("box => box.scrollWidth > box.clientWidth")
+        assert box.evaluate(HINT) == ("block" if scrolls else "none")
+        told.append(scrolls)
+    assert {*told} == {True, False}
+
+
+@pytest.mark.parametrize("opened", [PHONE], indirect=True)
+def test_what_a_row_is_stays_in_sight(opened: tuple[Page, list[str]]) -> None:
+    shown, _ = opened
+    box = shown.locator("#s1-table1 .scroll")
+    box.evaluate("box => box.scrollTo({left: 500, behavior: 'instant'})")
+    outer, names = box.bounding_box(), box.locator("tbody th").first.bounding_box()
+    assert outer is not None
+    assert names is not None
+    assert outer["x"] <= names["x"] < names["x"] + names["width"] < outer["x"] + outer["width"] / 2
+
+
+def test_how_it_was_made_is_folded_and_stands_once(opened: tuple[Page, list[str]]) -> None:
+    shown, _ = opened
+    caption = shown.locator("#s1-fig4").get_by_text(CAPTION)
+    assert caption.count() == 1
+    assert not caption.is_visible()
+    shown.locator("#s1-fig4 summary").click()
+    assert caption.is_visible()
+    assert shown.locator("#s1-fig4").get_by_text("It rises and falls.").count() == 1
+
+
+def test_without_a_script_all_is_there_but_what_needs_one(browser: Browser, report: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    shown = context.new_page()
+    shown.goto(report.as_uri())
+    for part in (".question", ".findings", "#s1-fig4 img", "#s1-table2 table"):
+        assert shown.locator(part).first.is_visible(), part
+    for part in (".enlarge", ".hint"):
+        assert not shown.locator(part).first.is_visible(), part
+    shown.locator("#s1-trials summary").click()
+    assert shown.locator("#s1-trials tbody tr").first.is_visible()
+    context.close()
+
+
+# As MLflow 3.17 shows an artifact.
+VIEWER = """(html) => {
+    const frame = document.createElement("iframe");
+    frame.sandbox = "allow-scripts";
+    frame.style = "width: 900px; height: 700px";
+    frame.src = URL.createObjectURL(new Blob([html], { type: "text/html" }));
+    document.body.replaceChildren(frame);
+}"""
+
+
+def test_in_a_viewer_of_artifacts_links_that_lead_nowhere_are_words(
+    browser: Browser, report: Path
+) -> None:
+    context = browser.new_context()
+    outer = context.new_page()
+    outer.goto("about:blank")
+    outer.evaluate(VIEWER, report.read_text(encoding="utf-8"))
+    shown = outer.frame_locator("iframe")
+    shown.locator(".elsewhere").wait_for()
+    links = shown.locator("a[href]").evaluate_all("links => links.map(a => a.getAttribute('href'))")
+    assert links
+    assert all(link.startswith("#") for link in links)
+    assert shown.get_by_text("table2.csv").count() == 2
+    shown.locator(".answers a").nth(1).click()
+    outer.wait_for_timeout(100)
+    box = shown.locator("#s2").bounding_box()
+    assert box is not None
+    assert abs(box["y"]) < 60  # it has come to the top of the frame
+    context.close()
+
+
+def test_printed_pages_are_full(browser: Browser, tmp_path: Path) -> None:
+    figures = [figure_item(f"fig{n}", picture=picture(kind="svg+xml")) for n in range(5)]
+    trials = trials_of(["FINISHED"] * 150)
+    one = section(figures=figures, tables=[table_item()] * 1, trials=trials, sentences=[ANSWER])
+    (tmp_path / "report.html").write_text(page(one, one), encoding="utf-8")
+    context = browser.new_context()
+    shown = context.new_page()
+    shown.goto((tmp_path / "report.html").as_uri())
+    shown.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
+    context.close()
+    pictures = ["pdftoppm", "-r", "30", "-gray", "report.pdf", "page"]
+    subprocess.run(pictures, cwd=tmp_path, check=True)
+    pages = [np.asarray(Image.open(path)) for path in sorted(tmp_path.glob("page*.pgm"))]
+    assert len(pages) > 6
+    filled = [np.flatnonzero((each < 200).any(axis=1)).max() / len(each) for each in pages[:-1]]
+    assert min(filled) > 0.6
+    assert all((each[:, [0, -1]] > 250).all() for each in pages)  # nothing runs off the paper
 
 
 @pytest.mark.parametrize("opened", [PHONE], indirect=True)
@@ -178,7 +342,7 @@ def test_a_figure_opens_large_and_escape_closes_it(opened: tuple[Page, list[str]
     large = dialog.locator("img").bounding_box()
     assert small is not None
     assert large is not None
-    assert large["width"] > 1.2 * small["width"]
+    assert large["width"] > 1.2 * min(small["width"], shown.evaluate("innerWidth"))
     assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
     shown.keyboard.press("Escape")
     assert not dialog.is_visible()
@@ -205,6 +369,7 @@ def test_paper_shows_all_trials_and_no_controls(opened: tuple[Page, list[str]]) 
     shown.emulate_media(media="print")
     rows = shown.locator("#s1-trials tbody tr")
     assert rows.count() == 32
+    assert shown.get_by_text(CAPTION).first.is_visible()
     # Without an event: the style sheet alone opens what is closed.
     height = "row => row.checkVisibility({contentVisibilityAuto: true}) && row.clientHeight"
     assert all(row.evaluate(height) > 5 for row in rows.all())

@@ -71,6 +71,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 def words(rendered: RenderedSweep) -> list[object]:
     return [
         [item.name, item.title, item.sentence, item.caption, item.shows, item.in_picture]
+        + [item.picture, item.narrow]
         + ([] if item.table is None else [*item.table.columns, *item.table.to_numpy().tolist()])
         for item in rendered.items
     ]

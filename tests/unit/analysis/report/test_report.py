@@ -18,6 +18,7 @@ from report_helpers import (
     CAPTION,
     ENVIRONMENT,
     NO_COSTS,
+    SHAPES,
     figure_item,
     page,
     picture,
@@ -29,9 +30,10 @@ from report_helpers import (
 
 from analysis.record.version_mix import mixtures_of
 from analysis.report.facts import costs, failure_groups, format_duration, hardware, stamp, tally
-from analysis.report.views import ROWS_SHOWN, view_of
+from analysis.report.pictures import Picture
+from analysis.report.views import ROWS_SHOWN, heading_of, view_of
 
-VOID = {"meta", "link", "img"}
+VOID = {"meta", "link", "img", "source"}
 BLOCKS = {"p", "li", "dt", "dd", "h1", "h2", "h3", "h4", "summary"}
 
 
@@ -145,6 +147,7 @@ def test_text_from_the_record_is_never_markup() -> None:
             sentences=[evil],
             figures=[figure_item(title=evil, caption=evil, files=[evil, "javascript:alert(1)"])],
             tables=[table_item(pd.DataFrame({evil: [evil]}), title=evil, caption=evil)],
+            left_out=[evil],
             trials=trials,
         ),
         tracking_uri=f"sqlite:///{evil}",
@@ -167,9 +170,10 @@ def test_a_sweep_is_told_from_its_question_to_its_conditions() -> None:
         "Does mIoU depend on lambda?",
         "What came out The best lambda is 0.01. It is not distinguishable from 0.1.",
         "Figure fig4",
-        CAPTION,
+        f"How this was made {CAPTION}",
         "Files: fig4.pdf, fig4.csv",
-        "Table 2 In percent.",
+        "Table 2",
+        "How this was made In percent.",
         "Files: table2.csv",
         "Of 6 trials 5 finished, 1 stopped early.",
         "1 stopped early: below the median (00000003)",
@@ -191,7 +195,7 @@ def test_a_sweep_is_told_from_its_question_to_its_conditions() -> None:
 
 def test_the_overview_counts_trials_runs_and_hours() -> None:
     read = Page(page(section(), section(NO_COSTS, title="Another")))
-    head, first, second = read.rows[:3]
+    head, first, second = read.rows[-3:]  # what it cost stands after what came out
     assert head[2:] == [
         "trials",
         "finished",
@@ -343,30 +347,87 @@ def test_a_database_is_linked_to_through_the_command_that_serves_it() -> None:
 
 
 def test_a_figure_has_its_caption_as_words_and_its_size_in_paper() -> None:
-    (image,) = [attrs for tag, attrs in Page(page()).elements if tag == "img"]
-    assert image["alt"] == CAPTION
+    (image,) = images_of(page())
+    assert image["alt"] == "Figure fig4"
     shown = Page(page(section(figures=[figure_item(shows="It rises.")]))).values("alt", "img")
     assert shown == ["It rises."]
     # 6.4 x 3 inches at 96 CSS pixels each, a fifth larger
     assert (image["width"], image["height"]) == ("737", "346")
-    assert image["src"] == f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
+    assert image["src"] == f"data:image/png;base64,{letters_of(picture())}"
 
 
-@pytest.mark.parametrize(("in_picture", "look"), [(True, "unseen"), (False, "caption")])
-def test_a_caption_is_to_be_seen_once(in_picture: bool, look: str) -> None:
-    html = page(section(figures=[figure_item(in_picture=in_picture)]))
-    assert html.count(f'<figcaption class="{look}">{CAPTION}</figcaption>') == 1
+def images_of(html: str, tag: str = "img") -> list[dict[str, str | None]]:
+    return [attrs for found, attrs in Page(html).elements if found == tag]
+
+
+def letters_of(one: Picture) -> str:
+    return base64.b64encode(one.content).decode()
+
+
+@pytest.mark.parametrize(("in_picture", "times"), [(True, 0), (False, 1)])
+def test_a_caption_is_to_be_seen_once_and_what_came_out_before_it(
+    in_picture: bool, times: int
+) -> None:
+    item = figure_item(in_picture=in_picture, shows="It rises.")
+    html = page(section(figures=[item]))
+    assert html.count(CAPTION) == times
     assert html.count("<figcaption") == 1
+    # Who hears the picture's words does not hear them again.
+    assert html.count(">It rises.<") == html.count('<p aria-hidden="true">It rises.</p>') == 1
+    after = html[html.index("<figcaption") :]
+    assert after.index("It rises.") < after.index("How this was made")
 
 
-def test_a_vector_figure_is_shown_instead_of_its_pixels() -> None:
-    svg = picture(file_format="svg").decode()
-    (image,) = [
-        attrs
-        for tag, attrs in Page(page(section(figures=[figure_item(svg=svg)]))).elements
-        if tag == "img"
+def test_a_vector_figure_is_shown_as_such_and_a_phone_has_its_own() -> None:
+    wide, narrow = picture(kind="svg+xml"), picture(3.3, "svg+xml")
+    html = page(section(figures=[figure_item(picture=wide, narrow=narrow)]))
+    (image,), (phone,) = images_of(html), images_of(html, "source")
+    assert image["src"] == f"data:image/svg+xml;base64,{letters_of(wide)}"
+    assert phone["srcset"] == f"data:image/svg+xml;base64,{letters_of(narrow)}"
+    assert phone["media"] == "screen and (max-width: 34rem)"
+    assert (phone["width"], phone["height"]) == ("380", "346")
+    assert 'class="card"' in html
+    assert images_of(page(), "source") == []
+    assert 'class="card roomy"' in page()  # it scrolls, where it would be too small
+
+
+def test_a_table_says_what_came_out_and_how_it_was_made_once_each() -> None:
+    frame = pd.DataFrame({"loss": ["a"], "gain": ["+1.0 ± 2.0, n.d."]})
+    caption = "On the validation set. One is best.\nMeans over 3 seeds."
+    item = table_item(frame, caption=caption, sentence="One is best\nTwo is not")
+    text = Page(page(section(tables=[item]))).text
+    assert "Table 2 One is best. Two is not. ±: 95 % interval; n.d.: not distinguishable." in text
+    assert "How this was made On the validation set. Means over 3 seeds." in text
+    assert "not distinguishable" not in Page(page(section(sentences=[]))).text
+
+
+def test_many_sentences_are_folded_after_three() -> None:
+    told = [f"Sentence {number}." for number in range(5)]
+    text = Page(page(section(sentences=told))).text
+    assert "Sentence 2. 2 more Sentence 3. Sentence 4." in text
+    assert " more Sentence" not in Page(page(section(sentences=told[:3]))).text
+
+
+def test_several_sweeps_open_with_the_answer_of_each() -> None:
+    told = [
+        section({"question": f"Question {number}?"}, title=title, sentences=[f"Answer {number}."])
+        for number, title in enumerate(["One", "Two"])
     ]
-    assert image["src"] == f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    text = Page(page(*told)).text
+    assert "One Question 0? Answer 0. Two Question 1? Answer 1." in text.partition("Data set")[0]
+    assert "Answer" not in Page(page(told[0])).text.partition("Data set")[0]
+    # What it cost all together stands last, and is told of one sweep in its own part.
+    assert text.rindex("Answer 1.") < text.rindex("All sweeps: trials and cost")
+    assert "All sweeps" not in Page(page(told[0])).text
+
+
+def test_a_heading_tells_its_data_apart() -> None:
+    for title, parts in {
+        f"Fig. 4 on {SHAPES}": ("Fig. 4", f" on {SHAPES}"),
+        "Settings of mine, shapes (generated)": ("Settings of mine", ", shapes (generated)"),
+        "Depends on nothing": ("Depends on nothing", ""),
+    }.items():
+        assert heading_of(title, "shapes") == parts
 
 
 def test_a_file_name_is_quoted_in_its_link() -> None:
@@ -443,12 +504,12 @@ def test_ten_thousand_trials_are_cut_to_the_best_and_the_failed() -> None:
     assert len(html) < 1_000_000
 
 
-def test_the_papers_claims_stand_once_before_the_sweeps() -> None:
+def test_the_papers_claims_stand_once_after_the_sweeps() -> None:
     claims = table_item(name="claims", title="The claims", sentence="One of two holds")
     html = page(section(), section(), claims=claims)
     assert html.count('id="all-claims"') == html.count('href="#all-claims"') == 1
-    assert html.index('<li><a href="#all-claims"') < html.index('<li><a href="#s1"')
-    assert html.index('id="all-claims"') < html.index('id="s1"')
+    assert html.index('<li><a href="#s2"') < html.index('<li><a href="#all-claims"')
+    assert html.index('id="s2"') < html.index('id="all-claims"') < html.index('id="overview"')
     assert "<p>One of two holds.</p>" in html
     Page(html)
     assert "all-claims" not in page()
