@@ -38,6 +38,7 @@ from analysis.benchmarking.synthetic_record import make_record
 from analysis.record.trials import list_sweeps, load_trials
 from trainable.cli.parsed_options import read_options
 from trainable.cli.parser import Parser
+from trainable.cli.streams import ended_by_closed_output
 
 Tables = Sequence[Sequence[Mapping[str, object]]]
 SIMULATIONS: dict[str, Callable[[int], Tables]] = {
@@ -90,6 +91,7 @@ def _parser() -> Parser:
     return parser
 
 
+@ended_by_closed_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = _parser()

@@ -42,6 +42,7 @@ from analysis.result_tables.two_sweeps import (
 from analysis.stats.comparisons import Comparison
 from trainable.cli.parsed_options import read_options
 from trainable.cli.parser import Parser, refusal
+from trainable.cli.streams import ended_by_closed_output
 from trainable.storage.redaction import printable, redact
 
 ROWS_SHOWN = 40  # on the screen, those that differ most
@@ -71,6 +72,7 @@ class CompareOptions:
     cache: bool
 
 
+@ended_by_closed_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = read_options(CompareOptions, _parser().parse_args(argv))

@@ -23,18 +23,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
-
 from analysis.cli.options import add_record_options
 from analysis.record.choice import REVISION, REVISIONS, RULE, choose, others
 from analysis.record.schema import RecordError, Sweep, finished
-from analysis.record.sweep_data import Paper, SweepData, load_paper
-from analysis.record.trials import Record
 from trainable.cli.parsed_options import read_options
 from trainable.cli.parser import Parser, refusal
-from trainable.storage.redaction import printable
+from trainable.cli.streams import ended_by_closed_output, tell_who_waits
+from trainable.storage.redaction import printable, redact_uri
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.record.sweep_data import Paper, SweepData
+    from analysis.record.trials import Record
     from analysis.report.draw import RenderedSweep
 
 # Sweeps whose tables stand side by side for several data sets.
@@ -62,11 +63,15 @@ class FigureOptions:
     font: Literal["serif", "sans"] | None
 
 
+@ended_by_closed_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = read_options(FigureOptions, _parser().parse_args(argv))
     if options.font and options.style != "paper":
         return refusal(f"--font is of --style paper, but got --style {options.style}")
+    tell_who_waits(f"reading {redact_uri(options.tracking_uri)}")
+    from analysis.record.trials import Record
+
     try:
         record = Record(options.tracking_uri, cache=options.cache)
         # Called from another program, it starts no processes, which would import that program.
@@ -132,6 +137,7 @@ def _draw(record: Record, options: FigureOptions, processes: int) -> list[Render
         _check_drawable(record.trials(sweep))
     # matplotlib is imported once the record is known to be good.
     from analysis.figures.appearance import paper_style, screen_style, styled
+    from analysis.record.sweep_data import SweepData, load_paper
     from analysis.report.processes import Drawing, draw_all
 
     paper = load_paper()
@@ -202,6 +208,8 @@ def _on_other_datasets(
 ) -> dict[str, SweepData]:
     if sweep.sweep not in ACROSS_DATASETS:
         return {}
+    from analysis.record.sweep_data import SweepData
+
     elsewhere = [other for other in alike if other.dataset != sweep.dataset]
     return {
         found.dataset: SweepData(trials=record.trials(found), paper=paper)

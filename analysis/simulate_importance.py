@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from analysis.record.schema import OBJECTIVE
 from analysis.stats.importance import ABOVE, importance_table
 from trainable.cli.parser import Parser
+from trainable.cli.streams import ended_by_closed_output
 
 SETTINGS = ("a", "b", "c", "d")  # `a` has the effect, where there is one
 TRUTHS: dict[str, Callable[[NDArray[np.float64]], float]] = {
@@ -44,6 +45,7 @@ def _parser() -> Parser:
     return parser
 
 
+@ended_by_closed_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     repeats = max(1, _parser().parse_args(argv).repeats)

@@ -38,10 +38,10 @@ from sweeps.record.reader import RecordedSweep, RecordedTrial, read_sweep
 from trainable.cli.options import OK, check_writable, command, ended_by_signals
 from trainable.cli.parsed_options import read_options
 from trainable.cli.parser import Parser, refuse
+from trainable.cli.streams import tell_who_waits
 from trainable.config.schema import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig
-from trainable.data.sources.source import file_sources
 from trainable.storage.files import write_atomically
-from trainable.storage.redaction import printable, redact
+from trainable.storage.redaction import printable, redact, redact_uri
 
 WIDTH = 98  # characters of a line of the heading, without its mark
 
@@ -134,6 +134,8 @@ class BestConfig:
 
     def command(self, out: str) -> str:
         """Return the command that trains the setting's first seed again from a file."""
+        from trainable.data.sources.source import file_sources
+
         words = f"python -m trainable.train --config {shlex.quote(out)}"
         if self.config.dataset in file_sources():
             words += " --data-root DIR"
@@ -167,6 +169,7 @@ def _shown(said: str) -> str:
 def main() -> int:
     """Write the config that the command line asks for, and return the exit code."""
     options = read_options(BestOptions, _parser().parse_args())
+    tell_who_waits(f"reading {redact_uri(options.tracking_uri)}")
     out = Path(options.out)
     try:
         check_writable("--out", out.parent)

@@ -32,13 +32,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeps.driver.options import SweepOptions, sweep_parser
+from sweeps.driver.script import Sweep, start
 from sweeps.driver.search_options import OPTIONS_OF_A_SEARCH, add_search_options, search_source
-from sweeps.driver.sweep import Sweep, answer
-from sweeps.planning.state import SweepState
-from sweeps.search.source import RunSource
 from sweeps.search.space import Axis, Choice, Range, Space, with_values
 from trainable.cli.parsed_options import split_options
 from trainable.cli.parser import Parser, refuse
@@ -53,6 +51,10 @@ from trainable.config.schema import (
     kind_of,
     suggest,
 )
+
+if TYPE_CHECKING:
+    from sweeps.planning.state import SweepState
+    from sweeps.search.source import RunSource
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 TAKEN = ("ablation", "joint_search", "lambda_grid", "swa_grid")
@@ -327,7 +329,7 @@ def main() -> int:
         trials=asked.trials,
         source=asked.source if asked.space else None,
     )
-    return answer(sweep, options, own)
+    return start(sweep, options, own)
 
 
 if __name__ == "__main__":

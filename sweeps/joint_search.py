@@ -16,15 +16,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from sweeps import (
     Choice,
     Range,
-    RunSource,
     Space,
     Sweep,
     SweepOptions,
-    SweepState,
     add_search_options,
     run_sweep,
     search_source,
@@ -33,6 +32,9 @@ from sweeps import (
 from sweeps.swa_grid import THRESHOLDS, intervals
 from trainable import TrialConfig
 from trainable.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from sweeps import RunSource, SweepState
 
 # Fig. 4's from the smallest that acts to equal weight. A weight matters by its order of magnitude.
 LAMBDA_ADV = Range(0.0005, 1.0, log=True)

@@ -32,6 +32,7 @@ from sweeps.storage.mirror import open_storage
 from trainable.cli.options import INTERRUPTED, OK, SOME_FAILED, command, ended_by_signals
 from trainable.cli.parsed_options import read_options
 from trainable.cli.parser import Parser, refuse
+from trainable.cli.streams import tell_who_waits
 from trainable.config.schema import ConfigError, suggest
 from trainable.storage.redaction import first_line, printable, redact_uri
 
@@ -56,6 +57,7 @@ class PublishOptions:
 def main() -> int:
     """Publish the sweeps that the command line names, and return the exit code."""
     options = read_options(PublishOptions, _parser().parse_args())
+    tell_who_waits(f"reading {redact_uri(options.storage)}")
     failed = 0
     try:
         storage, mirror = open_storage(options.storage)

@@ -64,6 +64,7 @@ ALLOWED = {"trainable/ray_trainable.py": {"ray"}, "trainable/storage/object_stor
 COMMON = (
     "trainable.cli.parsed_options",
     "trainable.cli.parser",
+    "trainable.cli.streams",
     "trainable.storage.json_files",
     "trainable.storage.lazy_exports",
     "trainable.storage.redaction",

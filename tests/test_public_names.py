@@ -21,6 +21,7 @@ LIBRARIES = {
     ("sweeps/execution/executor.py", "ray._private"),
     ("sweeps/execution/lifeline.py", "os._exit"),
     ("sweeps/search/event_log.py", "hashlib._Hash"),
+    ("trainable/cli/streams.py", "os._exit"),
     ("trainable/storage/json_files.py", "hashlib._Hash"),
     ("trainable/training/averaging.py", "torch.nn.modules.batchnorm._BatchNorm"),
 }

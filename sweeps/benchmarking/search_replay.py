@@ -25,9 +25,10 @@ from sweeps.execution.resources import Resources
 from sweeps.joint_search import axes
 from sweeps.planning.plan import make_plan
 from sweeps.planning.state import SweepState
+from sweeps.search.method import Method
 from sweeps.search.source import FixedRuns
 from sweeps.search.space import READOUTS, Choice, Space
-from sweeps.search.study import COMPLETE, PRUNED, Method, ReplayableStudy
+from sweeps.search.study import COMPLETE, PRUNED, ReplayableStudy
 from trainable.cli.options import ConfigOptions, add_config_options, config_of, whole
 from trainable.config.schema import TrialConfig, Value
 from trainable.data import datasets

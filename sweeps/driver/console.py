@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 
 from rich.console import Console, RenderableType
 
+from trainable.cli.streams import STDERR, STDOUT, OutputClosed, silence
 from trainable.storage.redaction import printable
 
 FILE_WIDTH = 160  # of a table that no terminal cuts
 
 
+class SweepConsole(Console):
+    """A console whose closed output interrupts the sweep, which then ends in order."""
+
+    def on_broken_pipe(self) -> None:
+        """Interrupt the thread that drives the sweep, and let no later word of its end fail.
+
+        Raises:
+            OutputClosed: In the main thread; another one leaves it to that to find out.
+        """
+        if threading.current_thread() is threading.main_thread():
+            silence(STDERR if self.stderr else STDOUT)
+            raise OutputClosed
+
+
 def open_console(*, stderr: bool) -> Console:
     """Return where a sweep says its lines: standard output, or standard error."""
-    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = SweepConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = FILE_WIDTH
     return console

@@ -6,19 +6,19 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeps.driver.options import SweepOptions
-from sweeps.planning.state import SweepState
-from sweeps.search.optuna_source import SearchSource
-from sweeps.search.samplers import SAMPLERS, SCHEDULERS
+from sweeps.search.method import SAMPLERS, SCHEDULERS, Method
 from sweeps.search.space import READOUTS, Space
-from sweeps.search.study import Method
-from sweeps.search.suggestions import Search
-from sweeps.search.warm_start import read_point
 from trainable.cli.options import whole
 from trainable.cli.parsed_options import split_options
 from trainable.cli.parser import Parser
 from trainable.config.schema import ConfigError
+
+if TYPE_CHECKING:
+    from sweeps.planning.state import SweepState
+    from sweeps.search.optuna_source import SearchSource
 
 # On two cores the demo takes 20 s for a run with 36 readouts and 10 s for one of the 3 x 3 that
 # confirm: together about 4 minutes.
@@ -124,6 +124,10 @@ def search_source(
     Raises:
         ConfigError: The space, a point, the sampler or the scheduler cannot be used.
     """
+    from sweeps.search.optuna_source import SearchSource
+    from sweeps.search.suggestions import Search
+    from sweeps.search.warm_start import read_point
+
     asked, _ = split_options(SearchOptions, own)
     space.check(state.plan.base)
     _refuse_fixed(space, options.overrides)

@@ -100,6 +100,8 @@ class Session:
     def _reserve_slots(self, stack: ExitStack, pending: int) -> Slots:
         """Start or join Ray for the rest of the session, and compare the nodes that train."""
         wanted = pending if isinstance(self.source, FixedRuns) else MANY
+        where = self.resources.address
+        self._say("starting Ray" if where is None else f"joining the Ray cluster at {where}")
         measured = largest(self.state) if self.resources.gpus_per_trial == "auto" else None
         ready = ray_slots(
             self.resources, wanted, self.state.plan.workers_storage, measured, self._say

@@ -6,8 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from sweeps.driver.console import open_console, say, say_all
 from sweeps.driver.options import SweepOptions
+from sweeps.driver.script import Sweep
 from sweeps.driver.session import OtherPrecisionError, Session, assumed_precision
 from sweeps.driver.summary import SweepSummary, draw, record_line
 from sweeps.execution.lifeline import RayGoneError
@@ -42,8 +42,8 @@ from trainable.cli.options import (
     give_up,
     resume_command,
 )
-from trainable.cli.parsed_options import split_options
 from trainable.cli.parser import refuse
+from trainable.cli.streams import OutputClosed
 from trainable.config.schema import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
 from trainable.data import datasets
 from trainable.networks import pretrained
@@ -54,47 +54,6 @@ from trainable.training.numerics import (
     check_precision,
     with_precision,
 )
-
-Trials = Callable[[TrialConfig, Iterable[int], argparse.Namespace], list[TrialConfig]]
-Sources = Callable[[SweepState, SweepOptions, argparse.Namespace], RunSource]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """The sweep that a script runs.
-
-    Attributes:
-        name: The name of the sweep, also in the record.
-        axes: The config fields that the sweep varies, besides the seed.
-        trials: A function that returns the trials, given the base config, the seeds and the
-            script's own options.
-        source: A function that returns the source of the training runs where they are not known
-            beforehand, given the state of the sweep, the options that every sweep has and the
-            script's own. It is called for `--plan`, too. A source that is a context manager writes
-            nothing before it is entered, which happens when Ray runs and the storage exists.
-        question: The question that the sweep answers, in one sentence.
-        settings: Texts `key=value` that the sweep changes in a preset; `--set` overrides them.
-        with_samples: Whether the record takes the predicted masks, too.
-    """
-
-    name: str
-    axes: tuple[str, ...]
-    trials: Trials
-    source: Sources | None = None
-    question: str = ""
-    settings: tuple[str, ...] = ()
-    with_samples: bool = False
-
-
-def run_sweep(question: Sweep, parser: argparse.ArgumentParser) -> int:
-    """Answer the question as the command line says, and return the exit code.
-
-    A question that says nothing of itself is the first line of the parser's description. What the
-    script has added to `sweep_parser` is given to its `trials` and `source`.
-    """
-    asked = question.question or (parser.description or "").partition("\n")[0]
-    options, own = split_options(SweepOptions, parser.parse_args())
-    return answer(dataclasses.replace(question, question=asked), options, own)
 
 
 @ended_by_signals()
@@ -117,6 +76,8 @@ def answer(question: Sweep, options: SweepOptions, own: argparse.Namespace) -> i
         kept = "what was trained is kept; resume with"
         print(f"error: {error}; {kept}: {command}", file=sys.stderr)
         return SOME_FAILED
+    except OutputClosed:
+        raise
     except KeyboardInterrupt:
         command = resume_command(options.no_reuse)
         say(console, f"interrupted; what was trained is kept; resume with: {command}")
@@ -143,6 +104,7 @@ def _answer(
     precision: str | None = None,
 ) -> int:
     """Answer a question; a precision is what `auto` was found to mean on a cluster's nodes."""
+    say(console, "checking data, run folders and record")
     try:
         state = _plan(question, options, own, precision)
         source = _source(question, state, options, own)

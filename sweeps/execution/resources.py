@@ -6,14 +6,14 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from sweeps.execution.cluster import room
 from sweeps.execution.lifeline import Lifeline
-from sweeps.execution.nodes import NodeFacts
-from trainable.runs.keys import RunSpec
+
+if TYPE_CHECKING:
+    from sweeps.execution.nodes import NodeFacts
+    from trainable.runs.keys import RunSpec
 
 HANG_TIMEOUT_S = 1800.0  # far above the longest validation of one readout
 # Tune forgets no trial: an empty one costs 44 kB of the driver's memory, 11 kB where a Tuner is
@@ -84,6 +84,8 @@ def check_resources(resources: Resources) -> None:
         ExecutorError: Not even one training run fits.
     """
     if resources.address is None:
+        import torch
+
         here = {"CPU": float(own_cpus()), "GPU": float(torch.cuda.device_count())}
         slots_of([here], resources, wanted=1)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from analysis.stats.rounding import format_value
 from trainable.config.schema import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig
-from trainable.data.datasets import DataFacts
 from trainable.runs.keys import RunSpec, code_version, key_of
 
 if TYPE_CHECKING:
     from sweeps.storage.mirror import Mirror
+    from trainable.data.datasets import DataFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,6 @@ from trainable.runs.results import (
     outcome,
     with_known_readouts,
 )
-from trainable.training.numerics import with_precision
 
 
 class SweepState:
@@ -131,6 +130,8 @@ class SweepState:
         run that lacks a readout is trained again with the ones it has besides: all numbers of a
         run folder come from one trajectory. A trial that stands twice counts once.
         """
+        from trainable.training.numerics import with_precision
+
         self._check_owner()
         plan = self.plan
         merged: dict[str, dict[str, Trial]] = {}

@@ -13,11 +13,10 @@ from analysis.record.schema import CURVES
 from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.state import SweepState
 from trainable.config.schema import EXECUTION_FIELDS, TrialConfig
-from trainable.runs.folder import RunFolder
+from trainable.runs.folder import SAMPLES_FILE, RunFolder
 from trainable.runs.keys import key_of, readout_key
 from trainable.runs.machine import SETTING
 from trainable.runs.results import Failure, Result, read_description, read_history, summary
-from trainable.runs.sample_masks import SAMPLES_FILE, of_readout, read_samples
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -130,6 +129,8 @@ class EndedRun:
         """Return a file of predicted masks with no average but the trial's, where one is wanted."""
         if self.samples is None:
             return None
+        from trainable.runs.sample_masks import of_readout
+
         return of_readout(self.samples, trial.config.readout, trial.trial_key)
 
 
@@ -165,6 +166,8 @@ def check_ended(state: SweepState) -> None:
     for run in state.runs:
         ended = EndedRun.read(state, run, None)
         if ended is not None and ended.samples is not None:
+            from trainable.runs.sample_masks import read_samples
+
             read_samples(ended.samples)
 
 

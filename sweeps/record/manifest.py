@@ -13,7 +13,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.record.schema import Race
 from sweeps.planning.plan import Plan, PlannedRun, Trial
@@ -23,7 +23,6 @@ from sweeps.storage.driver_lock import FOLDER
 from sweeps.storage.mirror import Mirror, absolute
 from trainable.config.loading import config_from
 from trainable.config.schema import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig, kind_of
-from trainable.data.datasets import DataFacts
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec, readout_key
 from trainable.runs.results import distinct_readouts, read_result
@@ -31,6 +30,9 @@ from trainable.storage import json_files
 from trainable.storage.faults import machine_fault
 from trainable.storage.files import write_atomically
 from trainable.storage.redaction import redact_uri
+
+if TYPE_CHECKING:
+    from trainable.data.datasets import DataFacts
 
 VERSION = 2
 FEW = 8  # values that are named one by one
@@ -275,6 +277,8 @@ def _config(content: Mapping[str, Any], differing: Mapping[str, Any]) -> TrialCo
 
 
 def _facts(data: Mapping[str, Any]) -> DataFacts:
+    from trainable.data.datasets import DataFacts
+
     return DataFacts(
         fingerprint=data["fingerprint"],
         classes=tuple(data["classes"]),

@@ -34,12 +34,6 @@ from optuna.trial import FrozenTrial
 
 from trainable.config.schema import ConfigError, TrialConfig, Value
 
-SAMPLERS = ("tpe", "gp", "cmaes", "qmc", "random")
-SCHEDULERS = ("none", "asha", "hyperband", "median")
-# These keep a state in the study besides its trials: a population, a place in a sequence.
-KEEPING_STATE = ("cmaes", "qmc")
-# These learn from complete trials alone.
-BLIND_TO_PRUNED = ("gp", "cmaes")
 STARTUP = 10  # suggestions at random before a model is made; Optuna's default
 REDUCTION = 3  # one in three trains on past each rung; Hyperband paper, section 3.6
 

@@ -7,14 +7,7 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from typing import TYPE_CHECKING, Any
 
 from trainable.config.schema import (
     DATA_FIELDS,
@@ -26,6 +19,9 @@ from trainable.config.schema import (
     Value,
     suggest,
 )
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 READOUTS = ("exhaustive", "sampled")
 # A study's seed is its own, and one sweep has one data set.
@@ -82,6 +78,8 @@ class Range:
     @property
     def suggested(self) -> BaseDistribution:
         """The distribution that a sampler draws a param from."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
         if self.whole:
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
@@ -155,6 +153,8 @@ class Choice:
     @property
     def suggested(self) -> BaseDistribution:
         """The distribution that a sampler draws a param from."""
+        from optuna.distributions import CategoricalDistribution, IntDistribution
+
         if self.is_ordered:
             return IntDistribution(0, len(self.values) - 1)
         return CategoricalDistribution(self.values)
@@ -162,6 +162,8 @@ class Choice:
     @property
     def stored(self) -> BaseDistribution:
         """The distribution that a stored study gives for the values."""
+        from optuna.distributions import CategoricalDistribution
+
         return CategoricalDistribution(self.values)
 
     def contains(self, value: Value) -> bool:

@@ -7,19 +7,13 @@ scheduler's rungs are gone. So the truth is a list of events, and the study foll
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
-from sweeps.search.samplers import (
-    BLIND_TO_PRUNED,
-    KEEPING_STATE,
-    FixedSampler,
-    make_pruner,
-    make_sampler,
-)
+from sweeps.search.method import BLIND_TO_PRUNED, KEEPING_STATE, Method
+from sweeps.search.samplers import FixedSampler, make_pruner, make_sampler
 from trainable.config.schema import ConfigError, TrialConfig, Value
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -27,21 +21,6 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 # How a suggestion ends: with a value; stopped by the scheduler, or diverged, which a sampler is to
 # keep away from as from a bad value; or without anything to learn from.
 COMPLETE, PRUNED, FAIL = "COMPLETE", "PRUNED", "FAIL"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """How a search chooses settings, and which training runs it stops early.
-
-    Attributes:
-        sampler: One of `sweeps.search.samplers.SAMPLERS`.
-        scheduler: One of `sweeps.search.samplers.SCHEDULERS`.
-        seed: The seed that all suggestions follow from.
-    """
-
-    sampler: str
-    scheduler: str
-    seed: int
 
 
 class ReplayableStudy:

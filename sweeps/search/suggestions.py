@@ -12,8 +12,9 @@ from analysis.record.schema import OBJECTIVE
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from sweeps.planning.state import SweepState
 from sweeps.search.event_log import read_events
+from sweeps.search.method import Method
 from sweeps.search.space import Space, with_values
-from sweeps.search.study import COMPLETE, Method
+from sweeps.search.study import COMPLETE
 from trainable.config.schema import ConfigError, TrialConfig, Value
 from trainable.runs.keys import code_version, key_of, readout_key
 from trainable.runs.results import Result, summary

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from sweeps.storage.threads import Threads, wait
 from trainable.config.schema import ConfigError
-from trainable.runs.folder import CRASH_LOG
+from trainable.runs.folder import CRASH_LOG, SAMPLES_FILE
 from trainable.runs.remote_folder import MODEL, OUTCOMES
-from trainable.runs.sample_masks import SAMPLES_FILE
 from trainable.storage import json_files
 from trainable.storage.files import write_atomically
 from trainable.storage.redaction import HIDDEN, UNQUOTED, first_line, is_unclear, redact_uri

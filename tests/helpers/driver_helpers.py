@@ -11,7 +11,7 @@ from typing import Any
 from small import SMALL
 
 from sweeps.driver.options import SweepOptions, sweep_parser
-from sweeps.driver.sweep import Sweep
+from sweeps.driver.script import Sweep
 from trainable.cli.parsed_options import split_options
 from trainable.config.schema import TrialConfig
 

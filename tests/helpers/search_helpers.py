@@ -12,9 +12,9 @@ from record_helpers import BASE, DATA, fail, finish
 from sweeps.planning.plan import PlannedRun, make_plan
 from sweeps.planning.state import SweepState
 from sweeps.search.event_log import EventLog
+from sweeps.search.method import Method
 from sweeps.search.optuna_source import SearchSource
 from sweeps.search.space import Axis, Choice, Range, Space
-from sweeps.search.study import Method
 from sweeps.search.suggestions import Search
 from trainable.config.schema import Readout, TrialConfig
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from trainable.cli.parser import OptionGroup, Parser, command_line, program
+from trainable.cli.streams import OutputClosed, ended_by_closed_output, silence
 from trainable.config.loading import load_config, presets
 from trainable.config.schema import EXECUTION_FIELDS, ConfigError, TrialConfig
 from trainable.storage.faults import machine_fault
@@ -212,7 +213,7 @@ def signals_handled(handle: Callable[[int], None], *numbers: int) -> Iterator[No
     def handle_one(number: int, frame: object) -> None:
         for stream in terminals:
             if number == signal.SIGHUP and not os.isatty(stream):
-                _silence(stream)  # to write to a terminal that was closed is an error
+                silence(stream)  # to write to a terminal that was closed is an error
         handle(number)
 
     before = {number: signal.getsignal(number) for number in numbers}
@@ -230,7 +231,8 @@ def signals_handled(handle: Callable[[int], None], *numbers: int) -> Iterator[No
 def ended_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does; it ends here, with 130.
 
-    A service manager and a terminal that closes send one after another: what the first began, only
+    What a closed standard output ends, ends here, too; see `ended_by_closed_output`. A service
+    manager and a terminal that closes send one signal after another: what the first began, only
     the same one again cuts short.
 
     Raises:
@@ -243,15 +245,11 @@ def ended_by_signals() -> Iterator[None]:
             first.append(number)
             raise KeyboardInterrupt
 
-    with signals_handled(interrupt, signal.SIGTERM, signal.SIGHUP):
+    with ended_by_closed_output(), signals_handled(interrupt, signal.SIGTERM, signal.SIGHUP):
         try:
             yield
+        except OutputClosed:
+            raise
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise SystemExit(INTERRUPTED) from None
-
-
-def _silence(stream: int) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream)
-    os.close(nowhere)

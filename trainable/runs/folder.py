@@ -14,6 +14,8 @@
         failure.json           why the run ended without numbers, if it diverged, and as above
         lock                   held by the one process that writes here
 
+What says how a run ended is read without torch, which is imported where tensors are.
+
 A reader sees each file whole or not at all, and as it was written: each `.json` ends with its
 checksum and says whose it is.
 """
@@ -28,9 +30,9 @@ from typing import Any, Self
 from trainable.storage import json_files
 from trainable.storage.files import drop_temporaries, write_atomically
 from trainable.storage.locks import FileLock, LockHeldError
-from trainable.storage.tensors import DamagedFileError, load_tensors, save_tensors
 
 CRASH_LOG = "error.txt"
+SAMPLES_FILE = "samples.npz"
 KEPT_CHECKPOINTS = 2
 LOCK_WAIT_S = 60.0  # workers of a killed driver are gone after about 5 s
 
@@ -104,6 +106,8 @@ class RunFolder:
 
     def save_checkpoint(self, state: Mapping[str, object]) -> None:
         """Save a state of tensors and primitives under its `iteration`, and drop older ones."""
+        from trainable.storage.tensors import save_tensors
+
         save_tensors(self.path / f"checkpoint-{state['iteration']:07d}.pt", state)
         self._drop(self.checkpoints()[:-KEPT_CHECKPOINTS])
 
@@ -112,6 +116,8 @@ class RunFolder:
 
         A checkpoint that is damaged is renamed to `<name>.bad`, and the one before it is tried.
         """
+        from trainable.storage.tensors import DamagedFileError, load_tensors
+
         for path in reversed(self.checkpoints()):
             try:
                 return load_tensors(path)
@@ -121,6 +127,8 @@ class RunFolder:
 
     def save_model(self, state: Mapping[str, object]) -> None:
         """Save the trained generator and its averages."""
+        from trainable.storage.tensors import save_tensors
+
         save_tensors(self.path / "model.pt", state)
 
     def checkpoints(self) -> list[Path]:

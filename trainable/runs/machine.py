@@ -11,9 +11,10 @@ import platform
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 THEN = ", then "  # between what a run began with and what it went on with
 CPU = "cpu"  # as `device`
@@ -55,6 +56,8 @@ SETTING = tuple(Setting.__annotations__)
 
 def setting(device: torch.device) -> Setting:
     """Return what this process trains on and with, as primitives."""
+    import torch
+
     is_cuda = device.type == "cuda"
     return {
         "torch": str(torch.__version__),  # a class of its own, which no checkpoint may hold
@@ -86,6 +89,8 @@ def cpu_kind() -> str:
 
     `x86_64 AVX512`, `aarch64 DEFAULT`, or `x86_64 AVX512 ONEDNN_MAX_CPU_ISA=AVX2`.
     """
+    import torch
+
     limits = [f"{name}={os.environ[name].upper()}" for name in LIMITS if os.environ.get(name)]
     return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *limits])
 

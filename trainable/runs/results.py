@@ -7,14 +7,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
 from trainable.config.schema import READOUT_FIELDS, ConfigError, Readout
 from trainable.runs.folder import RunFolder, RunFolderLockedError
 from trainable.runs.keys import RunSpec, readout_key
 from trainable.runs.machine import SETTING, Setting
 from trainable.storage.faults import machine_fault
-from trainable.training.metrics import METRICS, SegmentationMetrics
+
+if TYPE_CHECKING:
+    from trainable.training.metrics import SegmentationMetrics
 
 Content = TypeVar("Content")
 
@@ -233,6 +235,8 @@ def distinct_readouts(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
 
 def summary(result: Result, readout: Readout) -> dict[str, float]:
     """Return the metrics of one trial by their recorded names, from a result and a readout."""
+    from trainable.training.metrics import METRICS
+
     swa = result.readouts[readout_key(readout)]["swa"]
     metrics = {f"val/{name}": result.val[name] for name in METRICS}
     metrics |= {f"swa/{name}": swa[name] for name in METRICS}
@@ -274,6 +278,8 @@ def _history(content: Mapping[str, Any]) -> list[dict[str, float]]:
 
 
 def _check_metrics(values: Mapping[str, Any]) -> None:
+    from trainable.training.metrics import METRICS
+
     _check_numbers(values, METRICS)
     _check_keys(values, ("iou", "miou_per_image"))
 

@@ -23,12 +23,12 @@ from torch import nn
 
 from trainable.config.schema import ConfigError, Readout, TrialConfig
 from trainable.data.augmentation import normalise
+from trainable.runs.folder import SAMPLES_FILE
 from trainable.runs.keys import readout_key
 from trainable.storage.files import write_atomically
 from trainable.storage.json_files import ChecksumError, read_seal, seal_zip
 from trainable.training.trainer import Trainer
 
-SAMPLES_FILE = "samples.npz"
 IMAGES = 4  # rows of Fig. 7
 STAGES = (0.05, 0.2, 0.5, 1.0)  # of the iterations: Fig. 5 shows early stages closer together
 

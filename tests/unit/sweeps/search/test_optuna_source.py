@@ -30,10 +30,10 @@ from search_helpers import (
 from sweeps.record.ended_run import EndedRun
 from sweeps.search import optuna_db, samplers
 from sweeps.search.event_log import EventLog
+from sweeps.search.method import SAMPLERS, SCHEDULERS, Method
 from sweeps.search.optuna_source import UNCONFIRMED, SearchSource
-from sweeps.search.samplers import SAMPLERS, SCHEDULERS
 from sweeps.search.space import Choice, Range
-from sweeps.search.study import Method, ReplayableStudy
+from sweeps.search.study import ReplayableStudy
 from sweeps.search.suggestions import Search
 from trainable.config.schema import ConfigError
 from trainable.runs.folder import RunFolder

@@ -16,8 +16,9 @@ from small import small_config, spec_of
 from trainable.config.loading import load_config
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.augmentation import normalise
+from trainable.runs.folder import SAMPLES_FILE
 from trainable.runs.keys import RunSpec, readout_key
-from trainable.runs.sample_masks import SAMPLES_FILE, of_readout, spread, stages_of
+from trainable.runs.sample_masks import of_readout, spread, stages_of
 from trainable.runs.training_run import TrainingRun
 from trainable.storage import json_files
 
