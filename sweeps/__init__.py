@@ -23,8 +23,9 @@ from trainable.storage.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from sweeps.driver.options import SweepOptions, sweep_parser
-    from sweeps.driver.script import Sweep, run_sweep
+    from sweeps.driver.script import Sweep
     from sweeps.driver.search_options import add_search_options, search_source
+    from sweeps.driver.start import run_sweep
     from sweeps.planning.state import SweepState
     from sweeps.search.source import RunSource
     from sweeps.search.space import Choice, Range, Space
@@ -40,7 +41,7 @@ else:
             "SweepOptions": "sweeps.driver.options",
             "SweepState": "sweeps.planning.state",
             "add_search_options": "sweeps.driver.search_options",
-            "run_sweep": "sweeps.driver.script",
+            "run_sweep": "sweeps.driver.start",
             "search_source": "sweeps.driver.search_options",
             "sweep_parser": "sweeps.driver.options",
         },

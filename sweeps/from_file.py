@@ -35,8 +35,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.driver.options import SweepOptions, sweep_parser
-from sweeps.driver.script import Sweep, start
+from sweeps.driver.script import Sweep
 from sweeps.driver.search_options import OPTIONS_OF_A_SEARCH, add_search_options, search_source
+from sweeps.driver.start import start
 from sweeps.search.space import Axis, Choice, Range, Space, with_values
 from trainable.cli.parsed_options import split_options
 from trainable.cli.parser import Parser, refuse

@@ -1,21 +1,13 @@
-"""What a sweep script says of its question, and how it starts.
-
-Torch, Ray and MLflow take seconds to load. So what a script imports needs none of them: `--help`
-and a mistyped option are answered at once, and a sweep says what it does before it loads the rest.
-"""
+"""What a sweep script says of its question."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeps.driver.console import open_console, say
 from sweeps.driver.options import SweepOptions
-from trainable.cli.options import ended_by_signals
-from trainable.cli.parsed_options import split_options
 from trainable.config.schema import TrialConfig
 
 if TYPE_CHECKING:
@@ -51,31 +43,3 @@ class Sweep:
     question: str = ""
     settings: tuple[str, ...] = ()
     with_samples: bool = False
-
-
-@ended_by_signals()
-def run_sweep(question: Sweep, parser: argparse.ArgumentParser) -> int:
-    """Answer the question as the command line says, and return the exit code.
-
-    A question that says nothing of itself is the first line of the parser's description. What the
-    script has added to `sweep_parser` is given to its `trials` and `source`.
-    """
-    asked = question.question or (parser.description or "").partition("\n")[0]
-    options, own = split_options(SweepOptions, parser.parse_args())
-    return start(dataclasses.replace(question, question=asked), options, own)
-
-
-@ended_by_signals()
-def start(question: Sweep, options: SweepOptions, own: argparse.Namespace) -> int:
-    """Say what begins, load what it needs, answer the question and return the exit code.
-
-    Args:
-        question: The sweep to run.
-        options: The options of `sweep_parser`.
-        own: The options that the script added.
-    """
-    given = f"preset {options.preset}" if options.config is None else options.config
-    say(open_console(stderr=options.json), f"{question.name} with {given}: loading PyTorch")
-    from sweeps.driver.sweep import answer
-
-    return answer(question, options, own)

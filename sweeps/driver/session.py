@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from sweeps.driver.console import say, say_all
-from sweeps.execution.display import LiveDisplay
+from sweeps.execution.display import LiveDisplay, shows_live
 from sweeps.execution.executor import execute, ray_slots
 from sweeps.execution.lifeline import RayGoneError
 from sweeps.execution.nodes import differences, precisions
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import Resources, Slots
 from sweeps.planning.packing import largest
+from sweeps.planning.ranking import describe_leader
 from sweeps.planning.state import SweepState
 from sweeps.record.publisher import Publisher
 from sweeps.search.source import FixedRuns, MirroredSource, RunSource, TrialLimit
@@ -151,6 +153,8 @@ class Session:
             done=done,
             slots=slots.count,
             grows=not isinstance(self.source, FixedRuns),
+            live=shows_live(self.console),
+            find_best=partial(describe_leader, state),
         )
         feed = limited if plan.mirror is None else MirroredSource(limited, plan.mirror)
         with screen:

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from sweeps.execution.progress import Pace, Running
+from trainable.cli.durations import format_seconds
 from trainable.storage.redaction import printable
 
+BAR, BAR_OF_A_RUN, NARROW = 30, 20, 100  # columns; a narrower terminal has half of each
+LINES_BESIDE_RUNS = 5  # of a terminal: title, bar, best, how many more, and one below
+FIRST_S, SILENT_S = 60.0, 600.0  # without a line, where each run gives one
+RARELY = 20  # times as long as it takes to find the best setting, none is looked for again
 
-@dataclass
-class Running:
-    """A training run under way.
 
-    Attributes:
-        label: The values of the run on the sweep's axes, and its seed.
-        iterations: How many iterations the run trains in all.
-        iteration: How many iterations it has trained.
-        miou: The mIoU of its last validation, from 0 to 1; None before the first.
+def shows_live(console: Console) -> bool:
+    """Return whether a console can show what changes: a terminal that can move its cursor.
+
+    Not so a file, whatever FORCE_COLOR says, a notebook, or TERM=dumb.
     """
-
-    label: str
-    iterations: int
-    iteration: int = 0
-    miou: float | None = None
+    return console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
 
 
 @dataclass
 class LiveDisplay:
     """Shows how many runs are done, those under way, the best so far and the time left.
 
-    On a terminal the display is live; elsewhere each run that ends gives one line.
+    Where `live` is not set, each run that ends gives one line.
 
     Attributes:
         console: The console to show it on.
@@ -44,8 +43,11 @@ class LiveDisplay:
         done: How many training runs have ended.
         slots: How many training runs are under way at a time, from which the time left follows.
         grows: Whether the sweep adds further runs, which depend on how the first ones end.
+        live: Whether the console shows what changes; see `shows_live`.
+        find_best: Returns in words the best setting so far, empty where there is none.
+        pace: The pace of the runs.
         running: The runs under way, by their training key.
-        best: The highest mIoU of averaged weights so far, from 0 to 1, and the label of its run.
+        best: What `find_best` said last.
         failed: How many training runs ended without numbers.
     """
 
@@ -55,14 +57,24 @@ class LiveDisplay:
     done: int
     slots: int = 1
     grows: bool = False
+    live: bool = False
+    find_best: Callable[[], str] = str
+    pace: Pace = field(default_factory=Pace)
     running: dict[str, Running] = field(default_factory=dict)
-    best: tuple[float, str] | None = None
+    best: str = ""
     failed: int = 0
-    _run_s: list[float] = field(default_factory=list)
+    _began_s: float = 0.0
+    _line_due_s: float = 0.0
+    _best_after_s: float = 0.0
     _live: Live | None = None
 
+    def __post_init__(self) -> None:
+        self._began_s = self.pace.clock()
+        self._line_due_s = self._began_s + FIRST_S
+
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if self.live:
+            self._find_best()
             self._live = Live(
                 get_renderable=self.render, console=self.console, refresh_per_second=2
             )
@@ -80,12 +92,14 @@ class LiveDisplay:
 
     def started(self, key: str, label: str, iterations: int) -> None:
         """Show that a run starts."""
-        self.running[key] = Running(label=label, iterations=iterations)
+        self.running[key] = self.pace.begin(printable(label), iterations)
 
     def progressed(self, key: str, iteration: int, miou: float | None) -> None:
         """Show how far a run is."""
-        self.running[key].iteration = iteration
         self.running[key].miou = miou
+        self.pace.report(self.running[key], iteration)
+        if self.pace.clock() >= self._line_due_s:
+            self._line(f"{len(self.running)} under way")
 
     def finished(self, key: str, val_miou: float, swa_miou: float, busy_s: float) -> None:
         """Show that a run has finished.
@@ -96,63 +110,104 @@ class LiveDisplay:
             swa_miou: The mIoU of its best readout, from 0 to 1.
             busy_s: How many seconds a worker was busy with it.
         """
-        run = self.running.pop(key)
-        self.done += 1
-        self._run_s.append(busy_s)
-        if self.best is None or swa_miou > self.best[0]:
-            self.best = (swa_miou, run.label)
-        self._line(
-            f"[{self._counts()}] {run.label}: val/miou {val_miou:.4f} "
-            f"swa/miou {swa_miou:.4f} ({busy_s:.1f} s)"
-        )
+        words = f"val/miou {val_miou:.4f} swa/miou {swa_miou:.4f} ({busy_s:.1f} s)"
+        self._ended(key, words, complete=True)
+        if self.live and time.monotonic() >= self._best_after_s:
+            self._find_best()
 
     def ended_without_numbers(self, key: str, cause: str) -> None:
         """Show that a run failed or diverged, and why."""
-        run = self.running.pop(key)
-        self.done += 1
         self.failed += 1
-        self._line(f"[{self._counts()}] {run.label}: FAILED: {cause}")
+        self._ended(key, f"FAILED: {cause}", complete=False)
 
     def stopped(self, key: str, reason: str) -> None:
         """Show that the sweep stopped a run early, and why."""
-        run = self.running.pop(key)
-        self.done += 1
-        self._line(f"[{self._counts()}] {run.label}: {reason}")
+        self._ended(key, reason, complete=False)
 
     def note(self, text: str) -> None:
         """Print a line that is not about one run."""
         self.console.print(Text(printable(text)), soft_wrap=True)
 
-    def _line(self, text: str) -> None:
+    def _ended(self, key: str, words: str, *, complete: bool) -> None:
+        run = self.running.pop(key)
+        self.done += 1
+        self.pace.end(run, complete=complete)
+        self._line(f"{run.label}: {words}")
+
+    def _line(self, words: str) -> None:
+        """Print a line where nothing is shown live, and no other for a while if no run ends."""
+        self._line_due_s = self.pace.clock() + SILENT_S
         if self._live is None:
-            self.note(text)
+            self.note(f"[{self._counts()}] {words}; {self._times()}")
+
+    def _find_best(self) -> None:
+        """Look for the best setting, at most for a small part of the driver's time."""
+        begun = time.monotonic()
+        self.best = self.find_best()
+        now = time.monotonic()
+        self._best_after_s = now + RARELY * (now - begun)
 
     def render(self) -> RenderableType:
-        """Return what the live display shows now."""
-        head = Text.assemble(
-            (self.title, "bold"), f"  {self._counts()} training runs", self._time_left()
-        )
+        """Return what the live display shows now, in lines that fit the terminal."""
+        running = list(self.running.values())
+        head = Text.assemble((printable(self.title), "bold"), f"  {self._counts()} training runs")
         if self.failed:
             head.append(f"  {self.failed} failed", "red")
-        table = Table(box=None, show_header=False, padding=(0, 2))
-        for run in self.running.values():
-            share = run.iteration / run.iterations
-            bar = ("━" * round(20 * share)).ljust(20, "╌")
-            miou = "" if run.miou is None else f"val/miou {run.miou:.4f}"
-            table.add_row(run.label, bar, f"{run.iteration}/{run.iterations}", miou)
-        parts: list[RenderableType] = [head, table]
-        if self.best is not None:
-            parts.append(Text(f"best so far: swa/miou {self.best[0]:.4f} at {self.best[1]}"))
-        return Group(*parts)
+        if not self.pace.begun:
+            head.append("  waiting for the first worker")
+        lines = [head, Text(self._whole(running))]
+        if self.best:
+            lines.append(Text(f"best so far: {printable(self.best)}"))
+        room = max(1, self.console.height - LINES_BESIDE_RUNS)
+        lines += [Text(line) for line in self._rows(running[:room])]
+        if len(running) > room:
+            lines.append(Text(f"  and {len(running) - room} more under way"))
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return Group(*lines)
+
+    def _whole(self, running: list[Running]) -> str:
+        """Return the line of the sweep as a whole: a bar where its end is known, and its times."""
+        if self.grows or not self.total:
+            return self._times()
+        share = (self.done + sum(run.share for run in running)) / self.total
+        return f"{self._bar(share, BAR)} {100 * share:3.0f} %  {self._times()}"
+
+    def _rows(self, running: list[Running]) -> list[str]:
+        """Return a line for each run under way, in columns; a long label gives way."""
+        counts = [f"{run.iteration}/{run.iterations}" for run in running]
+        mious = ["" if run.miou is None else f"  val/miou {run.miou:.4f}" for run in running]
+        longest = max(map(len, counts), default=0)
+        tails = [
+            f"  {self._bar(run.share, BAR_OF_A_RUN)}  {count:>{longest}}{miou}"
+            for run, count, miou in zip(running, counts, mious, strict=True)
+        ]
+        room = self.console.width - 2 - max(map(len, tails), default=0)
+        width = min(max(0, room), max((len(run.label) for run in running), default=0))
+        return [
+            f"  {_shortened(run.label, width):<{width}}{tail}"
+            for run, tail in zip(running, tails, strict=True)
+        ]
+
+    def _bar(self, share: float, columns: int) -> str:
+        columns //= 2 if self.console.width < NARROW else 1
+        return ("━" * round(columns * min(1.0, share))).ljust(columns, "╌")
 
     def _counts(self) -> str:
         return f"{self.done}/{self.total}{'+' if self.grows else ''}"
 
-    def _time_left(self) -> str:
-        if not self._run_s or self.grows:
-            return ""
-        begun = sum(run.iteration / run.iterations for run in self.running.values())
-        left_runs = self.total - self.done - begun
-        left_s = left_runs * sum(self._run_s) / len(self._run_s) / self.slots
-        minutes, seconds = divmod(round(max(0.0, left_s)), 60)
-        return f"  about {minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d} left"
+    def _times(self) -> str:
+        elapsed = f"{format_seconds(self.pace.clock() - self._began_s)} elapsed"
+        waiting = self.total - self.done - len(self.running)
+        if self.grows or not (waiting or self.running):
+            return elapsed
+        left_s = self.pace.left_s(list(self.running.values()), waiting, self.slots)
+        return elapsed if left_s is None else f"{elapsed}, about {format_seconds(left_s)} left"
+
+
+def _shortened(label: str, width: int) -> str:
+    """Return a label that fits, cut in its middle: at its end stands what tells seeds apart."""
+    if len(label) <= width:
+        return label
+    end = max(0, min(width - 2, 12))
+    return f"{label[: max(0, width - end - 1)]}…{label[len(label) - end :]}"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from analysis.record.schema import OBJECTIVE
 from analysis.stats.intervals import Interval, mean_share
 from analysis.stats.ranking import Ranking, best_of, in_order, rank
-from sweeps.planning.plan import Trial
+from analysis.stats.rounding import count
+from sweeps.planning.plan import Trial, format_setting
 from sweeps.planning.state import SweepState
 from trainable.config.schema import EXECUTION_FIELDS, TrialConfig, Value
 from trainable.runs.keys import key_of
@@ -97,6 +98,20 @@ def settings_among(trials: Iterable[MeasuredTrial], axes: Sequence[str]) -> list
 def rank_settings(state: SweepState) -> Ranking[Setting] | None:
     """Return the settings of the trials that have numbers, ranked; None where none has."""
     return rank({setting: setting.by_seed() for setting in settings_of(state)}, race=state.race)
+
+
+def describe_leader(state: SweepState) -> str:
+    """Return in words the setting with the best mean so far, empty where none has numbers.
+
+    It compares nothing, and so costs little beside `rank_settings`, whose best setting it is.
+    """
+    settings = settings_of(state)
+    if not settings:
+        return ""
+    best = best_of({setting: setting.by_seed() for setting in settings})
+    found = best.interval()
+    point = format_setting(best.config, state.plan.axes)
+    return f"{OBJECTIVE} {found.mean:.4f} over {count(found.n, 'seed')} at {point}"
 
 
 @dataclass(frozen=True, kw_only=True)

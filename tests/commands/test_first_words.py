@@ -13,7 +13,8 @@ from paths import ROOT
 
 from sweeps.driver import sweep
 from sweeps.driver.options import SweepOptions, sweep_parser
-from sweeps.driver.script import Sweep, run_sweep
+from sweeps.driver.script import Sweep
+from sweeps.driver.start import run_sweep
 
 SLOW_TO_LOAD = ("matplotlib", "mlflow", "optuna", "pandas", "ray", "scipy", "sqlalchemy", "torch")
 SCRIPTS = ("ablation", "from_file", "joint_search", "lambda_grid", "swa_grid", "best", "publish")

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from trainable.cli.durations import format_seconds
 from trainable.cli.options import signals_handled
 from trainable.runs.training_run import TrainingRun
 from trainable.training.trainer import Trainer
@@ -140,8 +141,7 @@ class Progress:
         if not done or not left:
             return ""
         since_row = time.monotonic() - self._reached[2]
-        seconds = round(max(0.0, left * wall_s / done - since_row))
-        return f"  about {seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
+        return f"  about {format_seconds(left * wall_s / done - since_row)} left"
 
     def _since_begun(self) -> tuple[float, float, float]:
         """Return iterations, seconds of training and seconds by the clock, to the last row."""

@@ -19,7 +19,8 @@ from store_helpers import parent_of
 
 from sweeps.driver import session, sweep
 from sweeps.driver.options import sweep_parser
-from sweeps.driver.script import Sweep, run_sweep
+from sweeps.driver.script import Sweep
+from sweeps.driver.start import run_sweep
 from sweeps.driver.sweep import answer
 from sweeps.execution.lifeline import RayGoneError
 from sweeps.execution.nodes import NodeFacts, facts_here
