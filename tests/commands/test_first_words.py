@@ -80,5 +80,5 @@ def test_who_asks_for_help_is_told_of_no_loading(
     with pytest.raises(SystemExit):
         run_sweep(question([{}]), sweep_parser("What?"))
     said = capsys.readouterr()
-    assert said.out.startswith("usage: mine.py")
+    assert said.out.startswith("usage: ")
     assert "loading" not in said.out + said.err
