@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from sweeps.driver.console import open_console
-from sweeps.execution import display
 from sweeps.execution.display import LiveDisplay, shows_live
 from sweeps.execution.progress import ExecutionStats, Pace
 
@@ -219,7 +218,7 @@ def test_the_best_so_far_is_asked_for_when_a_run_has_ended_and_not_too_often(
         now[0] += costs
         return f"answer {len(asked)}"
 
-    monkeypatch.setattr(display.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("sweeps.execution.display.time.monotonic", lambda: now[0])
     screen = Screen(live=True, total=99, find_best=find)
     with screen.shown as shown:
         for key in range(40):

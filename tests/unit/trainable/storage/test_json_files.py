@@ -18,7 +18,8 @@ from small import SMALL, small_config
 
 from sweeps import publish
 from sweeps.driver.options import sweep_parser
-from sweeps.driver.script import Sweep, answer
+from sweeps.driver.script import Sweep
+from sweeps.driver.sweep import answer
 from sweeps.planning.state import SweepState
 from sweeps.record.ended_run import EndedRun
 from sweeps.record.manifest import begin, manifests
