@@ -138,6 +138,8 @@ class Session:
             raise
 
     def _publish_what_is_done(self, to_train: set[str]) -> None:
+        for first, *_ in self.state.earlier.by_key.values():
+            self.publisher.publish(first)  # and the other part with it
         for run in self.state.runs:
             key = run.spec.training_key
             if key not in to_train:

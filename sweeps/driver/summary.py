@@ -22,6 +22,7 @@ from sweeps.driver.tables import (
     rows_by_axis,
 )
 from sweeps.execution.progress import ExecutionStats
+from sweeps.planning.counts import Counts, describe_earlier
 from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import BestPoint, Setting, best_of_ranking, rank_settings
 from sweeps.planning.state import SweepState
@@ -37,8 +38,9 @@ class SweepSummary:
 
     Attributes:
         state: The state of the sweep.
-        failures: Key, label and cause of each training run that ended without numbers.
-        left: How many training runs are still to be trained.
+        failures: Key, label and cause of each training run of this command that ended without
+            numbers.
+        left: How many training runs of this command are still to be trained.
         ranking: The ranking of the settings that have numbers, None where none has.
         best: The best setting, None where there is none.
         refused: Why workers would not train what other code has planned, empty if they did.
@@ -79,6 +81,7 @@ class SweepSummary:
             yield f"ended by its {self.state.why_partial}" + (f": {left}" if self.left else "")
         elif self.left:
             yield left
+        yield from describe_earlier(self.state)
         for mixture in self.mixtures:
             yield mixture.sentence
         if self.ranking is not None and self.best is not None:
@@ -98,9 +101,9 @@ class SweepSummary:
             "sweep": plan.name,
             "sweep_key": plan.sweep_key,
             "dataset": plan.base.dataset,
-            "trials": len(state.trials),
-            "training_runs": len(state.runs),
-            "training_runs_done": len(state.runs) - len(state.pending()),
+            **Counts.of(state, state.known_runs).as_primitives(),
+            "asked_now": Counts.of(state, state.runs).as_primitives(),
+            "earlier": describe_earlier(state),
             "why_partial": state.why_partial or None,
             "notes": state.notes,
             "mixed": [mixture.counted for mixture in self.mixtures],

@@ -20,11 +20,12 @@ from sweeps.driver.summary import SweepSummary, draw, record_line
 from sweeps.execution.lifeline import RayGoneError
 from sweeps.execution.resources import ExecutorError, check_resources
 from sweeps.planning.cost import describe
+from sweeps.planning.counts import describe_earlier
 from sweeps.planning.plan import make_plan
 from sweeps.planning.speed_probe import probe
 from sweeps.planning.state import SweepState
 from sweeps.record.ended_run import check_ended
-from sweeps.record.manifest import changes, take_over_race
+from sweeps.record.manifest import changes, take_over_race, take_over_trials
 from sweeps.record.mlflow_store import check_store
 from sweeps.record.publisher import Publisher
 from sweeps.record.store_check import check_usable
@@ -108,6 +109,7 @@ def _answer(
     try:
         state = _plan(question, options, own, precision)
         source = _source(question, state, options, own)
+        take_over_trials(state)
         check_ended(state)
         changed = changes(state, state.plan.storage)
         check_resources(options.resources)
@@ -165,6 +167,7 @@ def _plan(
         auto_precision=auto,
         question=question.question,
         with_samples=question.with_samples,
+        command=resume_command(options.no_reuse, sys.argv[0]),
     )
     state = SweepState.of(plan, trials)
     take_over_race(state)
@@ -258,6 +261,7 @@ def _announce(state: SweepState, source: RunSource, console: Console) -> None:
         left = "more as it goes"
     say_all(console, state.plan.data.describe())
     say(console, f"{head} {counts}, {left}")
+    say_all(console, describe_earlier(state))
 
 
 def _conclude(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
+from sweeps.planning.counts import describe_earlier
 from sweeps.planning.noise import Earlier, noise_of, power_lines, results_in_storage_of
 from sweeps.planning.plan import Plan, PlannedRun
 from sweeps.planning.speed_probe import Probe
@@ -61,6 +62,7 @@ def describe(state: SweepState, measure: Measure | None = None, *, searching: bo
         f"trials:          {trials}",
         f"training runs:   {len(state.runs)} after merging readouts, instead of {trials}",
         f"done already:    {len(state.runs) - len(pending)}",
+        *(f"known besides:   {said}" for said in describe_earlier(state)),
         *_times(state, pending, measure, earlier),
     ]
     if pending:

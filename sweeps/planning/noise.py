@@ -7,6 +7,7 @@ that share their seeds has no other.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,11 +47,13 @@ class Noise:
 
 def results_in_storage_of(state: SweepState) -> Iterator[Earlier]:
     """Yield config and numbers of the finished runs in the storage of a sweep, its own first."""
-    for run in state.runs:
+    own: dict[str, Earlier] = {}
+    for run in state.known_runs:
         found = state.outcome(run)
         if isinstance(found, Result):
-            yield run.spec.config, found
-    planned = {run.spec.training_key for run in state.runs}
+            own.setdefault(run.spec.training_key, (run.spec.config, found))
+    yield from own.values()
+    planned = {run.spec.training_key for run in state.known_runs}
     for path in sorted(state.plan.storage.glob("*/result.json")):
         if path.parent.name in planned:
             continue
@@ -87,16 +90,20 @@ def noise_of(plan: Plan, results: Iterable[Earlier]) -> Noise:
 def power_lines(state: SweepState, noise: Noise, *, searching: bool) -> list[str]:
     """Return in words which difference to the best the seeds asked for would show.
 
+    What earlier commands have numbers of is compared, too.
+
     Args:
         state: The state of the sweep, with the trials that it begins with.
         noise: The noise of its runs.
         searching: Whether settings are searched: those that confirm it, with other seeds, count.
     """
     seeds: dict[str, set[int]] = {}
-    for trial in state.trials:
+    finished = [run for run in state.earlier.runs if isinstance(state.outcome(run), Result)]
+    for trial in itertools.chain(state.trials, *(run.trials for run in finished)):
         if not searching or trial.config.seed != state.plan.base.seed:
             seeds.setdefault(setting_key(trial.config), set()).add(trial.config.seed)
-    asked = min(map(len, seeds.values()), default=0)
+    counts = sorted(map(len, seeds.values()))
+    asked = counts[(len(counts) - 1) // 2] if counts else 0  # settings of before may have others
     if len(seeds) < 2 or asked < 2:
         return ["power:           none: a difference needs two settings with two seeds each"]
     numbers = [asked, *(number for number in MORE_SEEDS if number > asked)][:SHOWN]

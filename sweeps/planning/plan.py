@@ -62,6 +62,7 @@ class Plan:
         auto_precision: What `precision=auto` means where the runs train, for trials to come.
         question: What the sweep asks, in one sentence.
         with_samples: Whether the record is to hold the masks that run folders keep.
+        command: The command line that asks, empty where none does.
         code_version: Version of the code that trains the runs, or trained them.
     """
 
@@ -76,6 +77,7 @@ class Plan:
     auto_precision: str = "auto"
     question: str = ""
     with_samples: bool = False
+    command: str = ""
     code_version: str = field(default_factory=code_version)
 
     @property
@@ -101,6 +103,7 @@ def make_plan(  # noqa: PLR0913  one for each thing asked
     auto_precision: str = "auto",
     question: str = "",
     with_samples: bool = False,
+    command: str = "",
 ) -> Plan:
     """Return what a sweep asks, with the key that follows from it.
 
@@ -115,6 +118,7 @@ def make_plan(  # noqa: PLR0913  one for each thing asked
         auto_precision: What `precision=auto` means where the runs train.
         question: What the sweep asks, in one sentence.
         with_samples: Whether the record is to hold predicted masks.
+        command: The command line that asks, empty where none does.
     """
     return Plan(
         name=name,
@@ -128,6 +132,7 @@ def make_plan(  # noqa: PLR0913  one for each thing asked
         auto_precision=auto_precision,
         question=question,
         with_samples=with_samples,
+        command=command,
     )
 
 

@@ -11,7 +11,7 @@ from analysis.record.schema import OBJECTIVE
 from analysis.stats.intervals import Interval, mean_share
 from analysis.stats.ranking import Ranking, best_of, in_order, rank
 from analysis.stats.rounding import count
-from sweeps.planning.plan import Trial, format_setting
+from sweeps.planning.plan import PlannedRun, Trial, format_setting
 from sweeps.planning.state import SweepState
 from trainable.config.schema import EXECUTION_FIELDS, TrialConfig, Value
 from trainable.runs.keys import key_of
@@ -51,16 +51,20 @@ def setting_key(config: TrialConfig) -> str:
     return key_of({k: v for k, v in values.items() if k not in (*EXECUTION_FIELDS, "seed")})
 
 
-def settings_of(state: SweepState) -> list[Setting]:
+def settings_of(state: SweepState, runs: Iterable[PlannedRun] | None = None) -> list[Setting]:
     """Return the settings of the trials that have numbers, by their values on the sweep's axes.
 
     Where a search trained its best settings again with other seeds, those seeds alone count: the
     best of many on one seed owes part of its value to that seed.
+
+    Args:
+        state: The state of the sweep.
+        runs: The runs that count; None are all that are known, also of earlier commands.
     """
     return settings_among(
         (
             MeasuredTrial(config=trial.config, metrics=metrics, phase=_phase(state, trial) or "")
-            for trial, metrics in _numbers_of(state)
+            for trial, metrics in _numbers_of(state, state.known_runs if runs is None else runs)
         ),
         state.plan.axes,
     )
@@ -95,9 +99,22 @@ def settings_among(trials: Iterable[MeasuredTrial], axes: Sequence[str]) -> list
     return sorted(settings, key=lambda setting: in_order(setting.point(axes).values()))
 
 
-def rank_settings(state: SweepState) -> Ranking[Setting] | None:
-    """Return the settings of the trials that have numbers, ranked; None where none has."""
-    return rank({setting: setting.by_seed() for setting in settings_of(state)}, race=state.race)
+def rank_settings(
+    state: SweepState, runs: Iterable[PlannedRun] | None = None
+) -> Ranking[Setting] | None:
+    """Return the settings of the trials that have numbers, ranked; None where none has.
+
+    Args:
+        state: The state of the sweep.
+        runs: As in `settings_of`.
+    """
+    settings = settings_of(state, runs)
+    return rank({setting: setting.by_seed() for setting in settings}, race=state.race)
+
+
+def is_confirmed(state: SweepState) -> bool:
+    """Return whether a search of the sweep has numbers of a setting at other seeds than its own."""
+    return any(_phase(state, t) == "confirm" for t, _ in _numbers_of(state, state.known_runs))
 
 
 def describe_leader(state: SweepState) -> str:
@@ -215,8 +232,10 @@ def _best_among(ranking: Ranking[Setting], settings: Sequence[Setting]) -> Setti
     return best_of({setting: setting.by_seed() for setting in settings})
 
 
-def _numbers_of(state: SweepState) -> Iterator[tuple[Trial, dict[str, float]]]:
-    for run in state.runs:
+def _numbers_of(
+    state: SweepState, runs: Iterable[PlannedRun]
+) -> Iterator[tuple[Trial, dict[str, float]]]:
+    for run in runs:
         found = state.outcome(run)
         if isinstance(found, Result):
             yield from ((t, summary(found, t.config.readout)) for t in run.trials)

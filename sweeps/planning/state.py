@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from types import MappingProxyType
 
 from analysis.record.schema import Race
+from sweeps.planning.earlier import EarlierRuns
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from sweeps.storage.threads import Threads
 from trainable.config.schema import TrialConfig
@@ -24,10 +25,13 @@ from trainable.runs.results import (
 class SweepState:
     """The training runs of a sweep, and what became of each so far.
 
+    Its `runs` are those that this command asks for. What earlier commands asked for besides is
+    `earlier`: it belongs to the answer, and is not trained.
+
     It changes by the methods below alone. `owner`, the thread that made it, drives the sweep: it
-    alone calls `add_trials`, `add_runs`, `stop`, `tag`, `retag`, `hold_race`, `end_early` and
-    `withdraw_note`. Other threads may call `note`, `machine_refused`, `outcome` and `pending`, and
-    read all attributes; `stopped` and `tags` are views that grow, so they copy these before a loop.
+    alone calls `add_trials`, `add_runs`, `add_earlier`, `stop`, `tag`, `retag`, `hold_race`,
+    `end_early` and `withdraw_note`. Other threads may call the others, and read all attributes;
+    `stopped` and `tags` are views that grow, so they copy these before a loop.
 
     Args:
         plan: The plan of the sweep.
@@ -52,6 +56,7 @@ class SweepState:
         self.threads = Threads()
         self._runs: tuple[PlannedRun, ...] = ()
         self._places: dict[str, int] = {}  # of each run, by its training key
+        self._earlier = EarlierRuns()
         self._stopped = dict(stopped or {})
         self._tags: dict[str, Mapping[str, str]] = dict(tags or {})
         self._outcomes: dict[RunSpec, Result | Failure] = {}  # no folder is read again for one
@@ -75,8 +80,23 @@ class SweepState:
 
     @property
     def trials(self) -> list[Trial]:
-        """All trials, by training run."""
+        """All trials that this command asks for, by training run."""
         return [trial for run in self._runs for trial in run.trials]
+
+    @property
+    def earlier(self) -> EarlierRuns:
+        """What earlier commands asked for and this one does not."""
+        return self._earlier
+
+    @property
+    def known_runs(self) -> tuple[PlannedRun, ...]:
+        """All runs that the answer is made of: this command's, and those of earlier ones."""
+        return (*self._runs, *self._earlier.runs)
+
+    @property
+    def known_trials(self) -> list[Trial]:
+        """All trials that the answer is made of, by training run."""
+        return [trial for run in self.known_runs for trial in run.trials]
 
     @property
     def stopped(self) -> Mapping[str, str]:
@@ -116,12 +136,31 @@ class SweepState:
         return self._outcome(run.spec)
 
     def pending(self) -> list[PlannedRun]:
-        """Return the runs that are still to be trained."""
-        return [
-            run
-            for run in self._runs
-            if run.spec.training_key not in self._stopped and self.outcome(run) is None
-        ]
+        """Return the runs that this command still has to train."""
+        return [run for run in self._runs if self._is_open(run)]
+
+    def left(self) -> list[PlannedRun]:
+        """Return the runs that keep the answer from being whole, also those of earlier commands.
+
+        Each training run comes once.
+        """
+        return self.left_of(self.known_runs)
+
+    def left_of(self, runs: Iterable[PlannedRun]) -> list[PlannedRun]:
+        """Return those of some runs that are to be trained, now or later, each training once."""
+        found: dict[str, PlannedRun] = {}
+        for run in runs:
+            if self._is_open(run):
+                found.setdefault(run.spec.training_key, run)
+        return list(found.values())
+
+    def parts_of(self, run: PlannedRun) -> tuple[PlannedRun, ...]:
+        """Return a run, then those with its training key whose trials earlier commands asked for.
+
+        Once the run is trained again for one more readout, their numbers come from it, too.
+        """
+        others = self._earlier.by_key.get(run.spec.training_key, ())
+        return (run, *(other for other in others if other is not run))
 
     def add_trials(self, configs: Iterable[TrialConfig]) -> list[PlannedRun]:
         """Take in trials and return the training runs that answer them, in the order given.
@@ -152,6 +191,17 @@ class SweepState:
         """Take in runs as they are, such as those of an earlier sweep, and merge nothing."""
         self._check_owner()
         self._runs = (*self._runs, *runs)
+
+    def add_earlier(self, earlier: EarlierRuns) -> None:
+        """Take in what earlier commands asked for, less what this one asks for, now or later."""
+        self._check_owner()
+        for run in self._runs:
+            if run.spec.training_key in earlier.by_key:
+                asked = {trial.trial_key for trial in run.trials}
+                earlier = earlier.without(run.spec.training_key, asked)
+        self._earlier = earlier
+        self._stopped = {**earlier.stopped, **self._stopped}
+        self._tags = {**earlier.tags, **self._tags}
 
     def stop(self, training_key: str, why: str) -> None:
         """Want no more of a run that has no outcome."""
@@ -208,13 +258,26 @@ class SweepState:
             if found is None:
                 return None
             self._outcomes[spec] = found
+            self._read_again_of_earlier(spec)
         return self._outcomes[spec]
+
+    def _read_again_of_earlier(self, spec: RunSpec) -> None:
+        """Forget what earlier trials had of a folder: this command's run may be trained anew."""
+        others = [run.spec for run in self._earlier.by_key.get(spec.training_key, ())]
+        if spec not in others:
+            for other in others:
+                self._outcomes.pop(other, None)
+
+    def _is_open(self, run: PlannedRun) -> bool:
+        return run.spec.training_key not in self._stopped and self.outcome(run) is None
 
     def _merge(self, key: str, trials: dict[str, Trial], runs: list[PlannedRun]) -> PlannedRun:
         place = self._places.get(key)
         known = {} if place is None else {t.trial_key: t for t in runs[place].trials}
         if place is not None and trials.keys() <= known.keys():
             return runs[place]
+        if key in self._earlier.by_key:
+            self._take_from_earlier(key, trials.keys())
         run = self._planned_run(tuple((known | trials).values()))
         if place is None:
             self._places[key] = len(runs)
@@ -222,6 +285,14 @@ class SweepState:
         else:
             runs[place] = run
         return run
+
+    def _take_from_earlier(self, key: str, asked: Set[str]) -> None:
+        """Ask for what an earlier command asked for: what it said of run and trials is gone."""
+        if key in self._earlier.stopped:
+            del self._stopped[key]
+        for tagged in asked & self._earlier.tags.keys():
+            del self._tags[tagged]
+        self._earlier = self._earlier.without(key, asked)
 
     def _planned_run(self, trials: tuple[Trial, ...]) -> PlannedRun:
         plan = self.plan

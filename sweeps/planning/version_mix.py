@@ -24,6 +24,6 @@ def mixtures_among(settings: Iterable[Mapping[str, object]]) -> list[VersionMix]
 
 
 def settings_made_on(state: SweepState) -> list[Mapping[str, object]]:
-    """Return what each trial of a plan that has numbers was made on."""
-    found = [(run, state.outcome(run)) for run in state.runs]
+    """Return what each trial of a sweep that has numbers was made on."""
+    found = [(run, state.outcome(run)) for run in state.known_runs]
     return [ended.setting for run, ended in found if isinstance(ended, Result) for _ in run.trials]

@@ -163,7 +163,7 @@ def check_ended(state: SweepState) -> None:
     Raises:
         ConfigError: As `EndedRun.read`, or the file of masks is damaged.
     """
-    for run in state.runs:
+    for run in state.known_runs:
         ended = EndedRun.read(state, run, None)
         if ended is not None and ended.samples is not None:
             from trainable.runs.sample_masks import read_samples

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.record.schema import Race
+from sweeps.planning.earlier import EarlierRuns
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from sweeps.planning.state import SweepState
 from sweeps.record.environment import environment, git_commit, git_diff
@@ -25,7 +26,7 @@ from trainable.config.loading import config_from
 from trainable.config.schema import DEFAULTS, EXECUTION_FIELDS, ConfigError, TrialConfig, kind_of
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import RunSpec, readout_key
-from trainable.runs.results import distinct_readouts, read_result
+from trainable.runs.results import Result, distinct_readouts, read_result
 from trainable.storage import json_files
 from trainable.storage.faults import machine_fault
 from trainable.storage.files import write_atomically
@@ -96,7 +97,10 @@ def write(state: SweepState, content: Mapping[str, Any]) -> dict[str, Any]:
     known = _read(path) or {"trials": {}, "tags": {}, "stopped": {}}
     runs = list(state.runs)
     base = dataclasses.asdict(plan.base)
-    trials = {trial.trial_key: _described(trial, base) for run in runs for trial in run.trials}
+    commands = _with(known.get("commands", []), plan.command)
+    by = {"command": commands.index(plan.command)} if plan.command else {}
+    trials = {trial.trial_key: _described(trial, base) | by for run in runs for trial in run.trials}
+    asked = {run.spec.training_key for run in runs}
     written = {
         **content,
         "version": VERSION,
@@ -108,9 +112,11 @@ def write(state: SweepState, content: Mapping[str, Any]) -> dict[str, Any]:
         "data": dataclasses.asdict(plan.data),
         "code_version": plan.code_version,
         "with_samples": plan.with_samples,
-        "trials": known["trials"] | trials,
-        "tags": known["tags"] | dict(state.tags),
-        "stopped": known["stopped"] | dict(state.stopped),
+        "commands": commands,
+        "trials": _of_base(known, base) | trials,
+        # What an earlier command said of what this one asks for is said anew.
+        "tags": _less(known["tags"], trials) | dict(state.tags),
+        "stopped": _less(known["stopped"], asked) | dict(state.stopped),
         "race": None if state.race is None else dataclasses.asdict(state.race),
         "updated": time.time(),
     }
@@ -127,6 +133,29 @@ def manifests(storage: Path) -> list[dict[str, Any]]:
     """
     found = [_read(path) for path in sorted((storage / FOLDER).glob("*.json"))]
     return sorted((one for one in found if one), key=lambda one: one["started"])
+
+
+def _with(commands: list[str], command: str) -> list[str]:
+    return [*commands, command] if command and command not in commands else commands
+
+
+def _less(known: Mapping[str, Any], asked: Container[str]) -> dict[str, Any]:
+    return {key: one for key, one in known.items() if key not in asked}
+
+
+def _of_base(known: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the trials of a manifest as they differ from a base, which may be another than its.
+
+    A base of the same sweep may have another seed, and other values on the axes.
+    """
+    trials: dict[str, Any] = known["trials"]
+    before = DEFAULTS | known.get("base", base)
+    if before == base:
+        return trials
+    return {
+        key: one | {"config": _differing(before | one["config"], base)}
+        for key, one in trials.items()
+    }
 
 
 def sweep_state(
@@ -157,14 +186,9 @@ def sweep_state(
         with_samples=content["with_samples"],
         code_version=content["code_version"],
     )
-    by_run: dict[str, list[Trial]] = {}
-    for key, one in content["trials"].items():
-        config = _config(content, one["config"])
-        trial = Trial(config=config, training_key=one["training_key"], trial_key=key)
-        by_run.setdefault(trial.training_key, []).append(trial)
     found = SweepState(asked, stopped=content["stopped"], tags=content["tags"])
     found.hold_race(_race(content))
-    found.add_runs(run for trials in by_run.values() for run in _runs(asked, trials))
+    found.add_runs(_runs_of(content, found, besides=()))
     return found
 
 
@@ -176,6 +200,29 @@ def take_over_race(state: SweepState) -> None:
     """
     known = _read(_path(state.plan.storage, state.plan.sweep_key))
     state.hold_race(None if known is None else _race(known))
+
+
+def take_over_trials(state: SweepState) -> None:
+    """Let a sweep know of the trials that earlier commands asked for and this one does not.
+
+    Raises:
+        ConfigError: Its manifest is not what a sweep of this version wrote, or a run folder is
+            damaged.
+    """
+    known = _read(_path(state.plan.storage, state.plan.sweep_key))
+    if known is None:
+        return
+    commands, trials = known.get("commands", []), known["trials"]
+    state.add_earlier(
+        EarlierRuns.of(
+            _runs_of(known, state, besides={trial.trial_key for trial in state.trials}),
+            stopped=known["stopped"],
+            tags=known["tags"],
+            commands={
+                key: commands[one["command"]] for key, one in trials.items() if "command" in one
+            },
+        )
+    )
 
 
 def diff_path(storage: Path, sweep_key: str) -> Path:
@@ -238,27 +285,51 @@ def _listed(values: list[Any]) -> str:
 
 
 def _described(trial: Trial, base: Mapping[str, Any]) -> dict[str, Any]:
-    values = dataclasses.asdict(trial.config).items()
-    differing = {name: value for name, value in values if value != base[name]}
-    return {"training_key": trial.training_key, "config": differing}
+    config = _differing(dataclasses.asdict(trial.config), base)
+    return {"training_key": trial.training_key, "config": config}
 
 
-def _runs(asked: Plan, trials: list[Trial]) -> Iterator[PlannedRun]:
+def _differing(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value != base[name]}
+
+
+def _runs_of(
+    content: Mapping[str, Any], state: SweepState, *, besides: Container[str]
+) -> Iterator[PlannedRun]:
+    """Yield the runs of a manifest's trials, less some: up to two of each training run."""
+    by_run: dict[str, list[Trial]] = {}
+    for key, one in content["trials"].items():
+        if key not in besides:
+            config = _config(content, one["config"])
+            trial = Trial(config=config, training_key=one["training_key"], trial_key=key)
+            by_run.setdefault(trial.training_key, []).append(trial)
+    for trials in by_run.values():
+        yield from _parts(state, trials)
+
+
+def _parts(state: SweepState, trials: list[Trial]) -> Iterator[PlannedRun]:
     """Yield a run for the trials that its folder answers, and one for those it does not."""
-    key = trials[0].training_key
-    result = read_result(RunFolder(asked.storage, key))
+    whole = _run(state.plan, trials)
+    if isinstance(state.outcome(whole), Result):
+        yield whole
+        return
+    result = read_result(RunFolder(state.plan.storage, whole.spec.training_key))
     readouts = set() if result is None else result.readouts.keys()
     answered = [trial for trial in trials if readout_key(trial.config.readout) in readouts]
     for part in (answered, [trial for trial in trials if trial not in answered]):
         if part:
-            spec = RunSpec(
-                config=part[0].config,
-                readouts=distinct_readouts(trial.config.readout for trial in part),
-                data_fingerprint=asked.data.fingerprint,
-                training_key=key,
-                code_version=asked.code_version,
-            )
-            yield PlannedRun(spec=spec, trials=tuple(part))
+            yield _run(state.plan, part)
+
+
+def _run(asked: Plan, trials: list[Trial]) -> PlannedRun:
+    spec = RunSpec(
+        config=trials[0].config,
+        readouts=distinct_readouts(trial.config.readout for trial in trials),
+        data_fingerprint=asked.data.fingerprint,
+        training_key=trials[0].training_key,
+        code_version=asked.code_version,
+    )
+    return PlannedRun(spec=spec, trials=tuple(trials))
 
 
 def _race(content: Mapping[str, Any]) -> Race | None:
@@ -329,6 +400,15 @@ def _check(content: Mapping[str, Any]) -> None:
     for one in content["trials"].values():
         if not isinstance(one["training_key"], str) or not isinstance(one["config"], dict):
             raise TypeError("a trial lacks its key or its config")
+    _check_commands(content.get("commands", []), content["trials"])  # one of before has none
     for tags in content["tags"].values():
         if not isinstance(tags, dict):
             raise TypeError(f"the tags of a trial are {kind_of(tags)}")
+
+
+def _check_commands(commands: object, trials: Mapping[str, Any]) -> None:
+    if not isinstance(commands, list) or not all(isinstance(one, str) for one in commands):
+        raise TypeError("its commands are no texts")
+    known = range(len(commands))
+    if not all(one["command"] in known for one in trials.values() if "command" in one):
+        raise ValueError("a trial is of no command")

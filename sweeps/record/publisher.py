@@ -176,8 +176,8 @@ def conclude(
         warn: Called with the reason why a model is not logged.
         with_model: Whether to log the model.
     """
-    pending, best = len(record.state.pending()), best_point(record.state)
-    why = record.state.why_partial or (f"{pending} training runs are left" if pending else None)
+    left, best = len(record.state.left()), best_point(record.state)
+    why = record.state.why_partial or (f"{left} training runs are left" if left else None)
     record.summarise(best, why)
     wanted = with_model and not why
     found = record.best_trial(best) if wanted and best is not None else None

@@ -76,13 +76,14 @@ class MlflowWriter:
         return self.trials.by_key
 
     def publish(self, run: PlannedRun, cause: str | None = None) -> None:
-        """Bring the trials of a training run up to date with its folder.
+        """Bring the trials of a training run up to date with its folder, earlier ones, too.
 
         Args:
             run: The training run, which is one of the state's.
             cause: Why its worker failed, where the folder holds no outcome.
         """
-        self.trials.publish(run, cause)
+        for part in self.state.parts_of(run):
+            self.trials.publish(part, cause if part is run else None)
         self._tag_total()
 
     def hashes(self) -> dict[str, str]:
@@ -92,7 +93,8 @@ class MlflowWriter:
     def summarise(self, best: BestPoint | None, why_partial: str | None) -> None:
         """Write mean and interval of the best point and the cost onto the parent run, and end it.
 
-        A command that asks for fewer points than are recorded leaves the best point as it is.
+        Where trials are recorded that no manifest here tells of, such as those of another storage,
+        the best point stays as it is.
 
         Args:
             best: The best setting, None where there is none.
@@ -139,7 +141,7 @@ class MlflowWriter:
     def best_trial(self, best: BestPoint) -> tuple[Trial, MlflowRun] | None:
         """Return the trial of the best point with the highest mIoU of its average, and its run."""
         found = []
-        for trial in self.state.trials:
+        for trial in self.state.known_trials:
             child = self.children.get(trial.trial_key)
             at_best = all(getattr(trial.config, k) == v for k, v in best.point.items())
             if at_best and child is not None and child.status == "FINISHED":
@@ -171,7 +173,7 @@ class MlflowWriter:
         self.runs.tag(self.parent, {"trials_total": str(total)})
 
     def _keys(self) -> set[str]:
-        return {trial.trial_key for trial in self.state.trials}
+        return {trial.trial_key for trial in self.state.known_trials}
 
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)

@@ -28,6 +28,7 @@ class AdaptiveSeeds:
     """A source that trains the first seeds of all settings, then more of the contenders.
 
     Settings that differ only in their readout share their training runs: a seed serves them all.
+    The race is among the settings that this command asks for.
 
     Args:
         state: The state of the sweep, with the first seeds of every setting.
@@ -114,7 +115,7 @@ class AdaptiveSeeds:
 
         It is that of the setting which is nearest to the best of those with most seeds.
         """
-        ranking = rank_settings(self._state)
+        ranking = rank_settings(self._state, self._state.runs)
         gains = [] if ranking is None else [*ranking.gains.values()]
         closest = max(gains, key=lambda gain: (gain.n, gain.difference), default=None)
         if ranking is None or closest is None or not math.isfinite(closest.smallest_found):
@@ -141,7 +142,8 @@ class AdaptiveSeeds:
         """
         done = max(len(seeds) for seeds in self._seeds.values())
         wanted = next((look for look in self._looks if look > done), None)
-        ranking = rank_settings(self._state)
+        # A restart knows of later seeds, too; a look is at those of the rounds so far.
+        ranking = rank_settings(self._state, self._state.runs)
         if wanted is None or ranking is None or len(ranking.contenders) < 2:
             return []
         contended = {_family(setting.config) for setting in ranking.contenders}

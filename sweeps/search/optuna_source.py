@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from sweeps.planning.plan import PlannedRun
+from sweeps.planning.ranking import is_confirmed
 from sweeps.planning.state import SweepState
 from sweeps.search.event_log import EventLog, damaged
 from sweeps.search.optuna_db import OptunaDatabase
@@ -106,7 +107,7 @@ class SearchSource:
         traceback: TracebackType | None,
     ) -> None:
         """Wait until the study is stored, then let another process drive the search."""
-        if self._confirming is None or not self.search.confirm:
+        if (self._confirming is None or not self.search.confirm) and not is_confirmed(self.state):
             self.state.note(UNCONFIRMED)
         self._database.close()
         self._log.close()

@@ -16,12 +16,22 @@ from record_helpers import finish, grid, sweep_state
 
 import sweeps
 from analysis.record.schema import Race
+from sweeps.planning.earlier import EarlierRuns
 from sweeps.planning.state import SweepState
 
-SAFE = {"of", "outcome", "pending", "note", "machine_refused"}
+SAFE = {"of", "outcome", "pending", "left", "left_of", "parts_of", "note", "machine_refused"}
+
+
+def earlier_of(state: SweepState) -> EarlierRuns:
+    """What a command with another lambda asked for."""
+    other = sweep_state(state.plan.storage, grid([0.7]))
+    return EarlierRuns.of(other.runs, stopped={}, tags={}, commands={})
+
+
 OWNED: dict[str, Callable[[SweepState], Any]] = {
     "add_trials": lambda state: state.add_trials(grid([0.5])),
     "add_runs": lambda state: state.add_runs(state.runs),
+    "add_earlier": lambda state: state.add_earlier(earlier_of(state)),
     "stop": lambda state: state.stop("key", "enough"),
     "tag": lambda state: state.tag("key", ask="0"),
     "retag": lambda state: state.retag("key", ask="0"),
@@ -45,7 +55,7 @@ def elsewhere(work: Callable[[], Any]) -> Any:
 
 
 def seen(state: SweepState) -> tuple[Any, ...]:
-    facts = (state.runs, dict(state.stopped), dict(state.tags))
+    facts = (state.runs, state.earlier.runs, dict(state.stopped), dict(state.tags))
     return (*facts, state.notes, state.race, state.why_partial, state.fault)
 
 
