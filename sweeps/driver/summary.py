@@ -22,7 +22,7 @@ from sweeps.driver.tables import (
     rows_by_axis,
 )
 from sweeps.execution.progress import ExecutionStats
-from sweeps.planning.counts import Counts, describe_earlier
+from sweeps.planning.counts import Counts, describe_earlier, describe_left
 from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import BestPoint, Setting, best_of_ranking, rank_settings
 from sweeps.planning.state import SweepState
@@ -81,7 +81,7 @@ class SweepSummary:
             yield f"ended by its {self.state.why_partial}" + (f": {left}" if self.left else "")
         elif self.left:
             yield left
-        yield from describe_earlier(self.state)
+        yield from describe_left(self.state)
         for mixture in self.mixtures:
             yield mixture.sentence
         if self.ranking is not None and self.best is not None:

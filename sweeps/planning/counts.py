@@ -58,18 +58,23 @@ def describe_earlier(state: SweepState) -> list[str]:
         return []
     counts = Counts.of(state, earlier)
     failed = f", {counts.without_numbers} of them without numbers" * (counts.without_numbers > 0)
-    said = [
+    return [
         f"earlier commands asked for {count(counts.trials, 'trial')} more, which count here, too: "
-        f"{counts.done} of {count(counts.runs, 'training run')} done{failed}"
+        f"{counts.done} of {count(counts.runs, 'training run')} done{failed}",
+        *describe_left(state),
     ]
-    left = state.left_of(earlier)
-    if left:
-        are = "are" if len(left) > 1 else "is"
-        said.append(
-            f"{count(len(left), 'training run')} of earlier commands {are} left, which this one "
-            f"does not train{_with(state.earlier.commands_of(left))}"
-        )
-    return said
+
+
+def describe_left(state: SweepState) -> list[str]:
+    """Return in words what earlier commands left to be trained, with the commands that do it."""
+    left = state.left_of(state.earlier.runs)
+    if not left:
+        return []
+    are = "are" if len(left) > 1 else "is"
+    return [
+        f"{count(len(left), 'training run')} of earlier commands {are} left, which this one does "
+        f"not train{_with(state.earlier.commands_of(left))}"
+    ]
 
 
 def _with(commands: Sequence[str]) -> str:
