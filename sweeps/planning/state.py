@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Set
 from types import MappingProxyType
 
 from analysis.record.schema import Race
-from sweeps.planning.earlier import EarlierRuns
-from sweeps.planning.plan import Plan, PlannedRun, Trial
+from sweeps.planning.plan import EarlierRuns, Plan, PlannedRun, Trial
 from sweeps.storage.threads import Threads
 from trainable.config.schema import TrialConfig
 from trainable.runs.folder import RunFolder

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.record.schema import Race
-from sweeps.planning.earlier import EarlierRuns
-from sweeps.planning.plan import Plan, PlannedRun, Trial
+from sweeps.planning.plan import EarlierRuns, Plan, PlannedRun, Trial
 from sweeps.planning.state import SweepState
 from sweeps.record.environment import environment, git_commit, git_diff
 from sweeps.storage.driver_lock import FOLDER

@@ -16,7 +16,7 @@ from record_helpers import finish, grid, sweep_state
 
 import sweeps
 from analysis.record.schema import Race
-from sweeps.planning.earlier import EarlierRuns
+from sweeps.planning.plan import EarlierRuns
 from sweeps.planning.state import SweepState
 
 SAFE = {"of", "outcome", "pending", "left", "left_of", "parts_of", "note", "machine_refused"}
