@@ -182,6 +182,7 @@ def start_ray(folder: Path, say: Callable[[str], None]) -> None:
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
+                    runtime_env=_runtime_env(sys.executable),
                     _temp_dir=str(folder),
                 )
                 return
@@ -197,6 +198,16 @@ def start_ray(folder: Path, say: Callable[[str], None]) -> None:
                 say("Ray took too long to start; starting it anew")
     finally:
         signal.signal(signal.SIGTERM, heeded)
+
+
+def _runtime_env(python: str) -> dict[str, str] | None:
+    """Return what has workers start where the path of Python is no single word for a shell.
+
+    Ray gives the path to a shell as it is: of one with a space each worker dies at its start, and
+    Ray starts another for ever.
+    """
+    quoted = shlex.quote(python)
+    return None if quoted == python else {"py_executable": quoted}
 
 
 def _join(address: str) -> None:

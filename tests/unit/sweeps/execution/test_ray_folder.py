@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -141,6 +142,21 @@ def test_sigterm_while_ray_starts_is_an_interrupt(
     failing(monkeypatch, SystemExit(1))
     with pytest.raises(KeyboardInterrupt):
         start_ray(tmp_path, pytest.fail)
+
+
+@pytest.mark.parametrize("python", ["/usr/bin/python3", "/a stranger's/venv/bin/python"])
+def test_workers_start_where_pythons_path_is_no_single_word_for_a_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str
+) -> None:
+    import ray
+
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(ray, "init", lambda **options: given.update(options))
+    monkeypatch.setattr(sys, "executable", python)
+    start_ray(tmp_path, pytest.fail)
+    # As Ray's RuntimeEnvContext does: joined by spaces and given to a shell.
+    word = (given["runtime_env"] or {}).get("py_executable", python)
+    assert shlex.split(word) == [python]
 
 
 def test_refusals_of_the_folder_are_refusals_of_the_executor(
