@@ -63,41 +63,42 @@ class BenchmarkOptions:
     repeats: int
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__, module="analysis.benchmark", example="statistics --repeats 200"
     )
-    parser.add_argument(
+    options.add_argument(
         "what",
         nargs="?",
         choices=("records", *SIMULATIONS),
         default="records",
         help="(default: records)",
     )
-    parser.add_argument(
+    options.add_argument(
         "--trials",
         type=int,
         default=10_000,
         metavar="N",
         help="of `records` (default: %(default)s)",
     )
-    parser.add_argument(
+    options.add_argument(
         "--repeats",
         type=int,
         default=2_000,
         metavar="N",
         help="of simulations (default: %(default)s)",
     )
-    return parser
+    return options
 
 
 @ended_by_closed_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    parser = _parser()
-    options = read_options(BenchmarkOptions, parser.parse_args(argv))
+    reader = parser()
+    options = read_options(BenchmarkOptions, reader.parse_args(argv))
     if options.repeats < 1:
-        parser.error(f"`--repeats >= 1` must hold, but got --repeats {options.repeats}")
+        reader.error(f"`--repeats >= 1` must hold, but got --repeats {options.repeats}")
     if options.what in SIMULATIONS:
         print_tables(SIMULATIONS[options.what](options.repeats))
         return 0

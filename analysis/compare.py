@@ -75,7 +75,7 @@ class CompareOptions:
 @ended_by_closed_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = read_options(CompareOptions, _parser().parse_args(argv))
+    options = read_options(CompareOptions, parser().parse_args(argv))
     try:
         record = Record(options.tracking_uri, cache=options.cache)
         a, b = (_data(record, wanted) for wanted in (options.a, options.b))
@@ -201,35 +201,36 @@ def _numbers(found: Comparison) -> dict[str, object]:
     return {**known, "seeds": found.n, "paired": found.paired, "b_against_a": verdict(found)}
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__,
         example="lambda_grid~1 lambda_grid --out new/",
     )
-    parser.add_argument(
+    options.add_argument(
         "a",
         metavar="A",
         help="sweep_key, id of the parent run, or name of a sweep, for which this stands: "
         f"{RULE}. {REVISIONS}",
     )
-    parser.add_argument("b", metavar="B", help="the sweep that is told relative to A")
+    options.add_argument("b", metavar="B", help="the sweep that is told relative to A")
     add_record_options(
-        parser,
+        options,
         no_cache="read the whole record again, even where it has not changed since the last time",
     )
-    parser.add_argument(
+    options.add_argument(
         "--metric",
         choices=sorted(MIOU_OF),
         default=OBJECTIVE,
         help=f"what is compared (default: {OBJECTIVE})",
     )
-    parser.add_argument(
+    options.add_argument(
         "--out", metavar="DIR", help="write the table as CSV, Parquet, LaTeX, Markdown"
     )
-    parser.add_argument(
+    options.add_argument(
         "--json", action="store_true", help="one JSON object on standard output, at the end"
     )
-    return parser
+    return options
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class FigureOptions:
 @ended_by_closed_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    options = read_options(FigureOptions, _parser().parse_args(argv))
+    options = read_options(FigureOptions, parser().parse_args(argv))
     if options.font and options.style != "paper":
         return refusal(f"--font is of --style paper, but got --style {options.style}")
     tell_who_waits(f"reading {redact_uri(options.tracking_uri)}")
@@ -97,37 +97,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__,
         example="--sweep lambda_grid --style paper",
     )
     add_record_options(
-        parser, no_cache="read the whole record and draw all of it again, even what has not changed"
+        options,
+        no_cache="read the whole record and draw all of it again, changed or not",
     )
-    parser.add_argument(
+    options.add_argument(
         "--out", metavar="DIR", default="figures/", help="folder of the files (default: figures/)"
     )
-    parser.add_argument(
+    options.add_argument(
         "--sweep",
         metavar="NAME",
         nargs="+",
         help="sweeps to draw, by sweep_key, by the id of the parent run, or by name (default: all "
         f"names): {RULE}. {REVISIONS}",
     )
-    parser.add_argument(
+    options.add_argument(
         "--style",
         choices=("screen", "paper"),
         default="screen",
         help="`paper`: for a column of 3.3 inches, without title and caption, which a .tex file "
         "beside each figure has instead (default: screen)",
     )
-    parser.add_argument(
+    options.add_argument(
         "--font",
         choices=("serif", "sans"),
         help="letters of --style paper (default: serif)",
     )
-    return parser
+    return options
 
 
 def _draw(record: Record, options: FigureOptions, processes: int) -> list[RenderedSweep]:

@@ -35,20 +35,21 @@ LEVELS = 6  # of each of a run's two settings of the readout
 SMOOTH = 2.0  # levels over which a run's readouts are alike
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__, module="analysis.simulate_importance", example="--repeats 100"
     )
-    parser.add_argument(
+    options.add_argument(
         "--repeats", type=int, default=400, metavar="N", help="searches of each kind (default: 400)"
     )
-    return parser
+    return options
 
 
 @ended_by_closed_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    repeats = max(1, _parser().parse_args(argv).repeats)
+    repeats = max(1, parser().parse_args(argv).repeats)
     found = [
         _simulated(
             f"{sampler}, {truth}", n, [_search(sampler, truth, n, r) for r in range(repeats)]

@@ -64,7 +64,7 @@ class TrialsOptions:
 @command
 def main() -> int:
     """Run the benchmark that the command line names, and return the exit code."""
-    parsed = _parser().parse_args()
+    parsed = parser().parse_args()
     if parsed.benchmark == "trials":
         numbers = trials(read_options(TrialsOptions, parsed))
     elif parsed.benchmark == "swa":
@@ -163,13 +163,14 @@ def _rss_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__,
         module="sweeps.benchmark",
         example="trials --trials 1000",
     )
-    subcommands = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    subcommands = options.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     of_trials = subcommands.add_parser("trials", help="seconds per empty trial, memory of many")
     of_trials.add_argument(
         "--trials",
@@ -180,7 +181,7 @@ def _parser() -> Parser:
     )
     add_swa(subcommands)
     add_search(subcommands)
-    return parser
+    return options
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def _shown(said: str) -> str:
 @command
 def main() -> int:
     """Write the config that the command line asks for, and return the exit code."""
-    options = read_options(BestOptions, _parser().parse_args())
+    options = read_options(BestOptions, parser().parse_args())
     tell_who_waits(f"reading {redact_uri(options.tracking_uri)}")
     out = Path(options.out)
     try:
@@ -231,23 +231,24 @@ def _write(out: Path, content: bytes, *, force: bool) -> None:
     write_atomically(out, content)
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__,
         module="sweeps.best",
         example="lambda_grid --out best.yaml",
     )
-    parser.add_argument(
+    options.add_argument(
         "sweep",
         metavar="SWEEP",
         help=f"its sweep_key, the id of its parent run, or a name: {RULE}. {REVISIONS}",
     )
-    add_tracking_uri(parser)
-    parser.add_argument(
+    add_tracking_uri(options)
+    options.add_argument(
         "--out", default="best.yaml", metavar="FILE", help="config to write (default: best.yaml)"
     )
-    parser.add_argument("--force", action="store_true", help="overwrite another file of that name")
-    return parser
+    options.add_argument("--force", action="store_true", help="overwrite another file of that name")
+    return options
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class LogModelOptions(StoreOptions):
 @command
 def main() -> int:
     """Log the model that the command line asks for, and return the exit code."""
-    options = read_options(LogModelOptions, _parser().parse_args())
+    options = read_options(LogModelOptions, parser().parse_args())
     try:
         read_trial(options.tracking_uri, options.run_id)  # refuses, and changes nothing
         bring_home(options.tracking_uri)
@@ -68,15 +68,16 @@ def main() -> int:
     return OK
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__,
         module="sweeps.log_model",
         example="RUN_ID --storage runs/",
     )
-    parser.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
-    add_store_options(parser)
-    return parser
+    options.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
+    add_store_options(options)
+    return options
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class PublishOptions:
 @command
 def main() -> int:
     """Publish the sweeps that the command line names, and return the exit code."""
-    options = read_options(PublishOptions, _parser().parse_args())
+    options = read_options(PublishOptions, parser().parse_args())
     tell_who_waits(f"reading {redact_uri(options.storage)}")
     failed = 0
     try:
@@ -166,28 +166,29 @@ def _warn(text: str) -> None:
     print(printable(text), file=sys.stderr)
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__,
         module="sweeps.publish",
         example="--storage runs/ --sweep lambda_grid",
     )
-    parser.add_argument(
+    options.add_argument(
         "--tracking-uri",
         type=tracking_uri,
         metavar="URI",
         help="MLflow store (default: that of the sweep); `-` reads it from standard input",
     )
-    parser.add_argument(
+    options.add_argument(
         "--storage",
         default="runs/",
         metavar="DIR|URI",
         help="where run folders are (default: runs/)",
     )
-    parser.add_argument(
+    options.add_argument(
         "--sweep", nargs="+", metavar="NAME", help="names or keys of sweeps (default: all)"
     )
-    return parser
+    return options
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class RepeatOptions(ConfigOptions):
 @command
 def main() -> int:
     """Repeat the trial that the command line names, and return the exit code."""
-    options = read_options(RepeatOptions, _parser().parse_args())
+    options = read_options(RepeatOptions, parser().parse_args())
     try:
         trial = read_trial(options.tracking_uri, options.run_id)
         config = _config(trial, options)
@@ -181,18 +181,19 @@ def _named(points: list[Any], detail: Mapping[str, Any]) -> Iterator[tuple[str, 
     yield from numbers(f"{DETAIL_FILE}: ", rest)
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__,
         module="sweeps.repeat",
         example="RUN_ID --set device=cpu",
     )
-    parser.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
-    add_tracking_uri(parser)
-    parser.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
-    add_set(parser, "where it runs, such as device=cpu")
-    parser.set_defaults(preset="demo", config=None)  # of which only what is set is taken
-    return parser
+    options.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
+    add_tracking_uri(options)
+    options.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
+    add_set(options, "where it runs, such as device=cpu")
+    options.set_defaults(preset="demo", config=None)  # of which only what is set is taken
+    return options
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ class BenchmarkOptions(ConfigOptions):
 @command
 def main() -> int:
     """Time what the command line asks for, print the numbers, and return the exit code."""
-    options = read_options(BenchmarkOptions, _parser().parse_args())
+    options = read_options(BenchmarkOptions, parser().parse_args())
     try:
         _check(options)
         config = _endless(options)
@@ -123,29 +123,30 @@ def main() -> int:
     return OK
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__,
         module="trainable.benchmark",
         example="--crop 129 --batch 2 --baseline",
     )
-    add_config_options(parser, preset="voc2012")
+    add_config_options(options, preset="voc2012")
     for name, field in FIELDS.items():
         value: dict[str, Any] = {"metavar": "VALUE"}
         if name == "compile":
             value = {"action": "store_const", "const": "true"}
-        parser.add_argument(f"--{name}", help=f"short for `--set {field}=...`", **value)
+        options.add_argument(f"--{name}", help=f"short for `--set {field}=...`", **value)
     for name, _, _, default, meaning in NUMBERS:
-        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=meaning)
-    parser.add_argument("--baseline", action="store_true", help="time a plain loop, too")
-    parser.add_argument(
+        options.add_argument(f"--{name}", type=int, default=default, metavar="N", help=meaning)
+    options.add_argument("--baseline", action="store_true", help="time a plain loop, too")
+    options.add_argument(
         "--against",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         help="time this value of a field, too; may stand several times",
     )
-    return parser
+    return options
 
 
 def _check(options: BenchmarkOptions) -> None:

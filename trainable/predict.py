@@ -80,7 +80,7 @@ class PredictOptions:
 @command
 def main() -> int:
     """Write the masks that the command line asks for, and return the exit code."""
-    options = read_options(PredictOptions, _parser().parse_args())
+    options = read_options(PredictOptions, parser().parse_args())
     out = Path(options.out)
     try:
         targets = _targets(_images(options.inputs), out, overlay=options.overlay)
@@ -241,45 +241,46 @@ def _describe_readout(readout: Readout) -> str:
     return " ".join(f"{name}={value}" for name, value in readout.identity().items())
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__,
         module="trainable.predict",
         example="--run-folder runs/KEY --out masks/ photos/",
     )
-    model = parser.add_mutually_exclusive_group(required=True)
+    model = options.add_mutually_exclusive_group(required=True)
     model.add_argument("--run-folder", dest="model", metavar="DIR", help="of a training run")
     model.add_argument(
         "--checkpoint", dest="model", metavar="FILE", help="a model.pt or checkpoint-*.pt"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the masks")
-    parser.add_argument(
+    options.add_argument("--out", required=True, metavar="DIR", help="folder of the masks")
+    options.add_argument(
         "--weights",
         choices=("averaged", "raw"),
         help="default: averaged, but raw for a run that is not finished",
     )
-    parser.add_argument(
+    options.add_argument(
         "--readout", metavar="KEY", help="which average, where there are several; may be cut short"
     )
-    parser.add_argument(
+    options.add_argument(
         "--scales",
         type=_scales,
         default=(1.0,),
         metavar="X,...",
         help="mean of the probabilities at these sizes of the image (default: 1)",
     )
-    parser.add_argument("--flip", action="store_true", help="and of the mirrored image")
-    parser.add_argument(
+    options.add_argument("--flip", action="store_true", help="and of the mirrored image")
+    options.add_argument(
         "--overlay",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="write the overlays, too (default)",
     )
-    parser.add_argument(
+    options.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto"
     )
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="an image, or a folder of them")
-    return parser
+    options.add_argument("inputs", nargs="+", metavar="INPUT", help="an image, or a folder of them")
+    return options
 
 
 def _scales(text: str) -> tuple[float, ...]:

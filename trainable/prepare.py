@@ -70,7 +70,7 @@ class VocAugOptions:
 @command
 def main() -> int:
     """Run the command that is named and return its exit code."""
-    parsed = _parser().parse_args()
+    parsed = parser().parse_args()
     try:
         if parsed.command == "check":
             return _check(read_options(CheckOptions, parsed))
@@ -82,9 +82,10 @@ def main() -> int:
         return INTERRUPTED
 
 
-def _parser() -> Parser:
-    parser = Parser(description=__doc__, module="trainable.prepare", example="check data/")
-    commands = parser.add_subparsers(dest="command", required=True)
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(description=__doc__, module="trainable.prepare", example="check data/")
+    commands = options.add_subparsers(dest="command", required=True)
     aug = commands.add_parser("voc-aug", help="build train_aug from Pascal VOC 2012 and SBD")
     aug.add_argument("--voc", required=True, metavar="DIR", help=f"holds {voc.FOLDER}")
     aug.add_argument("--sbd", required=True, metavar="DIR", help="holds img, cls and two lists")
@@ -95,7 +96,7 @@ def _parser() -> Parser:
     look.add_argument(
         "--cache-dir", default="", metavar="DIR", help="of decoded data (default: the user's)"
     )
-    return parser
+    return options
 
 
 def _check(options: CheckOptions) -> int:

@@ -84,7 +84,7 @@ class TrainOptions(ConfigOptions):
 @command
 def main() -> int:
     """Do what the command line asks for, and return the exit code."""
-    options = read_options(TrainOptions, _parser().parse_args())
+    options = read_options(TrainOptions, parser().parse_args())
     try:
         if options.fields is not None:
             print("\n".join(describe_fields(options.fields)))
@@ -237,31 +237,32 @@ def _say(options: TrainOptions, text: str) -> None:
     print(text, file=sys.stderr if options.json else sys.stdout)
 
 
-def _parser() -> Parser:
-    parser = Parser(
+def parser() -> Parser:
+    """Return the options of this command."""
+    options = Parser(
         description=__doc__,
         module="trainable.train",
         example="--set lambda_adv=0.05 --set iterations=120",
     )
-    add_config_options(parser)
-    parser.add_argument("--storage", metavar="DIR", help="folder of run folders (default: runs/)")
-    parser.add_argument(
+    add_config_options(options)
+    options.add_argument("--storage", metavar="DIR", help="folder of run folders (default: runs/)")
+    options.add_argument(
         "--threads",
         type=whole(most=4096),
         metavar="N",
         help="of the CPU (default: torch's choice); the last digits depend on it",
     )
-    add_no_reuse(parser)
-    parser.add_argument(
+    add_no_reuse(options)
+    options.add_argument(
         "--run-folder",
         metavar="DIR",
         help="repeat what it holds, with as many threads, and compare; only --data-root and --set "
         "of fields that decide no number may stand beside it",
     )
-    parser.add_argument(
+    options.add_argument(
         "--json", action="store_true", help="one JSON object on standard output, at the end"
     )
-    parser.add_argument(
+    options.add_argument(
         "--fields",
         nargs="?",
         const="",
@@ -269,8 +270,8 @@ def _parser() -> Parser:
         help="list the fields of a config that have a word in name or meaning (default: all)",
     )
     # So that a repetition sees whether a preset was asked for.
-    parser.set_defaults(preset=None)
-    return parser
+    options.set_defaults(preset=None)
+    return options
 
 
 if __name__ == "__main__":

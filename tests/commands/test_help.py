@@ -17,7 +17,7 @@ COMMANDS = sorted(
     f"{folder}.{path.stem}"
     for folder in FOLDERS
     for path in (ROOT / folder).glob("*.py")
-    if "Parser" in path.read_text(encoding="utf-8") and path.stem != "__init__"
+    if "\ndef parser(" in path.read_text(encoding="utf-8")
 )
 
 
@@ -27,7 +27,7 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setenv("COLUMNS", str(SCREEN[1]))
     monkeypatch.setattr(sys, "argv", [f"{request.param.replace('.', '/')}.py"])
     module = importlib.import_module(request.param)
-    made = module.parser() if hasattr(module, "parser") else module._parser()
+    made = module.parser()
     assert isinstance(made, Parser)
     return made
 

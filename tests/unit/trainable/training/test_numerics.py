@@ -96,7 +96,7 @@ def test_the_command_that_trains_one_trial_settles_it(
     gpu: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["train", *(f"--set={setting}" for setting in SMALL)])
-    options = read_options(train.TrainOptions, train._parser().parse_args())
+    options = read_options(train.TrainOptions, train.parser().parse_args())
     spec, _ = train._spec(options)
     assert spec.config.precision == GPUS[gpu][1]
     assert spec.training_key == training_key(spec.config, spec.data_fingerprint)
