@@ -18,8 +18,9 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -53,6 +54,7 @@ class FigureOptions:
         cache: Whether what was read and drawn before and has not changed is used.
         style: How figures look, `screen` or `paper`.
         font: Letters of figures for a paper, `serif` or `sans`; None for serif.
+        verbose: Whether each step is told where no terminal reads it, too.
     """
 
     tracking_uri: str
@@ -61,6 +63,7 @@ class FigureOptions:
     cache: bool
     style: str
     font: Literal["serif", "sans"] | None
+    verbose: bool
 
 
 @ended_by_closed_output()
@@ -69,14 +72,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = read_options(FigureOptions, parser().parse_args(argv))
     if options.font and options.style != "paper":
         return refusal(f"--font is of --style paper, but got --style {options.style}")
-    tell_who_waits(f"reading {redact_uri(options.tracking_uri)}")
+    tell = partial(tell_who_waits, anyone=options.verbose)
+    tell(f"reading {redact_uri(options.tracking_uri)}")
     from analysis.record.trials import Record
 
     try:
         record = Record(options.tracking_uri, cache=options.cache)
         # Called from another program, it starts no processes, which would import that program.
         processes = len(os.sched_getaffinity(0)) if argv is None else 1
-        rendered = _draw(record, options, processes)
+        rendered = _draw(record, options, processes, tell)
+        tell("writing the report")
         files = _all_files(options.tracking_uri, rendered)
     except RecordError as error:
         return refusal(str(error))
@@ -129,10 +134,17 @@ def parser() -> Parser:
         choices=("serif", "sans"),
         help="letters of --style paper (default: serif)",
     )
+    options.add_argument(
+        "--verbose",
+        action="store_true",
+        help="say each step on standard error, as a terminal is told in any case",
+    )
     return options
 
 
-def _draw(record: Record, options: FigureOptions, processes: int) -> list[RenderedSweep]:
+def _draw(
+    record: Record, options: FigureOptions, processes: int, tell: Callable[[str], None]
+) -> list[RenderedSweep]:
     """Draw the sweeps that are wanted, or those that stand for all names and data sets."""
     chosen = _chosen(record, options.sweep)
     for sweep in chosen:
@@ -141,6 +153,7 @@ def _draw(record: Record, options: FigureOptions, processes: int) -> list[Render
     from analysis.figures.appearance import paper_style, screen_style, styled
     from analysis.record.sweep_data import SweepData, load_paper
     from analysis.report.processes import Drawing, draw_all
+    from analysis.stats.rounding import count
 
     paper = load_paper()
     is_paper = options.style == "paper"
@@ -152,6 +165,8 @@ def _draw(record: Record, options: FigureOptions, processes: int) -> list[Render
         data = SweepData(trials=record.trials(sweep), paper=paper, others=elsewhere)
         notes = others(sweep, alike, record.ended)
         drawings.append(Drawing(data=data, suffix=suffix, notes=notes))
+    figures = sum(one.figures for one in drawings)
+    tell(f"drawing {count(figures, 'figure')} of {count(len(drawings), 'sweep')}")
     with styled(style):
         return draw_all(drawings, processes=processes, reuse=options.cache)
 

@@ -24,7 +24,6 @@ from analysis.record.schema import (
     count_ended,
     find_sweeps,
     seconds,
-    status_of,
     tag_of,
     trials_under,
     whole_of,
@@ -143,7 +142,7 @@ class Record:
 
 def _row(run: Run) -> dict[str, object]:
     check_schema(run)
-    tags, metrics, status = run.data.tags, run.data.metrics, status_of(run)
+    tags, metrics = run.data.tags, run.data.metrics
     return (
         run.data.params
         | {name: tag_of(run, name) for name in TRIAL_TAGS}
@@ -151,13 +150,12 @@ def _row(run: Run) -> dict[str, object]:
         | {name: metrics.get(name) for name in METRICS}
         | {
             "run_id": run.info.run_id,
-            "status": status,
+            "status": run.info.status,
             "ask": whole_of(run, "ask"),
             # `sweeps` writes the kind of CPU whatever was trained on.
             "processor": tags.get("cpu" if tags.get("device") == "cpu" else "device", ""),
             "start_time_s": seconds(run.info.start_time),
-            # MLflow keeps the end that a trial had before it was taken up again.
-            "end_time_s": seconds(None if status == "RUNNING" else run.info.end_time),
+            "end_time_s": seconds(run.info.end_time),
             "artifact_uri": run.info.artifact_uri,
         }
     )

@@ -9,9 +9,11 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
+from analysis.figures import FigureSpec
 from analysis.figures.appearance import Style, current_style, styled
 from analysis.record.schema import RecordError
 from analysis.record.sweep_data import SweepData
+from analysis.report.catalogue import specs_of
 from analysis.report.draw import RenderedSweep, draw
 from analysis.report.reuse import Drawn, KeptDrawing
 
@@ -31,6 +33,12 @@ class Drawing:
     data: SweepData
     suffix: str = ""
     notes: Sequence[str] = ()
+
+    @property
+    def figures(self) -> int:
+        """How many figures the catalogue names for it."""
+        specs = specs_of(self.data.trials, self.suffix).values()
+        return sum(isinstance(spec, FigureSpec) for spec in specs)
 
 
 def draw_all(

@@ -90,6 +90,7 @@ class Session:
                 self.publisher.publish(run)
             if state.pending() or not self.source.exhausted:
                 state.end_early(execution.spent or limited.why_partial)
+            self._say("completing the record")
         if slots is not None:
             trained = len(state.runs) - len(state.pending()) - done
             self._say(
@@ -160,8 +161,7 @@ class Session:
         )
         feed = limited if plan.mirror is None else MirroredSource(limited, plan.mirror)
         with screen:
-            publisher = self.publisher
-            return execute(state, feed, slots, screen, publisher.publish, live=publisher.live)
+            return execute(state, feed, slots, screen, self.publisher.publish)
 
     def _say(self, text: str) -> None:
         say(self.console, text)

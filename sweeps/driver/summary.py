@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess  # nosec B404  # words, no shell
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import RenderableType
 
@@ -30,6 +31,8 @@ from sweeps.planning.version_mix import mixtures_among, settings_made_on
 from trainable.runs.folder import CRASH_LOG
 from trainable.runs.results import Failure, Result
 from trainable.storage.redaction import redact, redact_uri
+
+STEPS = ("drawing ", "writing ")  # how the lines begin with which a step is told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,29 +119,65 @@ class SweepSummary:
         }
 
 
-def draw(plan: Plan, tracking_uri: str, out: str) -> tuple[str | None, str]:
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What was drawn of a sweep.
+
+    Attributes:
+        report: The path of the report, None where there is none.
+        figure: The path of the main figure, None where there is none.
+        fault: Why nothing was drawn.
+    """
+
+    report: str | None = None
+    figure: str | None = None
+    fault: str = ""
+
+    def lines(self) -> Iterator[str]:
+        """Yield what is said last: the paths, that of the main figure at the end."""
+        if self.fault:
+            yield f"no figure drawn: {self.fault}"
+        yield from (path for path in (self.report, self.figure) if path is not None)
+
+    def as_primitives(self) -> dict[str, str | None]:
+        """Return what a program is told."""
+        return {"report": self.report, "figure": self.figure}
+
+
+def draw(plan: Plan, tracking_uri: str, out: str, say: Callable[[str], None]) -> Drawn:
     """Draw the figures in a process of their own.
 
     Args:
         plan: The plan of the sweep.
         tracking_uri: MLflow store that holds its record.
         out: Folder of the figures.
-
-    Returns:
-        The path of the last figure, None where there is none, and what to say.
+        say: Called with each step that takes a while.
     """
-    command = [sys.executable, "-m", "analysis.make_figures"]
+    command = [sys.executable, "-m", "analysis.make_figures", "--verbose"]
     command += ["--tracking-uri", "-", "--out", out, "--sweep", plan.sweep_key]
-    # The URI is not in the list of processes, where anyone could read it.
-    drawn = subprocess.run(  # nosec B603  # words, no shell
-        command, input=tracking_uri, capture_output=True, text=True, check=False
-    )
-    said = drawn.stdout if drawn.returncode == 0 else redact(drawn.stderr, tracking_uri)
-    output = said.strip().splitlines()
-    path = output[-1] if output else None
-    if drawn.returncode == 0 and path:
-        return path, path
-    return None, f"no figure drawn: {path}"
+    heard = ""
+    with subprocess.Popen(  # nosec B603  # words, no shell
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as drawing:
+        asked, drawn, told = (
+            cast("IO[str]", pipe) for pipe in (drawing.stdin, drawing.stdout, drawing.stderr)
+        )
+        try:
+            with suppress(BrokenPipeError):  # it has ended, and says why
+                # Not in the list of processes, where anyone could read it.
+                asked.write(tracking_uri)
+                asked.close()
+            for line in told:  # its paths, which come at the end, fit into their pipe
+                heard = redact(line.strip(), tracking_uri) or heard
+                if heard.startswith(STEPS):
+                    say(heard)
+            paths = drawn.read().splitlines()
+        except BaseException:  # an interrupt
+            drawing.kill()
+            raise
+    if drawing.returncode or not paths:
+        return Drawn(fault=heard or f"exit code {drawing.returncode}")
+    return Drawn(report=paths[0], figure=paths[-1])
 
 
 def record_line(tracking_uri: str) -> str:

@@ -16,13 +16,14 @@ from sweeps.driver.console import open_console, say, say_all
 from sweeps.driver.options import SweepOptions
 from sweeps.driver.script import Sweep
 from sweeps.driver.session import OtherPrecisionError, Session, assumed_precision
-from sweeps.driver.summary import SweepSummary, draw, record_line
+from sweeps.driver.summary import Drawn, SweepSummary, draw, record_line
+from sweeps.execution.executor import ray_slots
 from sweeps.execution.lifeline import RayGoneError
-from sweeps.execution.resources import ExecutorError, check_resources
+from sweeps.execution.resources import ExecutorError, Resources, slots_here
 from sweeps.planning.cost import describe
 from sweeps.planning.counts import describe_earlier
 from sweeps.planning.plan import make_plan
-from sweeps.planning.speed_probe import probe
+from sweeps.planning.speed_probe import Probe, probe
 from sweeps.planning.state import SweepState
 from sweeps.record.ended_run import check_ended
 from sweeps.record.manifest import changes, take_over_race, take_over_trials
@@ -48,6 +49,7 @@ from trainable.cli.streams import OutputClosed
 from trainable.config.schema import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
 from trainable.data import datasets
 from trainable.networks import pretrained
+from trainable.runs.keys import RunSpec
 from trainable.storage.faults import machine_fault
 from trainable.training.devices import pick_device
 from trainable.training.numerics import (
@@ -112,17 +114,11 @@ def _answer(
         take_over_trials(state)
         check_ended(state)
         changed = changes(state, state.plan.storage)
-        check_resources(options.resources)
+        slots_here(options.resources)
     except (ConfigError, ExecutorError) as error:
         refuse(str(error))
     if options.plan:
-        here = options.address is None
-        threads = max(1, int(options.cpus_per_trial))
-        say_all(console, state.plan.data.describe())
-        measure = partial(probe, threads=threads) if here else None
-        say(console, describe(state, measure, searching=question.source is not None))
-        if options.json:
-            print(json.dumps(SweepSummary(state=state).as_primitives() | {"figure": None}))
+        _say_plan(state, options, console, searching=question.source is not None)
         return OK
     if changed:
         say(console, "\n  ".join([f"changed since the last {state.plan.name} here:", *changed]))
@@ -131,6 +127,38 @@ def _answer(
     except OtherPrecisionError as other:
         say(console, str(other))
         return _answer(question, options, own, console, other.precision)
+
+
+def _say_plan(
+    state: SweepState, options: SweepOptions, console: Console, *, searching: bool
+) -> None:
+    """Say what would be trained and what it costs."""
+
+    def measure(spec: RunSpec) -> Probe:
+        say(console, "timing a few iterations, since no run was like these")
+        return probe(spec, threads=max(1, int(options.cpus_per_trial)))
+
+    say_all(console, state.plan.data.describe())
+    here = options.address is None
+    slots = _slots(options.resources, len(state.pending()), console)
+    say(console, describe(state, measure if here else None, slots=slots, searching=searching))
+    if options.json:
+        nothing = {"figure": None, "report": None}
+        print(json.dumps(SweepSummary(state=state).as_primitives() | nothing))
+
+
+def _slots(resources: Resources, wanted: int, console: Console) -> int | None:
+    """Return how many runs would be under way at a time, None where a cluster does not say."""
+    found = slots_here(resources, wanted)
+    if found is not None:
+        return found.count
+    say(console, f"asking the Ray cluster at {resources.address} for its slots")
+    try:
+        with ray_slots(resources, wanted, say=partial(say, console)) as joined:
+            return joined.count
+    except ExecutorError as error:
+        say(console, f"wall time:       not known: {error}")
+        return None
 
 
 def _plan(
@@ -167,7 +195,7 @@ def _plan(
         auto_precision=auto,
         question=question.question,
         with_samples=question.with_samples,
-        command=resume_command(options.no_reuse),
+        command=resume_command(options.no_reuse, sys.argv[0]),
     )
     state = SweepState.of(plan, trials)
     take_over_race(state)
@@ -273,12 +301,14 @@ def _conclude(
     """Say what came out, draw the figures, and return the exit code."""
     say_all(console, conclusion.lines())
     say(console, record_line(options.tracking_uri))
-    figure = None
+    drawn = Drawn()
     if not options.no_figures and publisher.reachable and conclusion.best is not None:
-        figure, words = draw(conclusion.state.plan, options.tracking_uri, options.out)
-        say(console, words)
+        drawn = draw(
+            conclusion.state.plan, options.tracking_uri, options.out, partial(say, console)
+        )
+        say_all(console, drawn.lines())
     if options.json:
-        print(json.dumps(conclusion.as_primitives() | {"figure": figure}))
+        print(json.dumps(conclusion.as_primitives() | drawn.as_primitives()))
     if conclusion.state.fault:
         return _give_up(conclusion.state.fault, options)
     return SOME_FAILED if conclusion.failures or conclusion.refused else OK

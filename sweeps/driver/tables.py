@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from analysis.inference.planning import POWER
 from analysis.record.schema import OBJECTIVE
 from analysis.stats.intervals import Interval
 from analysis.stats.ranking import Ranking
 from analysis.stats.rounding import fixed, format_value
+from sweeps.planning.plan import format_setting
 from sweeps.planning.ranking import (
     REPORTED,
     BestPoint,
@@ -21,41 +26,84 @@ from sweeps.planning.ranking import (
 )
 
 SHOWN = 5
+UNLIMITED = 10_000  # columns
+NUMBERS = ("swa/miou", "95 % interval", "val/miou", "seeds")
 
 Row = dict[str, object]
 
 
-def best_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Table:
+@dataclass(frozen=True)
+class Fitting:
+    """The widest of some renderables that fits where it is shown; the last where none does.
+
+    Attributes:
+        choices: The renderables, the widest first.
+    """
+
+    choices: Sequence[RenderableType]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the one that fits."""
+        unlimited = options.update(max_width=UNLIMITED)
+        yield next(
+            (
+                one
+                for one in self.choices
+                if Measurement.get(console, unlimited, one).maximum <= options.max_width
+            ),
+            self.choices[-1],
+        )
+
+
+def best_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Fitting:
     """Return the best settings, one a row, the best first.
+
+    Where the axes do not fit beside the numbers, they stand below, by the number of the row.
 
     Args:
         ranking: The ranking of the sweep's settings.
         axes: The config fields that the sweep varies.
     """
-    count = f"{min(SHOWN, len(ranking.order))} of {len(ranking.order)}"
-    table = Table(box=None, title=f"best settings ({count})", title_justify="left")
-    for name in (*axes, "swa/miou", "95 % interval", "val/miou", "seeds", "against the best"):
-        table.add_column(name, no_wrap=True)
-    for setting in ranking.order[:SHOWN]:
-        values = [format_value(value) for value in setting.point(axes).values()]
-        table.add_row(*values, *_numbers(setting), ranking.against_best(setting))
-    return table
+    best = ranking.order[:SHOWN]
+    title = f"best settings ({len(best)} of {len(ranking.order)})"
+    points = [[format_value(value) for value in one.point(axes).values()] for one in best]
+    numbers = [[*_numbers(one), ranking.against_best(one)] for one in best]
+    names = (*NUMBERS, "against the best")
+    wide = _table(title, (*axes, *names), [p + n for p, n in zip(points, numbers, strict=True)])
+    narrow = _table(title, ("", *names), [[str(k), *row] for k, row in enumerate(numbers, 1)])
+    below = [
+        Text(f"{k}: {format_setting(one.config, axes)}", overflow="fold")
+        for k, one in enumerate(best, 1)
+    ]
+    return Fitting([wide, Group(narrow, *below)])
 
 
-def axis_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Table | None:
-    """Return the best setting with each value of each axis; None where one axis varies alone."""
+def axis_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Fitting | None:
+    """Return the best setting with each value of each axis; None where one axis varies alone.
+
+    Its values on the other axes are left out where they do not fit.
+    """
     tables = best_by_axis(ranking, axes)
     if len(tables) < 2:
         return None
-    table = Table(box=None, title="the best with each value", title_justify="left")
-    for name in ("axis", "value", "swa/miou", "95 % interval", "val/miou", "seeds", "with"):
-        table.add_column(name, no_wrap=True)
+    found = []
     for axis, best in tables.items():
         for place, setting in enumerate(best):
             others = setting.point(name for name in tables if name != axis)
             words = ", ".join(f"{name}={format_value(value)}" for name, value in others.items())
             value = format_value(getattr(setting.config, axis))
-            table.add_row("" if place else axis, value, *_numbers(setting), words)
+            found.append(["" if place else axis, value, *_numbers(setting), words])
+    title, names = "the best with each value", ("axis", "value", *NUMBERS)
+    narrow = _table(title, names, [row[:-1] for row in found])
+    return Fitting([_table(title, (*names, "with"), found), narrow])
+
+
+def _table(title: str, names: Sequence[str], cells: Iterable[Sequence[str]]) -> Table:
+    table = Table(box=None, title=title, title_justify="left")
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    for row in cells:
+        table.add_row(*row)
     return table
 
 

@@ -42,7 +42,6 @@ from sweeps.execution.resources import (
     packed,
     slots_of,
 )
-from sweeps.planning.live_trials import LiveTrials
 from sweeps.planning.plan import Plan, PlannedRun
 from sweeps.planning.state import SweepState
 from sweeps.search.source import RunSource
@@ -231,7 +230,6 @@ def execute(
     screen: LiveDisplay,
     on_outcome: Callable[[PlannedRun, str | None], None],
     *,
-    live: LiveTrials | None = None,
     trainable: type | None = None,
 ) -> ExecutionStats:
     """Train the runs of a source; return when all have ended or a budget is used up.
@@ -245,7 +243,6 @@ def execute(
         slots: How many runs are under way at a time, and what each takes of the Ray that runs.
         screen: The display that shows what happens.
         on_outcome: Called for each run that ended, with the cause if its worker failed.
-        live: The trials under way, for the record; it is told what is new of them.
         trainable: The class that trains a run; None is `SegmentationTrainable`.
 
     Raises:
@@ -266,7 +263,6 @@ def execute(
             screen,
             execution,
             on_outcome,
-            live=live,
             gpus=roomier.gpus,
             hang_timeout_s=slots.hang_timeout_s,
         )

@@ -77,17 +77,22 @@ class Slots:
     lifeline: Lifeline = field(default_factory=lambda: Lifeline({}))
 
 
-def check_resources(resources: Resources) -> None:
-    """Refuse at once what this machine does not have; a cluster is asked when it is joined.
+def slots_here(resources: Resources, wanted: int = 1) -> Slots | None:
+    """Return the slots that this machine has; None for a cluster, which is asked when it is joined.
+
+    Args:
+        resources: What the sweep may use.
+        wanted: How many training runs there are to do.
 
     Raises:
         ExecutorError: Not even one training run fits.
     """
-    if resources.address is None:
-        import torch
+    if resources.address is not None:
+        return None
+    import torch
 
-        here = {"CPU": float(own_cpus()), "GPU": float(torch.cuda.device_count())}
-        slots_of([here], resources, wanted=1)
+    here = {"CPU": float(own_cpus()), "GPU": float(torch.cuda.device_count())}
+    return slots_of([here], resources, wanted)
 
 
 def slots_of(nodes: Sequence[Mapping[str, float]], resources: Resources, wanted: int) -> Slots:

@@ -8,17 +8,19 @@ a field that brought one in would have to be left out of `READOUT_FIELDS`, and w
 
 from __future__ import annotations
 
+import heapq
 import json
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
+from analysis.stats.rounding import count
 from sweeps.planning.counts import describe_earlier
 from sweeps.planning.noise import Earlier, noise_of, power_lines, results_in_storage_of
 from sweeps.planning.plan import Plan, PlannedRun
 from sweeps.planning.speed_probe import Probe
 from sweeps.planning.state import SweepState
+from trainable.cli.durations import format_roughly, format_seconds
 from trainable.config.schema import TrialConfig
 from trainable.networks.build import build_discriminator, build_generator
 from trainable.runs.folder import KEPT_CHECKPOINTS
@@ -45,13 +47,20 @@ COST_FIELDS = (
 )
 
 
-def describe(state: SweepState, measure: Measure | None = None, *, searching: bool = False) -> str:
+def describe(
+    state: SweepState,
+    measure: Measure | None = None,
+    *,
+    slots: int | None = None,
+    searching: bool = False,
+) -> str:
     """Return in words what a sweep will cost and what it could show, one fact a line.
 
     Args:
         state: The state of the sweep, with the trials that it begins with.
         measure: Times a few iterations where no earlier run says what they take; None where this
             machine is not the one that trains.
+        slots: How many training runs are under way at a time; None where that is not known.
         searching: As in `power_lines`.
     """
     earlier = [*results_in_storage_of(state)]
@@ -63,7 +72,7 @@ def describe(state: SweepState, measure: Measure | None = None, *, searching: bo
         f"training runs:   {len(state.runs)} after merging readouts, instead of {trials}",
         f"done already:    {len(state.runs) - len(pending)}",
         *(f"known besides:   {said}" for said in describe_earlier(state)),
-        *_times(state, pending, measure, earlier),
+        *_times(state, pending, measure, earlier, slots),
     ]
     if pending:
         states = [_state_bytes(run, plan) for run in pending]
@@ -88,6 +97,7 @@ def _times(
     pending: Sequence[PlannedRun],
     measure: Measure | None,
     earlier: Sequence[Earlier],
+    slots: int | None,
 ) -> list[str]:
     """Return the lines on time: of what is to be trained, and of one training per trial."""
     naive = f"naive sweep:     {len(state.trials)} training runs, one per trial"
@@ -103,10 +113,12 @@ def _times(
             source = f"by a few iterations: no run in {state.plan.storage} was like these"
     if any(_cost_key(run.spec.config) not in speeds for run in state.runs):
         return [f"training time:   not known: no run in {state.plan.storage} was like these", naive]
-    total = _clock(_seconds(run, speeds) for run in pending)
-    each = _clock(_seconds(run, speeds) * len(run.trials) for run in state.runs)
+    took = [_seconds(run, speeds) for run in pending]
+    each = format_seconds(sum(_seconds(run, speeds) * len(run.trials) for run in state.runs))
+    total = format_seconds(sum(took))
     return [
         f"training time:   {total} in one slot, {source}; validations come on top",
+        *_wall_time(took, slots),
         f"{naive}, {each} in one slot",
         *_memory(probed),
     ]
@@ -132,10 +144,14 @@ def _seconds(run: PlannedRun, speeds: dict[str, float]) -> float:
     return config.iterations * config.batch_size / speeds[_cost_key(config)]
 
 
-def _clock(seconds: Iterable[float]) -> str:
-    total_s = sum(seconds)
-    days = f"{int(total_s // 86400)} d " if total_s >= 86400 else ""
-    return days + time.strftime("%H:%M:%S", time.gmtime(total_s))
+def _wall_time(took_s: Sequence[float], slots: int | None) -> list[str]:
+    """Return the line on how long runs of these times take side by side, each in the next slot."""
+    if slots is None:
+        return []
+    ends = [0.0] * slots
+    for seconds in took_s:
+        heapq.heapreplace(ends, ends[0] + seconds)
+    return [f"wall time:       about {format_roughly(max(ends))} on {count(slots, 'slot')}"]
 
 
 def _measured_speeds(earlier: Sequence[Earlier]) -> dict[str, list[float]]:

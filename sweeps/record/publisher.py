@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from analysis.record.mlflow_calls import MODEL_S, Patience
-from sweeps.planning.live_trials import LiveTrials
 from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.ranking import best_point
 from sweeps.planning.state import SweepState
@@ -31,7 +30,6 @@ PAUSE_S = 20.0  # a store that failed is left alone for so long
 POLL_S = 1.0
 MANIFEST_S = 10.0  # between two writings of a manifest whose plan grows
 MODEL_FILE = "model.pt"
-LEFT_OFF = "its driver ended before it did; the same command goes on with it"
 LAST_S = 300.0  # that a sweep which has ended waits for its record
 
 Warn = Callable[[str], None]
@@ -39,9 +37,6 @@ Warn = Callable[[str], None]
 
 class Publisher:
     """Publishes runs in a thread of its own, so that a slow store delays the record alone.
-
-    While a run is trained, its trials are RUNNING and get their curves through `live`; that waits
-    for what has ended.
 
     When the store fails, one warning is given and it is left alone for a while, then given all
     that has piled up. At the end it gets a last chance; what it misses even then, the run folders
@@ -55,7 +50,6 @@ class Publisher:
         with_model: Whether the best trial's model is logged at the end, which takes about 10 s.
 
     Attributes:
-        live: The trials under way, which whoever trains them tells of what is new.
         reachable: Whether the store took what it was given last.
     """
 
@@ -66,7 +60,6 @@ class Publisher:
         self.tracking_uri = tracking_uri
         self.warn = warn
         self.with_model = with_model
-        self.live = LiveTrials()
         self.reachable = True
         self._warned = False
         self._queue: queue.Queue[tuple[PlannedRun, str | None] | None] = queue.Queue()
@@ -79,7 +72,6 @@ class Publisher:
 
     def publish(self, run: PlannedRun, cause: str | None = None) -> None:
         """Let the trials of a training run be published soon; see `MlflowWriter.publish`."""
-        self.live.end(run.spec.training_key)
         self._queue.put((run, cause))
 
     def __enter__(self) -> Self:
@@ -125,14 +117,16 @@ class Publisher:
     def _try(self, manifest: Mapping[str, Any], *, ended: bool) -> None:
         try:
             with only_writer(self.tracking_uri, self.state.plan.sweep_key, self._patience.left()):
-                record = self._record = self._record or self._opened(manifest)
+                if self._record is None:
+                    self._record = MlflowWriter(
+                        self.state, self.tracking_uri, manifest, self._patience
+                    )
+                    say_moved(self._record, self.warn)
                 for key in list(self._left):
-                    record.publish(*self._left[key], self.live.is_known)
+                    self._record.publish(*self._left[key])
                     del self._left[key]
                 if ended:
-                    conclude(record, self.tracking_uri, self.warn, with_model=self.with_model)
-                else:
-                    self._follow(record)
+                    conclude(self._record, self.tracking_uri, self.warn, with_model=self.with_model)
             self.reachable, self._fault = True, ""
         except STORE_ERRORS as error:
             self._record = None  # what reached the store is looked up anew
@@ -143,21 +137,6 @@ class Publisher:
             if ended and self._fault:
                 self.state.machine_refused(self._fault)
             self.reachable = False
-
-    def _opened(self, manifest: Mapping[str, Any]) -> MlflowWriter:
-        """Return the record, in which no trial is RUNNING that no one trains."""
-        record = MlflowWriter(self.state, self.tracking_uri, manifest, self._patience)
-        say_moved(record, self.warn)
-        record.trials.end_left_off(LEFT_OFF, self.live.under_way)
-        return record
-
-    def _follow(self, record: MlflowWriter) -> None:
-        """Write what is new of the trials under way, until a run has ended or it is no one's turn.
-
-        What the store does not take is asked for again: it is caught up later.
-        """
-        while self._queue.empty() and (step := self.live.next()) is not None:
-            self.live.written(step, more=record.trials.follow(step))
 
     def _say(self, error: Exception, *, ended: bool) -> None:
         """Warn once while the sweep runs, and at the end of a record that lags."""
@@ -199,7 +178,6 @@ def conclude(
     """
     left, best = len(record.state.left()), best_point(record.state)
     why = record.state.why_partial or (f"{left} training runs are left" if left else None)
-    record.trials.end_left_off(record.state.why_partial or LEFT_OFF)
     record.summarise(best, why)
     wanted = with_model and not why
     found = record.best_trial(best) if wanted and best is not None else None
@@ -223,6 +201,7 @@ def _log_model(
             return
     if not (storage / trial.training_key / MODEL_FILE).exists():
         return
+    warn("logging the model of the best trial")
     command = [sys.executable, "-m", "sweeps.log_model", child.run_id]
     command += ["--tracking-uri", "-", "--storage", str(storage)]
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib
+import io
 import json
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from record_helpers import fail, finish, grid, sweep_state
@@ -181,6 +182,13 @@ def test_a_record_and_all_beside_it_lacks_the_secret(
     assert leaks_below(empty / "figures") == []
 
 
+class Kept(io.StringIO):
+    """What is written to a pipe, kept after it is closed."""
+
+    def close(self) -> None:
+        pass
+
+
 def test_processes_get_the_store_by_standard_input(
     empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,11 +214,27 @@ def test_processes_get_the_store_by_standard_input(
             cut_out = SECRET if f":{SECRET}" in about else ""
             return subprocess.CompletedProcess(words, 2, "", f"no {about}: {cut_out}")
 
+        class Drawing:
+            """The process that draws, which refuses its store."""
+
+            returncode = 2
+
+            def __init__(self, words: list[str], about: str = uri, **options: Any) -> None:
+                self.words, self.options = words, options
+                self.stdin, self.stdout = Kept(), io.StringIO()
+                self.stderr = io.StringIO(noted(words, about, **options).stderr)
+
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                asked[-1][1]["input"] = self.stdin.getvalue()
+
         monkeypatch.setattr(subprocess, "run", noted)
+        monkeypatch.setattr(subprocess, "Popen", Drawing)
         child = record.children[trial.trial_key]
         publisher_module._log_model(record, trial, child, uri, warnings.append)
-        _, told = summary.draw(state.plan, uri, "figures")
-        warnings.append(told)
+        warnings += summary.draw(state.plan, uri, "figures", warnings.append).lines()
     assert [options["input"] for _, options in asked] == [uri for uri in URIS for _ in "ab"]
     assert leaks("\n".join(warnings)) == []
     for words, options in asked:

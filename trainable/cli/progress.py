@@ -32,6 +32,7 @@ def train_to_end(run: TrainingRun, *, where: str) -> None:
         KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP came, and the run was saved at a recorded
             iteration; the same came again, and it was not.
         NonFiniteLossError: The run diverged.
+        BrokenPipeError: Standard error was closed, and the run was saved.
     """
     if run.found:
         return
@@ -43,7 +44,11 @@ def train_to_end(run: TrainingRun, *, where: str) -> None:
     with Progress(run.trainer, title) as progress, _interrupts_noted(progress):
         while True:
             run.advance()
-            progress.update()
+            try:
+                progress.update()
+            except BrokenPipeError:  # nobody reads on
+                run.save()
+                raise
             if run.complete:
                 break
             if progress.stopping:

@@ -17,9 +17,9 @@ class OutputClosed(KeyboardInterrupt):
     """Nobody reads on, as after `| head`: it ends a command as an interrupt does."""
 
 
-def tell_who_waits(text: str) -> None:
-    """Say on a terminal what takes a while; what reads standard error from a file is not told."""
-    if sys.stderr.isatty():
+def tell_who_waits(text: str, *, anyone: bool = False) -> None:
+    """Say on standard error what takes a while: on a terminal, or to `anyone` who reads it."""
+    if anyone or sys.stderr.isatty():
         print(text, file=sys.stderr, flush=True)
 
 

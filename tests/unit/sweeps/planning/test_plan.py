@@ -329,6 +329,18 @@ def test_time_follows_from_the_mean_throughput_of_runs_that_cost_the_same(tmp_pa
     assert line(describe(state), "training time:").startswith("3 d 03:00:00 in one slot")
 
 
+def test_the_wall_time_is_that_of_the_slots_in_use(tmp_path: Path) -> None:
+    """Three runs of 25 hours on two slots: one slot trains two of them."""
+    long = {"iterations": 90_000, "batch_size": 2}
+    state = sweep_state(tmp_path, grid([0.01], range(3), **long))
+    short = sweep_state(tmp_path, grid([0.01], [7], batch_size=2))
+    finish(short, short.runs[0], images_per_s=2.0)
+    assert line(describe(state, slots=2), "wall time:") == "about 2 days on 2 slots"
+    assert line(describe(state, slots=3), "wall time:") == "about 25 hours on 3 slots"
+    assert line(describe(state, slots=1), "wall time:") == "about 3 days on 1 slot"
+    assert "wall time" not in describe(state)  # a cluster that was not asked
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"lambda_adv": 0.0}, {"adversarial": "standard"}, {"crop_px": 40}, {"generator_width": 8}],

@@ -12,7 +12,14 @@ from rich.console import Console, RenderableType
 
 from analysis.stats.ranking import Ranking
 from sweeps.driver.tables import axis_table, best_table, rows, rows_by_axis
-from sweeps.planning.ranking import Setting, best_by_axis, best_point, rank_settings, settings_of
+from sweeps.planning.ranking import (
+    Setting,
+    best_by_axis,
+    best_point,
+    describe_leader,
+    rank_settings,
+    settings_of,
+)
 from sweeps.planning.state import SweepState
 from trainable.config.schema import Readout, TrialConfig
 
@@ -82,6 +89,57 @@ def test_the_table_has_at_most_five_rows_and_a_single_seed_no_interval(tmp_path:
     assert " ".join(title) == "best settings (5 of 6)"
     assert len(lines) == 5
     assert " ".join(lines[0]).startswith("0.5 0.6500 none from one seed")
+
+
+def printed(table: RenderableType | None, width: int) -> list[str]:
+    assert table is not None
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_where_the_axes_do_not_fit_beside_the_numbers_they_stand_below(tmp_path: Path) -> None:
+    axes = ("lambda_adv", "lr_generator", "lr_discriminator", "swa_n", "swa_threshold")
+    state = sweep_state(tmp_path, grid([0.0, 0.01], (0, 1)), axes=axes)
+    for run in state.runs:
+        finish(state, run)
+    assert "lr_discriminator" in printed(best_table(ranked(state), axes), 160)[1]
+    narrow = printed(best_table(ranked(state), axes), 80)
+    assert max(map(len, narrow)) <= 80
+    head, first, second = (" ".join(line.split()) for line in narrow[1:4])
+    assert head == "swa/miou 95 % interval val/miou seeds against the best"
+    assert (first[:4], first[-5:]) == ("1 0.", " best")
+    assert second.startswith("2 0.")
+    below = " ".join(line.strip() for line in narrow[4:])
+    assert below.startswith("1: lambda_adv=0.01 lr_generator=")
+    assert " 2: lambda_adv=0 lr_generator=" in below
+
+
+@pytest.mark.parametrize("width", [70, 80])
+def test_the_table_by_axis_leaves_out_the_other_axes_where_they_do_not_fit(
+    width: int, state: SweepState
+) -> None:
+    lines = printed(axis_table(ranked(state), AXES), width)
+    assert max(map(len, lines)) <= width
+    assert ("with" in lines[1]) == (width == 80)
+    assert "…" not in "".join(lines)
+
+
+def test_the_leader_so_far_is_the_best_by_its_seeds_and_not_by_its_luckiest(
+    tmp_path: Path,
+) -> None:
+    state = sweep_state(tmp_path, grid([0.0, 1.0], (0, 1)))
+    assert describe_leader(state) == ""
+    values = {(0.0, 0): 0.9, (0.0, 1): 0.1, (1.0, 0): 0.6, (1.0, 1): 0.62}
+
+    def miou(config: TrialConfig, readout: Readout) -> tuple[float, float]:
+        return 0.5, values[config.lambda_adv, config.seed]
+
+    for run in state.runs:
+        finish(state, run, miou)
+    assert describe_leader(state) == "swa/miou 0.6100 over 2 seeds at lambda_adv=1"
+    assert ranked(state).best.point(["lambda_adv"]) == {"lambda_adv": 1.0}
 
 
 def test_each_value_of_an_axis_stands_with_its_best_setting(state: SweepState) -> None:
