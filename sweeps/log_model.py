@@ -52,8 +52,8 @@ def main() -> int:
         folder = storage / key
         if not folder.is_dir():
             raise ConfigError(
-                f"--storage must hold the trial's run folder, but {folder} is not there; "
-                "name the storage that its sweep had"
+                f"the storage (--storage) must hold the trial's run folder, but {folder} is not "
+                "there; name the storage that its sweep had"
             )
         # The weights that training began with are not looked for.
         readout = trial.config(weights_sha256="").readout

@@ -107,8 +107,8 @@ def _chosen(
     """
     if not found:
         raise ConfigError(
-            f"--storage must hold manifests of sweeps in {FOLDER}/, but {storage} holds none; "
-            "name the storage that the sweep had"
+            f"the storage (--storage) must hold manifests of sweeps in {FOLDER}/, but {storage} "
+            "holds none; name the storage that the sweep had"
         )
     known = [name for one in found for name in (one["name"], one["sweep_key"])]
     for name in asked or []:
@@ -129,8 +129,8 @@ def _store_of(manifest: Mapping[str, Any], storage: Path) -> str:
     uri: str = manifest["tracking_uri"]
     if manifest["password"]:
         raise ConfigError(
-            f"--tracking-uri must be given for {manifest['name']}, whose store {uri} had a "
-            "password, which is written nowhere"
+            f"the MLflow store must be named by --tracking-uri for {manifest['name']}, whose "
+            f"store {uri} had a password, which is written nowhere"
         )
     path, before = sqlite_file(uri), Path(manifest.get("storage", storage))
     if path is not None and path.is_relative_to(before.parent):

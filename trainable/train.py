@@ -112,7 +112,7 @@ def main() -> int:
 def _train(options: TrainOptions) -> int:
     """Train the trial that the options name, unless its result is there."""
     storage = Path(options.storage or "runs/")
-    check_writable("--storage", storage)
+    check_writable("the storage (--storage)", storage)
     spec, data = _spec(options)
     folder = RunFolder(storage, spec.training_key)
     found = outcome(folder, spec)

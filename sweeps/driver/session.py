@@ -205,6 +205,6 @@ def make_storage(storage: Path) -> None:
         storage.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
-            f"--storage must be writable, but {storage} cannot be made: {error.strerror}; "
-            "give another folder"
+            f"the storage (--storage) must be writable, but {storage} cannot be made: "
+            f"{error.strerror}; give another folder"
         ) from error

@@ -176,7 +176,7 @@ def _plan(
             check_precision(one, device)
     storage, mirror = open_storage(options.storage, with_samples=question.with_samples)
     if mirror is None:
-        check_writable("--storage", storage)
+        check_writable("the storage (--storage)", storage)
     check_store(options.tracking_uri)
     check_usable(options.tracking_uri)
     data = datasets.inspect(base)

@@ -167,7 +167,7 @@ def check_storage(storage: str, say: Callable[[str], None]) -> None:
     if is_uri(storage):
         if faults := _faults(_try_out, storage, say):
             raise ClusterError(
-                "--storage must be an object store that every node may write, but of "
+                "the storage (--storage) must be an object store that every node may write, but of "
                 f"{redact_uri(storage)} {faults}; give the nodes access, or name another"
             )
         return
@@ -181,8 +181,8 @@ def check_storage(storage: str, say: Callable[[str], None]) -> None:
         token.unlink()
     if faults:
         raise ClusterError(
-            f"--storage must be a folder that every node sees and may write, but of {storage} "
-            f"{faults}; mount it there, or name another"
+            f"the storage (--storage) must be a folder that every node sees and may write, "
+            f"but of {storage} {faults}; mount it there, or name another"
         )
 
 

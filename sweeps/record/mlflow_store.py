@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # What is raised where the store does not answer, or a file cannot be read.
 STORE_ERRORS = (StoreError, OSError)
+STORE = "the MLflow store (--tracking-uri)"  # as messages call it, which nobody may have named
 
 
 def check_store(tracking_uri: str) -> None:
@@ -52,7 +53,7 @@ def check_store(tracking_uri: str) -> None:
             database = _check_driver(tracking_uri)
     except (ValueError, ImportError) as error:
         raise ConfigError(
-            f"--tracking-uri must name a store, but {shown} does not: "
+            f"{STORE} must name a store, but {shown} does not: "
             f"{first_line(error, tracking_uri)}; correct it, or name an installed driver as in "
             "postgresql+psycopg2://HOST/NAME"
         ) from None  # its cause tells of the parts of the URI
@@ -81,16 +82,15 @@ def _check_driver(uri: str) -> str | None:
 
 def _check_file(database: str | None) -> None:
     if not database or database == ":memory:":
-        raise ConfigError("--tracking-uri must name a file, such as sqlite:///mlflow.db")
+        raise ConfigError(f"{STORE} must name a file, such as sqlite:///mlflow.db")
     path = Path(database).resolve()
     if not path.parent.exists():
         raise ConfigError(
-            f"--tracking-uri must lie in a folder that exists, but {path.parent} does not; "
-            "make it first"
+            f"{STORE} must lie in a folder that exists, but {path.parent} does not; make it first"
         )
     if path.is_dir():
-        raise ConfigError(f"--tracking-uri must name a file, but {path} is a folder")
-    check_writable("--tracking-uri", path.parent)
+        raise ConfigError(f"{STORE} must name a file, but {path} is a folder")
+    check_writable(STORE, path.parent)
 
 
 def open_store(

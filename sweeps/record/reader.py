@@ -18,7 +18,7 @@ from analysis.record.schema import (
     find_sweeps,
     trials_under,
 )
-from sweeps.record.mlflow_store import STORE_ERRORS, open_store, search
+from sweeps.record.mlflow_store import STORE, STORE_ERRORS, open_store, search
 from sweeps.record.store_check import lasting_fault
 from trainable.config.loading import config_from
 from trainable.config.schema import DEFAULTS, ConfigError, TrialConfig, Value
@@ -175,7 +175,7 @@ def _check_store(tracking_uri: str) -> None:
     """
     fault = lasting_fault(tracking_uri, writing=False)
     if fault is not None:
-        raise ConfigError(f"--tracking-uri must name a store that holds the record, but {fault}")
+        raise ConfigError(f"{STORE} must name a store that holds the record, but {fault}")
 
 
 def _check(run: Run) -> None:

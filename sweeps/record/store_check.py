@@ -10,7 +10,7 @@ from analysis.record.mlflow_calls import SMALL_S, StoreError, call_within, set_u
 from analysis.record.mlflow_database import database_fault, describe_deleted
 from analysis.record.schema import EXPERIMENT
 from analysis.record.tracking_uri import is_server
-from sweeps.record.mlflow_store import open_store
+from sweeps.record.mlflow_store import STORE, open_store
 from trainable.config.schema import ConfigError
 from trainable.storage.redaction import first_line, redact_uri
 
@@ -23,7 +23,7 @@ def check_usable(tracking_uri: str) -> None:
     """
     fault = lasting_fault(tracking_uri)
     if fault is not None:
-        raise ConfigError(f"--tracking-uri must name a store that takes the record, but {fault}")
+        raise ConfigError(f"{STORE} must name a store that takes the record, but {fault}")
 
 
 def lasting_fault(tracking_uri: str, *, writing: bool = True) -> str | None:

@@ -180,7 +180,9 @@ def open_storage(storage: str, *, with_samples: bool = True) -> tuple[Path, Mirr
     # The same store has the same mirror, whoever is let in.
     shown = redact_uri(storage)
     if is_unclear(storage):
-        raise ConfigError(f"--storage must be a URI, but of {shown} it is unclear: {UNQUOTED}")
+        raise ConfigError(
+            f"the storage (--storage) must be a URI, but of {shown} it is unclear: {UNQUOTED}"
+        )
     folder = local_folder(shown.replace(f"{HIDDEN}@", "", 1), "mirror")
     try:
         store = ObjectStore(storage)
@@ -191,8 +193,8 @@ def open_storage(storage: str, *, with_samples: bool = True) -> tuple[Path, Mirr
         raise
     except (OSError, ValueError, ImportError, NotImplementedError) as error:
         raise ConfigError(
-            "--storage must be a folder or an object store that pyarrow knows and that can be "
-            f"written, but of {shown} it says: {first_line(error, storage)}; "
+            "the storage (--storage) must be a folder or an object store that pyarrow knows and "
+            f"that can be written, but of {shown} it says: {first_line(error, storage)}; "
             "mend the name, or what gives access to it"
         ) from error
     return folder, mirror

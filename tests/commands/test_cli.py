@@ -67,11 +67,11 @@ BAD_INPUT = {
     "--config .": ("cannot read .", "directory"),
     "--tracking-uri mlruns": ("--tracking-uri", "sqlite", "'mlruns'"),
     "--tracking-uri file:///mlruns": ("--tracking-uri", "sqlite", "'file:///mlruns'"),
-    "--tracking-uri sqlite://": ("--tracking-uri must name a file", "sqlite:///mlflow.db"),
-    "--tracking-uri sqlite:///.": ("--tracking-uri must name a file", "is a folder"),
+    "--tracking-uri sqlite://": ("(--tracking-uri) must name a file", "sqlite:///mlflow.db"),
+    "--tracking-uri sqlite:///.": ("(--tracking-uri) must name a file", "is a folder"),
     "--tracking-uri sqlite+pysqlite:///no/x.db": ("in a folder that exists", "/no does not"),
-    "--tracking-uri http://": ("--tracking-uri must name a store", "no host"),
-    "--tracking-uri http://h:99999": ("--tracking-uri must name a store", "Port out of range"),
+    "--tracking-uri http://": ("(--tracking-uri) must name a store", "no host"),
+    "--tracking-uri http://h:99999": ("(--tracking-uri) must name a store", "Port out of range"),
     "--tracking-uri postgresql://h:x/db": ("--tracking-uri: must say where", "%25, %40"),
     "--tracking-uri postgresql+nosuch://me:secret@h/db": (
         "postgresql+nosuch://***@h/db",
@@ -241,7 +241,7 @@ def test_storage_that_is_a_file_is_refused_and_left_alone(
     (empty / "runs").write_text("mine")
     for storage in ("runs", "runs/below"):
         said = refused(["--storage", storage], monkeypatch, capsys)
-        assert f"--storage must lie in a folder, but {empty / 'runs'} is a file" in said
+        assert f"(--storage) must lie in a folder, but {empty / 'runs'} is a file" in said
     assert [path.read_text() for path in empty.iterdir()] == ["mine"]
 
 
@@ -249,7 +249,7 @@ def test_a_database_in_a_folder_that_is_not_there_is_refused(
     empty: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refused(["--tracking-uri", "sqlite:///there/mlflow.db"], monkeypatch, capsys)
-    assert f"--tracking-uri must lie in a folder that exists, but {empty / 'there'} " in said
+    assert f"(--tracking-uri) must lie in a folder that exists, but {empty / 'there'} " in said
     assert list(empty.iterdir()) == []
 
 

@@ -210,7 +210,7 @@ def test_a_model_whose_run_folder_is_elsewhere_is_refused_in_one_line(
 ) -> None:
     assert run(log_model, monkeypatch, uri, id_of(uri), "--storage", "elsewhere") == 2
     said = capsys.readouterr().err
-    assert "--storage must hold the trial's run folder" in said
+    assert "(--storage) must hold the trial's run folder" in said
     assert said.count("\n") == 1
 
 

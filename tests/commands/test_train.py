@@ -573,7 +573,7 @@ def test_where_the_data_lies_may_be_said_anew(
         ("--set lamda_adv=1", ("unknown key 'lamda_adv'", "did you mean 'lambda_adv'?")),
         ("--threads 0", ("--threads", "from 1 to 4096", "'0'")),
         ("--threads 99999999999", ("--threads", "from 1 to 4096")),
-        ("--storage file", ("--storage must lie in a folder", "file is a file")),
+        ("--storage file", ("(--storage) must lie in a folder", "file is a file")),
         ("--preset voc2012", ("dataset=voc2012", "--data-root DIR")),
         ("--set device=cuda", ("device=cuda", "device=auto")),
         ("--run-folder nowhere", ("nowhere: a run folder must hold", "config.json is missing")),

@@ -88,7 +88,7 @@ def test_a_damaged_run_folder_is_refused_by_its_name(
 
 def test_a_storage_that_cannot_be_made_after_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"--storage must be writable, but .* cannot be made"):
+    with pytest.raises(ConfigError, match=r"\(--storage\) must be writable, but .* cannot be made"):
         session.make_storage(tmp_path / "file" / "runs")
 
 

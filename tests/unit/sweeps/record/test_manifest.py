@@ -314,10 +314,10 @@ def test_by_hand_a_sweep_of_other_code_keeps_its_keys(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--storage", "nowhere"], "--storage must hold manifests of sweeps"),
+        (["--storage", "nowhere"], "(--storage) must hold manifests of sweeps"),
         (["--sweep", "lambda_gird"], "did you mean 'lambda_grid'?"),
         (["--tracking-uri", "nonsense"], "must begin with one of"),
-        ([], "--tracking-uri must be given for lambda_grid"),
+        ([], "must be named by --tracking-uri for lambda_grid"),
     ],
 )
 def test_by_hand_bad_input_is_one_line_and_writes_nothing(

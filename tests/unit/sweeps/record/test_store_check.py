@@ -279,7 +279,7 @@ def test_a_server_that_will_not_take_a_record_is_refused(
     status: int, content: bytes, server: Tracking
 ) -> None:
     server.status, server.content = status, content
-    with pytest.raises(ConfigError, match="--tracking-uri must name a store") as raised:
+    with pytest.raises(ConfigError, match=r"\(--tracking-uri\) must name a store") as raised:
         check_usable(server.uri)
     assert "\n" not in str(raised.value)
 

@@ -376,7 +376,9 @@ def test_a_store_that_pyarrow_does_not_know_or_may_not_write_is_refused_in_one_l
 ) -> None:
     (tmp_path / "file").write_text("mine")
     for uri in ("nosuch://bucket/runs", "s3:///runs", f"file://{tmp_path}/file/below"):
-        with pytest.raises(ConfigError, match="--storage must be a folder or an object") as said:
+        with pytest.raises(
+            ConfigError, match=r"\(--storage\) must be a folder or an object"
+        ) as said:
             open_storage(uri)
         assert uri in str(said.value)
         assert "\n" not in str(said.value)
