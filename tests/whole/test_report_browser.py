@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 from report_helpers import CAPTION, figure_item, page, picture, section, table_item, trials_of
@@ -244,23 +246,82 @@ def test_in_a_viewer_of_artifacts_links_that_lead_nowhere_are_words(
     context.close()
 
 
+LONG_NAME = "a_setting_with_a_name_that_nobody_would_type_" + "x" * 30
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of a sweep whose setting, question, causes and notes cannot be broken into words."""
+    trials = trials_of(["FINISHED"] * 30 + ["FAILED"] * 2).assign(**{LONG_NAME: "eq7"})
+    trials.loc[31, "cause"] = LONG_WORD
+    one = section(
+        {"question": LONG_NAME, "why_partial": LONG_WORD, "state": "partial"},
+        title=LONG_NAME,
+        sentences=[f"{LONG_NAME}=0.1 is the best of 3."],
+        best=dataclasses.replace(BEST, setting=[(LONG_NAME, "0.00018306"), ("n", "5")]),
+        tables=[table_item(pd.DataFrame({LONG_NAME: [1.5], "n": ["some words"]}))],
+        trials=trials,
+        notes=[LONG_WORD],
+        left_out=[LONG_WORD],
+    )
+    path = tmp_path_factory.mktemp("long") / "report.html"
+    path.write_text(page(one, one), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("width", "height"), [SMALL_PHONE, LAPTOP])
+def test_long_names_stay_in_their_boxes(
+    browser: Browser, long_names: Path, width: int, height: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": height})
+    shown = context.new_page()
+    shown.goto(long_names.as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    wider = """[...document.querySelectorAll('.best, .note, .answer, h2, h3, li')].filter(
+        (each) => each.scrollWidth > each.clientWidth + 1 && each.clientWidth
+    ).map((each) => each.outerHTML.slice(0, 80))"""
+    assert shown.evaluate(wider) == []
+    context.close()
+
+
+def printed(browser: Browser, path: Path) -> list[NDArray[np.uint8]]:
+    """The pages that a page prints, as pictures in gray."""
+    context = browser.new_context()
+    shown = context.new_page()
+    shown.goto(path.as_uri())
+    shown.pdf(path=path.with_suffix(".pdf"), prefer_css_page_size=True)
+    context.close()
+    subprocess.run(
+        ["pdftoppm", "-r", "30", "-gray", path.with_suffix(".pdf"), path.with_suffix("")],
+        check=True,
+    )
+    return [np.asarray(Image.open(one)) for one in sorted(path.parent.glob("*.pgm"))]
+
+
+def run_off(pages: Sequence[NDArray[np.uint8]]) -> list[int]:
+    """The numbers of the pages with something in the outer half of their left or right margin."""
+    margin = round(8 / 25.4 * 30)  # 8 of 16 mm
+    return [
+        number
+        for number, each in enumerate(pages, start=1)
+        if min(each[:, :margin].min(), each[:, -margin:].min()) < 200
+    ]
+
+
+def test_long_names_do_not_run_off_the_paper(browser: Browser, long_names: Path) -> None:
+    assert run_off(printed(browser, long_names)) == []
+
+
 def test_printed_pages_are_full(browser: Browser, tmp_path: Path) -> None:
     figures = [figure_item(f"fig{n}", picture=picture(kind="svg+xml")) for n in range(5)]
     trials = trials_of(["FINISHED"] * 150)
     one = section(figures=figures, tables=[table_item()] * 1, trials=trials, sentences=[ANSWER])
     (tmp_path / "report.html").write_text(page(one, one), encoding="utf-8")
-    context = browser.new_context()
-    shown = context.new_page()
-    shown.goto((tmp_path / "report.html").as_uri())
-    shown.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
-    context.close()
-    pictures = ["pdftoppm", "-r", "30", "-gray", "report.pdf", "page"]
-    subprocess.run(pictures, cwd=tmp_path, check=True)
-    pages = [np.asarray(Image.open(path)) for path in sorted(tmp_path.glob("page*.pgm"))]
+    pages = printed(browser, tmp_path / "report.html")
     assert len(pages) > 6
     filled = [np.flatnonzero((each < 200).any(axis=1)).max() / len(each) for each in pages[:-1]]
     assert min(filled) > 0.6
-    assert all((each[:, [0, -1]] > 250).all() for each in pages)  # nothing runs off the paper
+    assert run_off(pages) == []
 
 
 @pytest.mark.parametrize("opened", [PHONE], indirect=True)
