@@ -20,6 +20,9 @@ from typing import Any
 from analysis.record.mlflow_calls import StoreError
 from analysis.record.tracking_uri import sqlite_file
 from sweeps.driver.options import tracking_uri
+from sweeps.driver.presentation import Presentation, drawn_of
+from sweeps.driver.summary import SweepSummary
+from sweeps.execution.progress import ExecutionStats
 from sweeps.planning.state import SweepState
 from sweeps.record.ended_run import check_ended
 from sweeps.record.manifest import manifests, sweep_state
@@ -45,10 +48,12 @@ class PublishOptions:
         tracking_uri: MLflow store to publish to, None for the one of each sweep.
         storage: Folder or object store of the run folders.
         sweep: Names or keys of sweeps, None for all.
+        out: Folder of figures, which are attached to the sweep that they are drawn of.
     """
 
     tracking_uri: str | None
     storage: str
+    out: str
     sweep: tuple[str, ...] | None
 
 
@@ -73,7 +78,7 @@ def main() -> int:
                 check_store(uri)
                 check_usable(uri)
             for sweep in sweeps:  # of all of them, or of none
-                failed += not _publish(*sweep)
+                failed += not _publish(*sweep, options.out)
     except ConfigError as error:
         refuse(str(error))
     except KeyboardInterrupt:
@@ -138,7 +143,7 @@ def _store_of(manifest: Mapping[str, Any], storage: Path) -> str:
     return uri
 
 
-def _publish(manifest: Mapping[str, Any], state: SweepState, uri: str) -> bool:
+def _publish(manifest: Mapping[str, Any], state: SweepState, uri: str, out: str) -> bool:
     """Bring a sweep's record up to date, say so, and return whether the store took it."""
     named = f"{state.plan.name} {state.plan.sweep_key}"
     try:
@@ -149,6 +154,10 @@ def _publish(manifest: Mapping[str, Any], state: SweepState, uri: str) -> bool:
             for run in state.runs:
                 record.publish(run)
             conclude(record, uri, _warn)
+            presentation = Presentation(uri, _warn)
+            presentation.open(record)
+        summary = SweepSummary.of(state, ExecutionStats())
+        presentation.conclude(summary, drawn_of(out, record))
     except STORE_ERRORS as error:
         lasting = isinstance(error, StoreError) and error.lasting
         cause = first_line(error, uri) + ("" if lasting else "; try again")
@@ -184,6 +193,12 @@ def parser() -> Parser:
         default="runs/",
         metavar="DIR|URI",
         help="where run folders are (default: runs/)",
+    )
+    options.add_argument(
+        "--out",
+        default="figures/",
+        metavar="DIR",
+        help="where figures were drawn, which go to the sweep that they show (default: figures/)",
     )
     options.add_argument(
         "--sweep", nargs="+", metavar="NAME", help="names or keys of sweeps (default: all)"

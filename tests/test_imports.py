@@ -47,8 +47,9 @@ ROOMS = {
     "sweeps.planning",
     "sweeps.record": "trainable analysis.record sweeps.storage sweeps.planning",
     "sweeps.execution": "trainable sweeps.planning sweeps.search sweeps.record",
+    "sweeps.mlflow_ui": "trainable analysis.record sweeps.record",
     "sweeps.driver": "trainable analysis.record analysis.inference analysis.stats sweeps.storage "
-    "sweeps.planning sweeps.search sweeps.record sweeps.execution",
+    "sweeps.planning sweeps.search sweeps.record sweeps.execution sweeps.mlflow_ui",
     # It measures two of the sweeps, which are commands.
     "sweeps.benchmarking": "trainable analysis.record sweeps sweeps.planning sweeps.search "
     "sweeps.execution",

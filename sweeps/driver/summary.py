@@ -11,7 +11,6 @@ from typing import IO, Any, cast
 
 from rich.console import RenderableType
 
-from analysis.record.tracking_uri import is_server, ui_command
 from analysis.record.version_mix import VersionMix
 from analysis.stats.ranking import Ranking
 from sweeps.driver.tables import (
@@ -23,6 +22,7 @@ from sweeps.driver.tables import (
     rows_by_axis,
 )
 from sweeps.execution.progress import ExecutionStats
+from sweeps.mlflow_ui.links import Place, describe_record
 from sweeps.planning.counts import Counts, describe_earlier, describe_left
 from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import BestPoint, Setting, best_of_ranking, rank_settings
@@ -30,7 +30,7 @@ from sweeps.planning.state import SweepState
 from sweeps.planning.version_mix import mixtures_among, settings_made_on
 from trainable.runs.folder import CRASH_LOG
 from trainable.runs.results import Failure, Result
-from trainable.storage.redaction import redact, redact_uri
+from trainable.storage.redaction import redact
 
 STEPS = ("drawing ", "writing ")  # how the lines begin with which a step is told
 
@@ -180,11 +180,14 @@ def draw(plan: Plan, tracking_uri: str, out: str, say: Callable[[str], None]) ->
     return Drawn(report=paths[0], figure=paths[-1])
 
 
-def record_line(tracking_uri: str) -> str:
-    """Return the line that says how to look at the record: its server, or a command."""
-    if is_server(tracking_uri):
-        return f"record: {redact_uri(tracking_uri)}"
-    return f"record: {ui_command(tracking_uri)}"
+def record_line(tracking_uri: str, place: Place | None = None) -> str:
+    """Return the line that says how to look at the record: a page of its server, or a command.
+
+    Args:
+        tracking_uri: MLflow store that holds the record.
+        place: Where the sweep stands in it; None where the store has not answered.
+    """
+    return f"record: {describe_record(tracking_uri, place)}"
 
 
 def _failures(state: SweepState, execution: ExecutionStats) -> Iterator[tuple[str, str, str]]:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sweeps.driver.console import open_console, say, say_all
 from sweeps.driver.options import SweepOptions
+from sweeps.driver.presentation import Presentation, drawn_by
 from sweeps.driver.script import Sweep
 from sweeps.driver.session import OtherPrecisionError, Session, assumed_precision
 from sweeps.driver.summary import Drawn, SweepSummary, draw, record_line
@@ -260,8 +261,13 @@ def _source(
 
 def _train(state: SweepState, source: RunSource, options: SweepOptions, console: Console) -> int:
     _announce(state, source, console)
+    presentation = Presentation(options.tracking_uri, partial(say, console))
     publisher = Publisher(
-        state, options.tracking_uri, partial(say, console), with_model=not options.no_model
+        state,
+        options.tracking_uri,
+        partial(say, console),
+        with_model=not options.no_model,
+        opened=presentation.open,
     )
     session = Session(
         state=state,
@@ -277,7 +283,8 @@ def _train(state: SweepState, source: RunSource, options: SweepOptions, console:
         refuse(str(error))
     if isinstance(source, AdaptiveSeeds):
         state.note(source.describe())
-    return _conclude(SweepSummary.of(state, execution), options, console, publisher)
+    conclusion = SweepSummary.of(state, execution)
+    return _conclude(conclusion, options, console, publisher, presentation)
 
 
 def _announce(state: SweepState, source: RunSource, console: Console) -> None:
@@ -297,16 +304,20 @@ def _conclude(
     options: SweepOptions,
     console: Console,
     publisher: Publisher,
+    presentation: Presentation,
 ) -> int:
-    """Say what came out, draw the figures, and return the exit code."""
+    """Say what came out, draw the figures, attach them, and return the exit code."""
     say_all(console, conclusion.lines())
-    say(console, record_line(options.tracking_uri))
+    say(console, record_line(options.tracking_uri, presentation.place))
     drawn = Drawn()
     if not options.no_figures and publisher.reachable and conclusion.best is not None:
         drawn = draw(
             conclusion.state.plan, options.tracking_uri, options.out, partial(say, console)
         )
-        say_all(console, drawn.lines())
+    if publisher.reachable:
+        attached = drawn_by(drawn.figure, conclusion.state.plan.sweep_key)
+        presentation.conclude(conclusion, attached)
+    say_all(console, drawn.lines())
     if options.json:
         print(json.dumps(conclusion.as_primitives() | drawn.as_primitives()))
     if conclusion.state.fault:

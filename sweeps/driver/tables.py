@@ -28,6 +28,7 @@ from sweeps.planning.ranking import (
 SHOWN = 5
 UNLIMITED = 10_000  # columns
 NUMBERS = ("swa/miou", "95 % interval", "val/miou", "seeds")
+AGAINST = "against the best"
 
 Row = dict[str, object]
 
@@ -66,9 +67,9 @@ def best_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Fitting:
     """
     best = ranking.order[:SHOWN]
     title = f"best settings ({len(best)} of {len(ranking.order)})"
-    points = [[format_value(value) for value in one.point(axes).values()] for one in best]
+    points = [_values(one, axes) for one in best]
     numbers = [[*_numbers(one), ranking.against_best(one)] for one in best]
-    names = (*NUMBERS, "against the best")
+    names = (*NUMBERS, AGAINST)
     wide = _table(title, (*axes, *names), [p + n for p, n in zip(points, numbers, strict=True)])
     narrow = _table(title, ("", *names), [[str(k), *row] for k, row in enumerate(numbers, 1)])
     below = [
@@ -76,6 +77,23 @@ def best_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Fitting:
         for k, one in enumerate(best, 1)
     ]
     return Fitting([wide, Group(narrow, *below)])
+
+
+def best_head(axes: Sequence[str]) -> list[str]:
+    """Return the names of the columns of `best_cells`."""
+    return [*axes, *NUMBERS, AGAINST]
+
+
+def best_cells(ranking: Ranking[Setting], axes: Sequence[str]) -> list[list[str]]:
+    """Return the best settings as a person reads them, one a row, the best first."""
+    return [
+        [*_values(one, axes), *_numbers(one), ranking.against_best(one)]
+        for one in ranking.order[:SHOWN]
+    ]
+
+
+def _values(setting: Setting, axes: Sequence[str]) -> list[str]:
+    return [format_value(value) for value in setting.point(axes).values()]
 
 
 def axis_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Fitting | None:

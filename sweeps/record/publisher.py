@@ -33,6 +33,7 @@ MODEL_FILE = "model.pt"
 LAST_S = 300.0  # that a sweep which has ended waits for its record
 
 Warn = Callable[[str], None]
+Opened = Callable[[MlflowWriter], None]
 
 
 class Publisher:
@@ -48,18 +49,26 @@ class Publisher:
         tracking_uri: URI of the MLflow store.
         warn: Called with each warning.
         with_model: Whether the best trial's model is logged at the end, which takes about 10 s.
+        opened: Called with the record whenever it has been opened; it raises no error of a store.
 
     Attributes:
         reachable: Whether the store took what it was given last.
     """
 
     def __init__(
-        self, state: SweepState, tracking_uri: str, warn: Warn, *, with_model: bool = True
+        self,
+        state: SweepState,
+        tracking_uri: str,
+        warn: Warn,
+        *,
+        with_model: bool = True,
+        opened: Opened | None = None,
     ) -> None:
         self.state = state
         self.tracking_uri = tracking_uri
         self.warn = warn
         self.with_model = with_model
+        self._tell_opened = opened
         self.reachable = True
         self._warned = False
         self._queue: queue.Queue[tuple[PlannedRun, str | None] | None] = queue.Queue()
@@ -122,6 +131,8 @@ class Publisher:
                         self.state, self.tracking_uri, manifest, self._patience
                     )
                     say_moved(self._record, self.warn)
+                    if self._tell_opened is not None:
+                        self._tell_opened(self._record)
                 for key in list(self._left):
                     self._record.publish(*self._left[key])
                     del self._left[key]

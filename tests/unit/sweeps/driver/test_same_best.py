@@ -18,7 +18,7 @@ from analysis.report.best_card import OPTIMISTIC, best_card
 from analysis.result_tables.summaries import TO_BEST, grid_summary
 from analysis.stats.intervals import Interval, mean_share
 from analysis.stats.rounding import describe_percent, fixed
-from sweeps.best import BestConfig
+from sweeps.driver.best_config import BestConfig
 from sweeps.driver.summary import SweepSummary
 from sweeps.driver.tables import format_best
 from sweeps.execution.progress import ExecutionStats
