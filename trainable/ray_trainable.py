@@ -20,6 +20,7 @@ from ray import tune
 
 from trainable.runs.folder import CRASH_LOG, RunFolderLockedError
 from trainable.runs.keys import OtherCodeError, RunSpec
+from trainable.runs.machine_load import MachineLoad
 from trainable.runs.remote_folder import RemoteFolder
 from trainable.runs.training_run import TrainingRun
 from trainable.storage.faults import machine_fault
@@ -30,6 +31,7 @@ from trainable.storage.remote import is_uri, local_folder
 from trainable.training.trainer import NonFiniteLossError
 
 REPORT_S = 1.0  # least time between two reports to the driver
+LOAD = MachineLoad()  # of this process, which trains one run after another
 
 
 class SegmentationTrainable(tune.Trainable):
@@ -57,6 +59,7 @@ class SegmentationTrainable(tune.Trainable):
         self._gpu_share: float = config["gpu_share"]
         self._run: TrainingRun | None = None
         self._told = 0  # rows of the history that were looked through for a report
+        self._kept_told = 0  # rows of those that no crash takes back
         self._whole = True  # whether the run stands between two iterations, fit to be saved
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -156,11 +159,13 @@ class SegmentationTrainable(tune.Trainable):
     def _progress(self) -> dict[str, object]:
         """Return how far the run is, with the validations that were not yet reported.
 
-        They are in the run folder, too, before anyone decides by them that it is to stop.
+        They are in the run folder, too, before anyone decides by them that it is to stop. The rows
+        of the history, which the record shows while the run is trained, are reported only once no
+        crash takes them back.
         """
         run = self._run
         if run is None:  # another process has it, there was no memory, or the code is another
-            return {"run_iteration": 0, "val/miou": None, "validations": []}
+            return {"run_iteration": 0, "val/miou": None, "validations": [], "rows": []}
         history = run.history
         rows, self._told = history[self._told :], len(history)
         validations = [[row["iteration"], row["val/miou"]] for row in rows if "val/miou" in row]
@@ -171,7 +176,16 @@ class SegmentationTrainable(tune.Trainable):
             miou = validations[-1][1] if validations else None
         else:
             iteration, miou = run.trainer.iteration, run.trainer.last_miou
-        return {"run_iteration": iteration, "val/miou": miou, "validations": validations}
+        kept = run.kept_history
+        rows, self._kept_told = kept[self._kept_told :], len(kept)
+        return {
+            "run_iteration": iteration,
+            "val/miou": miou,
+            "validations": validations,
+            "rows": rows,
+            # As pairs: of every number in a report Tune keeps statistics.
+            "load": LOAD.measured(),
+        }
 
     def cleanup(self) -> None:
         """Give the run folder and the device's memory back; a run stopped half-way is saved."""

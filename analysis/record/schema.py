@@ -46,7 +46,7 @@ ENVIRONMENT_FILE = "environment.json"
 COLUMNS: dict[str, str] = {
     **dict.fromkeys(TRIAL_TAGS, "str"),
     "run_id": "str",
-    "status": "str",  # FINISHED, FAILED, KILLED (stopped by the scheduler) or RUNNING
+    "status": "str",  # of `status_of`: FINISHED, FAILED, KILLED (stopped for good) or RUNNING
     **dict.fromkeys(OPTIONAL_TRIAL_TAGS, "str"),  # empty where absent
     "processor": "str",  # GPU, or kind of CPU; empty where absent
     "ask": "float64",  # number of the search's suggestion, from 0; NaN outside searches
@@ -207,6 +207,16 @@ def count_ended(statuses: Iterable[str]) -> int:
     """Return how many trials finished or were stopped by the sweep; 0 where none finished."""
     counts = Counter(statuses)
     return counts["FINISHED"] + counts["KILLED"] if counts["FINISHED"] else 0
+
+
+def status_of(run: Run) -> str:
+    """Return the status of a trial's run, RUNNING also of one that goes on when it is resumed.
+
+    A trial that a command left half-way is KILLED in MLflow, as one is that its sweep stopped for
+    good; of that one alone all is published.
+    """
+    is_left_off = run.info.status == "KILLED" and "record_hash" not in run.data.tags
+    return "RUNNING" if is_left_off else str(run.info.status)
 
 
 def check_schema(run: Run) -> None:

@@ -24,6 +24,7 @@ from analysis.record.schema import (
     count_ended,
     find_sweeps,
     seconds,
+    status_of,
     tag_of,
     trials_under,
     whole_of,
@@ -142,7 +143,7 @@ class Record:
 
 def _row(run: Run) -> dict[str, object]:
     check_schema(run)
-    tags, metrics = run.data.tags, run.data.metrics
+    tags, metrics, status = run.data.tags, run.data.metrics, status_of(run)
     return (
         run.data.params
         | {name: tag_of(run, name) for name in TRIAL_TAGS}
@@ -150,12 +151,13 @@ def _row(run: Run) -> dict[str, object]:
         | {name: metrics.get(name) for name in METRICS}
         | {
             "run_id": run.info.run_id,
-            "status": run.info.status,
+            "status": status,
             "ask": whole_of(run, "ask"),
             # `sweeps` writes the kind of CPU whatever was trained on.
             "processor": tags.get("cpu" if tags.get("device") == "cpu" else "device", ""),
             "start_time_s": seconds(run.info.start_time),
-            "end_time_s": seconds(run.info.end_time),
+            # MLflow keeps the end that a trial had before it was taken up again.
+            "end_time_s": seconds(None if status == "RUNNING" else run.info.end_time),
             "artifact_uri": run.info.artifact_uri,
         }
     )

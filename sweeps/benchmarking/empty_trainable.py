@@ -47,6 +47,7 @@ class EmptyTrainable(tune.Trainable):
             "run_iteration": self._spec.config.iterations,
             "val/miou": 0.5,
             "validations": [[self._spec.config.iterations, 0.5]],
+            "rows": [],
             "busy_s": 0.0,
             "rss_gb": 0.0,
             "done": True,

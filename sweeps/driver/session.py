@@ -161,7 +161,8 @@ class Session:
         )
         feed = limited if plan.mirror is None else MirroredSource(limited, plan.mirror)
         with screen:
-            return execute(state, feed, slots, screen, self.publisher.publish)
+            publisher = self.publisher
+            return execute(state, feed, slots, screen, publisher.publish, live=publisher.live)
 
     def _say(self, text: str) -> None:
         say(self.console, text)

@@ -42,6 +42,7 @@ from sweeps.execution.resources import (
     packed,
     slots_of,
 )
+from sweeps.planning.live_trials import LiveTrials
 from sweeps.planning.plan import Plan, PlannedRun
 from sweeps.planning.state import SweepState
 from sweeps.search.source import RunSource
@@ -230,6 +231,7 @@ def execute(
     screen: LiveDisplay,
     on_outcome: Callable[[PlannedRun, str | None], None],
     *,
+    live: LiveTrials | None = None,
     trainable: type | None = None,
 ) -> ExecutionStats:
     """Train the runs of a source; return when all have ended or a budget is used up.
@@ -243,6 +245,7 @@ def execute(
         slots: How many runs are under way at a time, and what each takes of the Ray that runs.
         screen: The display that shows what happens.
         on_outcome: Called for each run that ended, with the cause if its worker failed.
+        live: The trials under way, for the record; it is told what is new of them.
         trainable: The class that trains a run; None is `SegmentationTrainable`.
 
     Raises:
@@ -263,6 +266,7 @@ def execute(
             screen,
             execution,
             on_outcome,
+            live=live,
             gpus=roomier.gpus,
             hang_timeout_s=slots.hang_timeout_s,
         )

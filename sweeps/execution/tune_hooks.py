@@ -30,6 +30,7 @@ from sweeps.execution.display import LiveDisplay
 from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.lifeline import Watch
 from sweeps.execution.progress import ExecutionStats
+from sweeps.planning.live_trials import LiveTrials
 from sweeps.planning.plan import PlannedRun
 from sweeps.planning.state import SweepState
 from trainable.runs.keys import code_version, version_on_disk
@@ -54,6 +55,7 @@ class TuneCallback(tune.Callback):
         screen: The display that shows what happens.
         execution: The statistics, to which causes of failures, seconds and memory are added.
         on_outcome: Called for each run that ended, with the cause if its worker failed.
+        live: The trials under way, for the record; it is told what is new of them.
         gpus: How many GPUs, or which share of one, a run takes.
         hang_timeout_s: After how many seconds without a report a worker is killed and its run
             retried.
@@ -67,6 +69,7 @@ class TuneCallback(tune.Callback):
         execution: ExecutionStats,
         on_outcome: Callable[[PlannedRun, str | None], None],
         *,
+        live: LiveTrials | None = None,
         gpus: float,
         hang_timeout_s: float,
     ) -> None:
@@ -75,6 +78,7 @@ class TuneCallback(tune.Callback):
         self.screen = screen
         self.execution = execution
         self.on_outcome = on_outcome
+        self.live = live or LiveTrials()
         self.gpus = gpus
         self.hang_timeout_s = hang_timeout_s
         self._heard: dict[str, tuple[Trial, float]] = {}  # trial and time of its last sign of life
@@ -91,9 +95,10 @@ class TuneCallback(tune.Callback):
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **_: object
     ) -> None:
-        """Show the run that starts."""
+        """Show the run that starts, and have it in the record."""
         key = str(trial)
         self._show(self.in_flight.under_way[key])
+        self.live.begin(self.in_flight.under_way[key])
         self._heard[key] = trial, time.monotonic()
         self._hung.discard(key)
 
@@ -110,7 +115,7 @@ class TuneCallback(tune.Callback):
         result: dict[str, Any],
         **_: object,
     ) -> None:
-        """Show how far the run is, and count the seconds that it was busy."""
+        """Show how far the run is, pass its curves on, and count the seconds that it was busy."""
         key = str(trial)
         self._heard[key] = trial, time.monotonic()
         self._busy_s[key] = self._busy_s.get(key, 0.0) + result["busy_s"]
@@ -118,6 +123,7 @@ class TuneCallback(tune.Callback):
         self.execution.gpu_s += result["busy_s"] * self.gpus
         self.execution.rss_gb = max(self.execution.rss_gb, result["rss_gb"])
         self.screen.progressed(key, result["run_iteration"], result["val/miou"])
+        self.live.tell(key, result["rows"], result.get("load", ()))
         self._say_wait(key, result.get("waits"))
 
     def _say_wait(self, key: str, waits: str | None) -> None:

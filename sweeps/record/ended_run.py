@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -102,12 +102,7 @@ class EndedRun:
     @cached_property
     def curves(self) -> list[Metric]:
         """The points of all curves."""
-        return [
-            _point(name, row[name], row["time"], int(row["iteration"]))
-            for row in self.history
-            for name in CURVES
-            if name in row
-        ]
+        return curve_points(self.history)
 
     @cached_property
     def _shared(self) -> str:
@@ -132,6 +127,16 @@ class EndedRun:
         from trainable.runs.sample_masks import of_readout
 
         return of_readout(self.samples, trial.config.readout, trial.trial_key)
+
+
+def curve_points(history: Iterable[Mapping[str, float]]) -> list[Metric]:
+    """Return the points of all curves that rows of a history have."""
+    return [
+        _point(name, row[name], row["time"], int(row["iteration"]))
+        for row in history
+        for name in CURVES
+        if name in row
+    ]
 
 
 def final_points(result: Result, trial: Trial) -> Iterator[Metric]:

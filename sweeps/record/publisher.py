@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from analysis.record.mlflow_calls import MODEL_S, Patience
+from sweeps.planning.live_trials import LiveTrials
 from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.ranking import best_point
 from sweeps.planning.state import SweepState
@@ -30,6 +31,7 @@ PAUSE_S = 20.0  # a store that failed is left alone for so long
 POLL_S = 1.0
 MANIFEST_S = 10.0  # between two writings of a manifest whose plan grows
 MODEL_FILE = "model.pt"
+LEFT_OFF = "its driver ended before it did; the same command goes on with it"
 LAST_S = 300.0  # that a sweep which has ended waits for its record
 
 Warn = Callable[[str], None]
@@ -38,6 +40,9 @@ Opened = Callable[[MlflowWriter], None]
 
 class Publisher:
     """Publishes runs in a thread of its own, so that a slow store delays the record alone.
+
+    While a run is trained, its trials are RUNNING and get their curves through `live`; that waits
+    for what has ended.
 
     When the store fails, one warning is given and it is left alone for a while, then given all
     that has piled up. At the end it gets a last chance; what it misses even then, the run folders
@@ -52,6 +57,7 @@ class Publisher:
         opened: Called with the record whenever it has been opened; it raises no error of a store.
 
     Attributes:
+        live: The trials under way, which whoever trains them tells of what is new.
         reachable: Whether the store took what it was given last.
     """
 
@@ -69,6 +75,7 @@ class Publisher:
         self.warn = warn
         self.with_model = with_model
         self._tell_opened = opened
+        self.live = LiveTrials()
         self.reachable = True
         self._warned = False
         self._queue: queue.Queue[tuple[PlannedRun, str | None] | None] = queue.Queue()
@@ -81,6 +88,7 @@ class Publisher:
 
     def publish(self, run: PlannedRun, cause: str | None = None) -> None:
         """Let the trials of a training run be published soon; see `MlflowWriter.publish`."""
+        self.live.end(run.spec.training_key)
         self._queue.put((run, cause))
 
     def __enter__(self) -> Self:
@@ -126,18 +134,14 @@ class Publisher:
     def _try(self, manifest: Mapping[str, Any], *, ended: bool) -> None:
         try:
             with only_writer(self.tracking_uri, self.state.plan.sweep_key, self._patience.left()):
-                if self._record is None:
-                    self._record = MlflowWriter(
-                        self.state, self.tracking_uri, manifest, self._patience
-                    )
-                    say_moved(self._record, self.warn)
-                    if self._tell_opened is not None:
-                        self._tell_opened(self._record)
+                record = self._record = self._record or self._opened(manifest)
                 for key in list(self._left):
-                    self._record.publish(*self._left[key])
+                    record.publish(*self._left[key], self.live.is_known)
                     del self._left[key]
                 if ended:
-                    conclude(self._record, self.tracking_uri, self.warn, with_model=self.with_model)
+                    conclude(record, self.tracking_uri, self.warn, with_model=self.with_model)
+                else:
+                    self._follow(record)
             self.reachable, self._fault = True, ""
         except STORE_ERRORS as error:
             self._record = None  # what reached the store is looked up anew
@@ -148,6 +152,23 @@ class Publisher:
             if ended and self._fault:
                 self.state.machine_refused(self._fault)
             self.reachable = False
+
+    def _opened(self, manifest: Mapping[str, Any]) -> MlflowWriter:
+        """Return the record, in which no trial is RUNNING that no one trains."""
+        record = MlflowWriter(self.state, self.tracking_uri, manifest, self._patience)
+        say_moved(record, self.warn)
+        record.trials.end_left_off(LEFT_OFF, self.live.under_way)
+        if self._tell_opened is not None:
+            self._tell_opened(record)
+        return record
+
+    def _follow(self, record: MlflowWriter) -> None:
+        """Write what is new of the trials under way, until a run has ended or it is no one's turn.
+
+        What the store does not take is asked for again: it is caught up later.
+        """
+        while self._queue.empty() and (step := self.live.next()) is not None:
+            self.live.written(step, more=record.trials.follow(step))
 
     def _say(self, error: Exception, *, ended: bool) -> None:
         """Warn once while the sweep runs, and at the end of a record that lags."""
@@ -189,6 +210,7 @@ def conclude(
     """
     left, best = len(record.state.left()), best_point(record.state)
     why = record.state.why_partial or (f"{left} training runs are left" if left else None)
+    record.trials.end_left_off(record.state.why_partial or LEFT_OFF)
     record.summarise(best, why)
     wanted = with_model and not why
     found = record.best_trial(best) if wanted and best is not None else None

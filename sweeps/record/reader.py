@@ -16,6 +16,7 @@ from analysis.record.schema import (
     Sweep,
     count_ended,
     find_sweeps,
+    status_of,
     trials_under,
 )
 from sweeps.record.mlflow_store import STORE, STORE_ERRORS, open_store, search
@@ -143,7 +144,7 @@ def read_sweep(tracking_uri: str, wanted: str) -> RecordedSweep:
         def ended(sweep: Sweep) -> int:
             key = sweep.parent_run_id
             trials[key] = trials.get(key) or runs_where(trials_under(key))
-            return count_ended(run.info.status for run in trials[key])
+            return count_ended(status_of(run) for run in trials[key])
 
         newest_first = runs_where(SWEEPS)[::-1]
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from analysis.record.mlflow_calls import StoreError
-from analysis.record.schema import DETAIL_FILE, MASKS_FILE
+from analysis.record.schema import CURVES, DETAIL_FILE, MASKS_FILE
+from sweeps.planning.live_trials import LiveStep
 from sweeps.planning.plan import PlannedRun, Trial, format_setting
 from sweeps.planning.state import SweepState
-from sweeps.record.ended_run import EndedRun, detail_of, final_points, params
+from sweeps.record.ended_run import EndedRun, curve_points, detail_of, final_points, params, point
 from sweeps.record.mlflow_run import MlflowRun, SweepRuns
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 COUNTS = ("iterations", "batch_size")  # params of every trial
 NUMBERS = ("images_per_s",)  # metrics of a finished one, above 0
@@ -47,20 +48,27 @@ class TrialRuns:
         self.tags = tags
         self.by_key = self._found()
 
-    def publish(self, run: PlannedRun, cause: str | None = None) -> None:
+    @property
+    def ended(self) -> dict[str, MlflowRun]:
+        """The runs of the trials that have ended and are published whole, by the trial key."""
+        return {key: run for key, run in self.by_key.items() if "record_hash" in run.tags}
+
+    def publish(self, run: PlannedRun, cause: str | None, is_known: Callable[[str], bool]) -> None:
         """Bring the trials of a training run up to date with its folder.
 
         Args:
             run: The training run, which is one of the state's.
             cause: Why its worker failed, where the folder holds no outcome.
+            is_known: Whether the curves of a trial in the record, by its key, are known to be of
+                the training that ended.
         """
         ended = EndedRun.read(self.state, run, cause)
         if ended is None:
             return
         for trial in run.trials:
-            self._publish_trial(trial, ended)
+            self._publish_trial(trial, ended, is_known=is_known(trial.trial_key))
 
-    def _publish_trial(self, trial: Trial, ended: EndedRun) -> None:
+    def _publish_trial(self, trial: Trial, ended: EndedRun, *, is_known: bool) -> None:
         tags = dict(ended.setting) | dict(self.state.tags.get(trial.trial_key, {}))
         record_hash = ended.record_hash(trial, tags)
         child = self.by_key.get(trial.trial_key) or self._create(trial, ended.began)
@@ -69,18 +77,93 @@ class TrialRuns:
         points = list(ended.curves)
         if ended.result is not None:
             points += final_points(ended.result, trial)
+        if not is_known:
+            child = self._with_curves_of(trial, child, points)
+        if ended.result is not None:
             self.runs.log_json(child, detail_of(ended.result, ended.history, trial), DETAIL_FILE)
             self._log_samples(child, ended.samples_of(trial))
             self.runs.untag(child, "cause")
         else:
             tags["cause"] = ended.cause
         self.runs.log(child, points, params(trial.config), tags)
-        child.status = ended.status
-        # Where the clock was set back, a run took no time, and not less.
-        child.end_time = max(ended.ended or round(time.time() * 1000), child.start_time)
-        self.runs.client.set_terminated(child.run_id, child.status, child.end_time)
+        self._end(child, ended.status, ended.ended)
         # Last: its presence says that all of the above is there.
         self.runs.tag(child, {"record_hash": record_hash})
+
+    def follow(self, step: LiveStep) -> bool:
+        """Have a trial as RUNNING while it is trained, with its curves so far.
+
+        Only rows that no crash takes back are sent, so that a training that goes on after a crash
+        gives the very points again, which MLflow drops, and no step gets a second value.
+
+        Returns:
+            Whether there is more to follow: a trial that has its numbers is trained once more for
+            the sake of others.
+        """
+        child = self.by_key.get(step.trial.trial_key) or self._create(step.trial, step.began)
+        if child.status == "FINISHED" and "record_hash" in child.tags:
+            return False
+        points = curve_points(step.rows)
+        if step.rows and not step.is_known:
+            child = self._with_curves_of(step.trial, child, points, step.began)
+        points += [
+            point(f"system/{name}", value, step.load_at, step.iteration)
+            for name, value in step.load
+        ]
+        self.runs.untag(child, "record_hash")
+        self.runs.untag(child, "cause")
+        if child.status != "RUNNING":
+            self.runs.client.update_run(child.run_id, "RUNNING")
+            child.status, child.end_time = "RUNNING", None
+        self.runs.log(child, points, params(step.trial.config), {})
+        return True
+
+    def end_left_off(self, cause: str, under_way: Container[str] = ()) -> None:
+        """End the runs of trials that no one trains any more; trained on, they are RUNNING again.
+
+        Args:
+            cause: Why they are not trained to their end.
+            under_way: The keys of trials that are being trained.
+        """
+        for key, child in self.by_key.items():
+            if child.status == "RUNNING" and key not in under_way:
+                self.runs.tag(child, {"cause": cause})
+                self._end(child, "KILLED", None)
+
+    def _end(self, child: MlflowRun, status: str, milliseconds: int | None) -> None:
+        child.status = status
+        # Where the clock was set back, a run took no time, and not less.
+        child.end_time = max(milliseconds or round(time.time() * 1000), child.start_time)
+        self.runs.client.set_terminated(child.run_id, child.status, child.end_time)
+
+    def _with_curves_of(
+        self,
+        trial: Trial,
+        child: MlflowRun,
+        points: Sequence[Metric],
+        start_time: int | None = None,
+    ) -> MlflowRun:
+        """Return the run of a trial, made anew where its curves are of another training.
+
+        Such a training was lost with its checkpoints, or its run folder was deleted. MLflow deletes
+        no point, so the curves of both would stand in one run.
+
+        Args:
+            trial: The trial.
+            child: Its run.
+            points: All points of this training so far.
+            start_time: When it was begun, in milliseconds since the epoch.
+        """
+        name = next((name for name in CURVES[::-1] if name in child.metrics), None)
+        if name is None:
+            return child
+        found = self.runs.client.get_metric_history(child.run_id, name)
+        mine = {(one.step, one.timestamp) for one in points if one.key == name}
+        if all((one.step, one.timestamp) in mine for one in found):
+            return child
+        self.runs.client.delete_run(child.run_id)
+        del self.by_key[trial.trial_key]
+        return self._create(trial, child.start_time if start_time is None else start_time)
 
     def _log_samples(self, child: MlflowRun, content: bytes | None) -> None:
         if content is None:

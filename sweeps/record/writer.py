@@ -8,7 +8,7 @@ it missed the next time.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
 from analysis.record.mlflow_calls import Patience
@@ -75,20 +75,27 @@ class MlflowWriter:
         """The runs of the sweep's trials, by their trial key."""
         return self.trials.by_key
 
-    def publish(self, run: PlannedRun, cause: str | None = None) -> None:
+    def publish(
+        self,
+        run: PlannedRun,
+        cause: str | None = None,
+        is_known: Callable[[str], bool] = lambda trial_key: False,
+    ) -> None:
         """Bring the trials of a training run up to date with its folder, earlier ones, too.
 
         Args:
             run: The training run, which is one of the state's.
             cause: Why its worker failed, where the folder holds no outcome.
+            is_known: Whether the curves of a trial in the record, by its key, are known to be of
+                the training that ended.
         """
         for part in self.state.parts_of(run):
-            self.trials.publish(part, cause if part is run else None)
+            self.trials.publish(part, cause if part is run else None, is_known)
         self._tag_total()
 
     def hashes(self) -> dict[str, str]:
         """Return the hash of what the record holds of each trial, by its trial key."""
-        return {key: child.tags.get("record_hash", "") for key, child in self.children.items()}
+        return {key: child.tags["record_hash"] for key, child in self.trials.ended.items()}
 
     def summarise(self, best: BestPoint | None, why_partial: str | None) -> None:
         """Write mean and interval of the best point and the cost onto the parent run, and end it.
@@ -100,9 +107,10 @@ class MlflowWriter:
             best: The best setting, None where there is none.
             why_partial: Why trials lack an outcome, None if all have one.
         """
-        if not self.children.keys() <= self._keys():
+        ended = self.trials.ended
+        if not ended.keys() <= self._keys():
             best = None
-        ends = [child.end_time for child in self.children.values() if child.end_time]
+        ends = [child.end_time for child in ended.values() if child.end_time]
         last_end = max(ends, default=None)
         if last_end is not None:
             self._log_summary(best, last_end)
@@ -117,7 +125,7 @@ class MlflowWriter:
         if best is not None:
             numbers |= best.numbers()
             numbers |= {f"best/{axis}": x for axis, x in best.point.items() if _is_number(x)}
-        step = len(self.children)
+        step = len(self.trials.ended)
         points = [point(k, x, milliseconds, step) for k, x in numbers.items() if x is not None]
         self.client.log_batch(self.parent.run_id, metrics=points)
 
@@ -160,10 +168,11 @@ class MlflowWriter:
 
     def _cost(self) -> dict[str, float | None]:
         """Return what the sweep cost, by the names of the record's metrics."""
-        runs = {child.tags["training_key"]: child.train_s for child in self.children.values()}
+        ended = self.trials.ended
+        runs = {child.tags["training_key"]: child.train_s for child in ended.values()}
         return {
             "cost/training_runs": len(runs),
-            "cost/naive_runs": len(self.children),
+            "cost/naive_runs": len(ended),
             "cost/training_s": sum(runs.values()),
         }
 

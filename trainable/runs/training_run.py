@@ -158,6 +158,17 @@ class TrainingRun:
         """What was measured so far, also of a run that another process has ended."""
         return read_history(self.folder) if self.found else self.trainer.history
 
+    @property
+    def kept_history(self) -> list[dict[str, float]]:
+        """The rows of the history that no crash takes back: a checkpoint or the outcome has them.
+
+        A run that goes on after a crash trains from that checkpoint, and measures what came after
+        it a second time.
+        """
+        if self.complete:
+            return self.history
+        return [row for row in self.history if row["iteration"] <= self._saved_at]
+
     def advance(self, *, at_least_s: float = 0.0) -> None:
         """Train on to a recorded iteration, for at least this long unless training ends first.
 

@@ -52,6 +52,8 @@ POINTS = (
     Point("result written", f"{RUN_FOLDER}:RunFolder.drop_checkpoints:before:2", short=True),
     Point("checkpoints dropped", f"{RUN_FOLDER}:RunFolder.drop_checkpoints:after:2"),
     Point("a run handed to the publisher", "sweeps.record.publisher:Publisher.publish:after:1"),
+    Point("a trial is running", f"{TRIALS}.follow:after:1", short=True),
+    Point("a curve has grown", f"{TRIALS}.follow:after:6"),
     Point("before a trial is recorded", f"{TRIALS}._create:before:1"),
     Point("trial made, empty", f"{TRIALS}._create:after:1", short=True),
     Point("trial's numbers logged", f"{RUNS}.log:after:2"),

@@ -13,7 +13,7 @@ import optuna
 from mlflow import MlflowClient
 from training_helpers import CLOCKS
 
-from analysis.record.schema import EXPERIMENT
+from analysis.record.schema import CURVES, EXPERIMENT
 from faults.sweep import Sweep
 from trainable.storage import json_files
 from trainable.storage.tensors import load_tensors
@@ -140,7 +140,7 @@ def look(sweep: Sweep) -> Left:
         stopped = child.info.status == "KILLED"
         trials[child.data.tags["trial_key"]] = {
             **_without(child.data.params, ()),
-            **({} if stopped else _without(child.data.metrics, TIMES)),
+            **({} if stopped else _without(_measured_once(child.data.metrics), TIMES)),
             **_without(child.data.tags, OF_THE_MOMENT),
             "status": child.info.status,
             "files": sorted(one.path for one in client.list_artifacts(child.info.run_id)),
@@ -163,7 +163,7 @@ def look(sweep: Sweep) -> Left:
             for key, value in _without(one, (*TIMES, *OF_THE_MOMENT)).items()
         },
         study=_study(storage / "optuna.db"),
-        odd=tuple(_odd(sweep, parents, children)),
+        odd=tuple(_odd(sweep, client, parents, children)),
     )
 
 
@@ -176,7 +176,14 @@ def _record(client: MlflowClient) -> tuple[list[Any], list[Any]]:
     return list(parents), list(client.search_runs(found, "tags.kind = 'trial'", max_results=5000))
 
 
-def _odd(sweep: Sweep, parents: list[Any], children: list[Any]) -> Iterator[str]:
+def _measured_once(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out how busy the machine was."""
+    return {name: value for name, value in metrics.items() if not name.startswith("system/")}
+
+
+def _odd(
+    sweep: Sweep, client: MlflowClient, parents: list[Any], children: list[Any]
+) -> Iterator[str]:
     """Yield what must not be, whatever an undisturbed sweep did."""
     if "Traceback" in sweep.said():
         yield f"a traceback: {sweep.notes / 'said'}"
@@ -188,6 +195,11 @@ def _odd(sweep: Sweep, parents: list[Any], children: list[Any]) -> Iterator[str]
     for child in children:
         if child.data.tags.get("mlflow.parentRunId") not in of_parents:
             yield f"{child.info.run_name} has no parent"
+        for name in CURVES:
+            points = client.get_metric_history(child.info.run_id, name)
+            steps = Counter(point.step for point in points)
+            for step in [step for step, count in steps.items() if count > 1]:
+                yield f"{child.info.run_name} has {name} twice at step {step}"
     for path in sweep.folder.rglob(".*.tmp"):
         yield f"{path.relative_to(sweep.folder)} is left behind"
     for path in sweep.folder.glob("runs/*/metrics.json"):

@@ -143,9 +143,9 @@ def trainable_of(step: Any) -> type:
 
         def step(self) -> dict[str, Any]:
             self.steps += 1
-            usual = {"run_iteration": 1, "val/miou": 0.5, "validations": [], "busy_s": 1.0}
+            usual = {"run_iteration": 1, "val/miou": 0.5, "validations": [], "rows": []}
             report: dict[str, Any] = step(self.given, self.steps)
-            return usual | {"rss_gb": os.getpid(), "done": True} | report
+            return usual | {"busy_s": 1.0, "rss_gb": os.getpid(), "done": True} | report
 
         def save_checkpoint(self, checkpoint_dir: str) -> None:
             pass

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -376,7 +377,11 @@ def test_a_child_left_running_is_finished_in_place(tmp_path: Path, uri: str) -> 
     state = finished(tmp_path / "runs", lambdas=[0.01])
     record = MlflowWriter(state, uri, manifest.begin(state, uri))
     left = record.trials._create(state.trials[0], None)
-    record.client.log_metric(left.run_id, "val/miou", 0.1, timestamp=1, step=1)
+    row = history_of(state.trials[0].config)[0]
+    milliseconds = round(row["time"] * 1000)
+    record.client.log_metric(
+        left.run_id, "train/loss_mce", row["train/loss_mce"], milliseconds, step=20
+    )
     assert left.status == "RUNNING"
     publish(state, uri)
     (child,) = children_of(uri)
@@ -445,11 +450,12 @@ def test_a_slow_store_does_not_hold_up_the_sweep(
 
     class Slow:
         moved_from = ""
+        trials = SimpleNamespace(end_left_off=lambda *_: None)
 
         def __init__(self, *_: object) -> None:
             assert answers.wait(30)
 
-        def publish(self, run: object, cause: str | None) -> None:
+        def publish(self, run: object, cause: str | None, is_known: object) -> None:
             assert cause is None
             published.append(run)
 

@@ -334,7 +334,8 @@ def test_a_wait_is_told_after_a_while_and_then_each_minute(
     monkeypatch.setattr("sweeps.execution.tune_hooks.time.monotonic", lambda: now[0])
     trial: Any = Named(run)
     callback.on_trial_start(0, [], trial)
-    waiting = {"busy_s": 0, "rss_gb": 0, "run_iteration": 0, "val/miou": None, "waits": "for P"}
+    waiting: dict[str, Any] = {"busy_s": 0, "rss_gb": 0, "run_iteration": 0, "val/miou": None}
+    waiting |= {"waits": "for P", "rows": []}
     for second in range(130):
         now[0] = float(second)
         callback.on_trial_result(0, [], trial, waiting)
