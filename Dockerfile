@@ -9,4 +9,4 @@ COPY analysis analysis
 RUN pip install --no-cache-dir -c constraints.txt .
 USER 1000
 WORKDIR /home/sweeper
-CMD ["python", "-m", "sweeps.lambda_grid"]
+CMD ["pwa", "lambda_grid"]

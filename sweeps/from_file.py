@@ -41,7 +41,8 @@ from sweeps.driver.start import start
 from sweeps.search.space import Axis, Choice, Range, Space, with_values
 from trainable.cli.parsed_options import split_options
 from trainable.cli.parser import Parser, refuse
-from trainable.config.loading import read_yaml
+from trainable.config.loading import presets, read_yaml
+from trainable.config.places import Override, Placed, located, places_of
 from trainable.config.schema import (
     DATA_FIELDS,
     DEFAULTS,
@@ -103,7 +104,10 @@ class OwnSweep:
     ) -> RunSource:
         """Return the source of the training runs of a search."""
         space = Space(axes=self.space, readouts=own.readouts)
-        return search_source(state, options, own, space)
+        try:
+            return search_source(state, options, own, space)
+        except ConfigError as error:
+            raise located(error, places_of(self.space)) from error
 
     def trials(
         self, base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace
@@ -119,9 +123,14 @@ class OwnSweep:
                 f"a sweep must have at most {MAX_TRIALS} trials, but {len(self.points)} points "
                 f"with {len(every)} seeds are more; name fewer"
             )
-        return [
-            with_values(base, {**point, "seed": seed}) for seed in every for point in self.points
-        ]
+        return [_trial(base, point, seed) for seed in every for point in self.points]
+
+
+def _trial(base: TrialConfig, point: Fields, seed: int) -> TrialConfig:
+    try:
+        return with_values(base, {**point, "seed": seed})
+    except ConfigError as error:
+        raise located(error, places_of(point)) from error
 
 
 def read_sweep(path: Path) -> OwnSweep:
@@ -134,7 +143,7 @@ def read_sweep(path: Path) -> OwnSweep:
     try:
         return _sweep(values)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise located(error, places_of(values), otherwise=str(path)) from error
 
 
 def _sweep(values: Fields) -> OwnSweep:
@@ -159,7 +168,7 @@ def _sweep(values: Fields) -> OwnSweep:
     return OwnSweep(
         name=_name(values.get("name")),
         question=_text("question", values.get("question")),
-        preset=_text("preset", values["preset"]) if "preset" in values else "",
+        preset=_preset(values["preset"]) if "preset" in values else "",
         base=base,
         points=_points(values),
         space=_space(values["search"]) if "search" in values else {},
@@ -174,6 +183,13 @@ def _name(value: object) -> str:
     if name in TAKEN:
         raise ConfigError(f"name must not be that of a sweep that ships, but got {name!r}")
     return name
+
+
+def _preset(value: object) -> str:
+    preset = _text("preset", value)
+    if preset not in presets():
+        raise ConfigError(f"unknown preset {preset!r}; {suggest(preset, presets())}")
+    return preset
 
 
 def _text(key: str, value: object) -> str:
@@ -203,7 +219,7 @@ def _space(value: object) -> dict[str, Axis]:
     if not space:
         raise ConfigError("search must have at least one axis, but has none")
     _check_fields("an axis", space)
-    return {field: _axis(field, axis) for field, axis in space.items()}
+    return Placed({field: _axis(field, axis) for field, axis in space.items()}, places_of(space))
 
 
 def _axis(field: str, value: object) -> Axis:
@@ -240,7 +256,10 @@ def _grid(value: object) -> tuple[Fields, ...]:
         raise ConfigError(
             f"a grid must have from 1 to {MAX_POINTS} points, but has {size if grid else 0}"
         )
-    return tuple(dict(zip(grid, point, strict=True)) for point in itertools.product(*grid.values()))
+    places = places_of(value)
+    return tuple(
+        Placed(zip(grid, point, strict=True), places) for point in itertools.product(*grid.values())
+    )
 
 
 def _listed(value: object) -> tuple[Fields, ...]:
@@ -251,7 +270,7 @@ def _listed(value: object) -> tuple[Fields, ...]:
         )
     points = tuple(_mapping("a point", point) for point in value)
     if not all(points):
-        raise ConfigError("a point must name at least one field, but one is empty")
+        raise ConfigError("a point must have at least one field, but one is empty")
     return points
 
 
@@ -306,7 +325,11 @@ def with_file(parsed: argparse.Namespace, asked: OwnSweep) -> argparse.Namespace
         )
     defaults = OPTIONS_OF_A_SEARCH.items()
     search = {name: value for name, value in defaults if name not in of_a_search}
-    in_base = [f"{field}={json.dumps(value)}" for field, value in asked.base.items()]
+    places = places_of(asked.base)
+    in_base = [
+        Override(f"{field}={json.dumps(value)}", by=places.get(field, parsed.file))
+        for field, value in asked.base.items()
+    ]
     of_the_file = {
         "preset": parsed.preset or asked.preset or "demo",
         "seeds": parsed.seeds or asked.seeds or 3,

@@ -29,6 +29,7 @@ from trainable.cli.options import (
 )
 from trainable.cli.parsed_options import read_options
 from trainable.cli.parser import Parser, refuse
+from trainable.config.places import Override
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.sources.labels import VOID
 from trainable.training.devices import pick_device
@@ -158,8 +159,12 @@ def _check(options: BenchmarkOptions) -> None:
 
 def _endless(options: BenchmarkOptions, *changes: str) -> TrialConfig:
     """Return the config of the options and changes, to be averaged from the first iteration on."""
-    given = [(field, getattr(options, name)) for name, field in FIELDS.items()]
-    short = [f"{field}={value}" for field, value in given if value is not None]
+    given = [(name, field, getattr(options, name)) for name, field in FIELDS.items()]
+    short = [
+        Override(f"{field}={value}", by=f"--{name} {value}")
+        for name, field, value in given
+        if value is not None
+    ]
     overrides = (*options.overrides, *short, *changes, f"iterations={ENDLESS}", "swa_threshold=0")
     return config_of(dataclasses.replace(options, overrides=overrides))
 

@@ -14,6 +14,7 @@ from sweeps.search.space import READOUTS, Space
 from trainable.cli.options import whole
 from trainable.cli.parsed_options import split_options
 from trainable.cli.parser import Parser
+from trainable.config.places import place_of
 from trainable.config.schema import ConfigError
 
 if TYPE_CHECKING:
@@ -157,8 +158,8 @@ def _refuse_fixed(space: Space, overrides: Sequence[str]) -> None:
         name = text.partition("=")[0].strip()
         if name in space.axes:
             raise ConfigError(
-                f"{name} is searched, {space.axes[name].describe()}, but `--set {text}` gives it "
-                f"one value; leave that out, or begin with `--point {text}`"
+                f"{name} is searched, {space.axes[name].describe()}, but `{place_of(text)}` gives "
+                f"it one value; leave that out, or begin with `--point {text}`"
             )
 
 

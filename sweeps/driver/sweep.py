@@ -196,7 +196,7 @@ def _plan(
         auto_precision=auto,
         question=question.question,
         with_samples=question.with_samples,
-        command=resume_command(options.no_reuse, sys.argv[0]),
+        command=resume_command(options.no_reuse),
     )
     state = SweepState.of(plan, trials)
     take_over_race(state)

@@ -1,118 +1,206 @@
-"""The search as a study in a database that `optuna.load_study` and optuna-dashboard open.
+"""The search as studies in a database that `optuna.load_study` and optuna-dashboard open.
 
-The study holds only trials that have ended, so none is ever left RUNNING, and each once, which its
-trial key tells. Optuna writes about 80 trials a second to SQLite and the trials of a training run
-come by the dozen, so a thread writes them; those that a kill lost are written at the next start.
+One study holds the suggestions, each as a trial with its number: waiting, running, or as it ended.
+Where a run answers for several readouts, another holds these, so that they do not weigh as if each
+had been suggested. Both follow from the log of the search and the run folders: what a kill or a
+locked database lost is written at the next start, and a trial that a driver left running is waiting
+once the next has ended. Optuna writes about 80 trials a second to SQLite and readouts come by the
+dozen, so a thread writes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import optuna
 from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.record.schema import OBJECTIVE
+from sweeps.planning.plan import Trial
 from sweeps.planning.state import SweepState
-from sweeps.search.space import Space
-from sweeps.search.study import COMPLETE
-from sweeps.search.suggestions import Suggestion
+from sweeps.search.stored_study import StoredStudy, Times
+from sweeps.search.study import COMPLETE, PRUNED
+from sweeps.search.suggestions import Search, Suggestion, best_trial
 from sweeps.storage.threads import wait
-from trainable.runs.results import Result, summary
+from trainable.config.schema import READOUT_FIELDS, ConfigError, Value
+from trainable.runs.folder import RunFolder
+from trainable.runs.results import Failure, Result, read_history, summary
 from trainable.storage.faults import machine_fault
 
 BUSY_S = 120  # to wait for another sweep that writes
 
 
 class OptunaDatabase:
-    """Writes the trials of suggestions that have ended to `<storage>/optuna.db`.
+    """Writes the suggestions of a search, and their readouts, to `<storage>/optuna.db`.
 
     Args:
         state: The state of the sweep.
-        name: The name of the study.
-        space: The space of the search, whose fields are the params of the trials.
+        search: What the search is to do.
     """
 
-    def __init__(self, state: SweepState, name: str, space: Space) -> None:
+    def __init__(self, state: SweepState, search: Search) -> None:
         self.state = state
-        self.name = name
-        self.space = space
-        self._waiting: list[Suggestion] = []
-        self._written: set[str] = set()
-        self._study: optuna.Study | None = None
+        self.search = search
+        self.name = f"{state.plan.name}-{search.name(state.plan)}"
+        self._waiting: dict[int, Suggestion] = {}
+        self._asks: StoredStudy | None = None
+        self._readouts: StoredStudy | None = None
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._jobs: list[Future[None]] = []
 
     def add(self, asks: Iterable[Suggestion]) -> None:
-        """Hand suggestions that have ended to the thread that writes; return at once."""
-        self._jobs.append(self._thread.submit(self.state.threads.seen(self._write), list(asks)))
+        """Hand suggestions that are new or changed to the thread that writes; return at once."""
+        now = [replace(ask, reports=dict(ask.reports)) for ask in asks]  # they go on changing
+        self._jobs.append(self._thread.submit(self.state.threads.seen(self._write), now))
 
     def close(self) -> None:
-        """Wait until all trials are written, or cannot be written now."""
+        """Wait until all is written, or cannot be written now."""
         self._thread.shutdown()
         for job in self._jobs:
             wait("study", job)
 
     def _write(self, asks: list[Suggestion]) -> None:
-        self._waiting += asks
+        self._waiting |= {ask.number: ask for ask in asks}
         try:
-            if self._study is None:
-                self._study = open_study(self.state.plan.storage, self.name)
-                # One that a person adds has no key.
-                self._written = {
-                    trial.user_attrs.get("trial_key", "") for trial in self._study.get_trials()
-                }
-            while self._waiting:
-                for trial in self._stored(self._waiting[0]):
-                    self._study.add_trial(trial)
-                    self._written.add(trial.user_attrs["trial_key"])
-                del self._waiting[0]
+            if self._asks is None:
+                self._open()
+            for number in list(self._waiting):
+                self._store(self._waiting[number])
+                del self._waiting[number]
         except (StorageInternalError, SQLAlchemyError) as error:
+            self._asks = None  # what reached the database is looked up anew
             reason = str(error.__cause__ or error).splitlines()[0]
             if fault := machine_fault(error):
                 self.state.machine_refused(fault)
             note = f"{self.name} in optuna.db is behind ({reason}); the same command makes it up"
             self.state.note(note)
 
-    def _stored(self, ask: Suggestion) -> Iterator[FrozenTrial]:
-        """Yield the trials of a suggestion that are not written yet."""
-        found = self.state.outcome(ask.run) if ask.state == COMPLETE else None
-        last = max(ask.reports.items())[1] if ask.reports else None
-        for trial in ask.trials:
-            if trial.trial_key in self._written:
-                continue
-            value = last if ask.state == "PRUNED" else None
-            if isinstance(found, Result):
-                value = summary(found, trial.config.readout)[OBJECTIVE]
-            yield optuna.trial.create_trial(
-                state=TrialState[str(ask.state)],
-                value=value,
-                params={name: getattr(trial.config, name) for name in self.space.axes},
-                distributions={name: axis.stored for name, axis in self.space.axes.items()},
-                intermediate_values=dict(ask.reports),
-                user_attrs=_attributes(ask, trial.trial_key),
+    def _open(self) -> None:
+        database = open_database(self.state.plan.storage)
+        said = self._attributes()
+        if _readouts_of(self.search) > 1:
+            self._readouts = StoredStudy(
+                database,
+                f"{self.name} (readouts)",
+                metric=OBJECTIVE,
+                key="trial_key",
+                attributes=said | {"value": f"{OBJECTIVE} of each readout of each complete run"},
             )
+        self._asks = StoredStudy(database, self.name, metric=OBJECTIVE, key="ask", attributes=said)
+
+    def _attributes(self) -> dict[str, Value]:
+        """Return what both studies say of themselves."""
+        plan, search = self.state.plan, self.search
+        readouts = _readouts_of(search)
+        best_of = f"the best of the {readouts} readouts of a run; each is in {self.name} (readouts)"
+        return {
+            "question": plan.question,
+            "sweep": plan.name,
+            "sweep_key": plan.sweep_key,
+            "dataset": plan.base.dataset,
+            "data_fingerprint": plan.data.fingerprint,
+            "code_version": plan.code_version,
+            "value": f"{OBJECTIVE} of {best_of if readouts > 1 else 'the readout suggested'}",
+            "value of a pruned trial": "val/miou of its last validation",
+            "sampler": search.method.sampler,
+            "scheduler": search.method.scheduler,
+            "seed": search.method.seed,
+        }
+
+    def _store(self, ask: Suggestion) -> None:
+        assert self._asks is not None, "open comes first"  # nosec B101  # cannot happen
+        found = self.state.outcome(ask.run) if ask.state is not None else None
+        result = found if isinstance(found, Result) and ask.state == COMPLETE else None
+        folder = RunFolder(self.state.plan.storage, ask.training_key)
+        times = _times(folder, ended=ask.state is not None)
+        self._asks.put(self._suggestion(ask, found), times)
+        if self._readouts is not None and result is not None:
+            for trial in ask.trials:
+                self._readouts.put(self._readout(ask, trial, result), times)
+
+    def _suggestion(self, ask: Suggestion, found: Result | Failure | None) -> FrozenTrial:
+        """Return a suggestion as a trial, with the params that its sampler drew."""
+        space = self.search.space
+        last = max(ask.reports.items())[1] if ask.reports else None
+        return optuna.trial.create_trial(
+            state=_state(ask),
+            value=last if ask.state == PRUNED else ask.value,
+            params={name: ask.values[name] for name in space.suggested},
+            distributions={name: axis.stored for name, axis in space.suggested.items()},
+            intermediate_values=dict(ask.reports),
+            user_attrs=_attributes(ask) | self._said_of(ask, found),
+        )
+
+    def _said_of(self, ask: Suggestion, found: Result | Failure | None) -> dict[str, Value]:
+        """Return which readout gave a suggestion its value, or why it has none."""
+        if isinstance(found, Result) and ask.state == COMPLETE:
+            _, best = best_trial(ask, found)
+            chosen = [name for name in self.search.space.axes if name in READOUT_FIELDS]
+            return {
+                "trial_key": best.trial_key,
+                **{name: getattr(best.config, name) for name in chosen},
+                "val/miou": summary(found, best.config.readout)["val/miou"],
+            }
+        cause = found.cause if isinstance(found, Failure) else ask.cause
+        cause = cause or self.state.stopped.get(ask.training_key)
+        return {"cause": cause} if cause and ask.state is not None else {}
+
+    def _readout(self, ask: Suggestion, trial: Trial, result: Result) -> FrozenTrial:
+        axes = self.search.space.axes
+        return optuna.trial.create_trial(
+            value=summary(result, trial.config.readout)[OBJECTIVE],
+            params={name: getattr(trial.config, name) for name in axes},
+            distributions={name: axis.stored for name, axis in axes.items()},
+            user_attrs=_attributes(ask) | {"trial_key": trial.trial_key},
+        )
 
 
-def open_study(storage: Path, name: str) -> optuna.Study:
-    """Return the study of this name in the database of a storage; both are made where missing."""
-    database = optuna.storages.RDBStorage(
+def open_database(storage: Path) -> RDBStorage:
+    """Return the database of a storage, which is made where it is missing."""
+    return RDBStorage(
         f"sqlite:///{storage / 'optuna.db'}",
         engine_kwargs={"connect_args": {"timeout": BUSY_S}},
     )
-    return optuna.create_study(
-        study_name=name, storage=database, direction="maximize", load_if_exists=True
-    )
 
 
-def _attributes(ask: Suggestion, trial_key: str) -> dict[str, str | int]:
+def _readouts_of(search: Search) -> int:
+    """Return how many readouts of a run count, which a sampler does not choose among."""
+    left = [axis for name, axis in search.space.axes.items() if name not in search.space.suggested]
+    return math.prod(len(axis.ends) for axis in left)
+
+
+def _state(ask: Suggestion) -> TrialState:
+    if ask.state is not None:
+        return TrialState[ask.state]
+    return TrialState.RUNNING if ask.in_training else TrialState.WAITING
+
+
+def _attributes(ask: Suggestion) -> dict[str, Value]:
     return {
-        "trial_key": trial_key,
-        "training_key": ask.training_key,
         "ask": ask.number,
+        "training_key": ask.training_key,
         "seed": ask.run.spec.config.seed,
     }
+
+
+def _times(folder: RunFolder, *, ended: bool) -> Times:
+    """Return when a run trained, as its folder tells: from iteration 0, by its first rows."""
+    try:
+        rows = read_history(folder)
+    except ConfigError:
+        rows = []  # who needs its numbers refuses it
+    if not rows:
+        return None, None
+    first, second = rows[0], rows[min(1, len(rows) - 1)]
+    steps = second["iteration"] - first["iteration"]
+    per_step = (second["time"] - first["time"]) / steps if steps else 0.0
+    began = datetime.fromtimestamp(first["time"] - first["iteration"] * per_step)
+    return began, datetime.fromtimestamp(rows[-1]["time"]) if ended else None

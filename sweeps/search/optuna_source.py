@@ -69,7 +69,7 @@ class SearchSource:
         plan, name = state.plan, search.name(state.plan)
         self._log = EventLog(plan.storage / "searches" / f"{name}.jsonl")
         self._study = ReplayableStudy(search.method, distributions, plan.base)
-        self._database = OptunaDatabase(state, f"{plan.name}-{name}", search.space)
+        self._database = OptunaDatabase(state, search)
         self._cut_off = False  # the execution is ending
         self._confirming: deque[PlannedRun] | None = None
         for number, event in enumerate(self._log.events, start=1):
@@ -94,7 +94,7 @@ class SearchSource:
             event = {"event": "search", **identity, "earlier": earlier}
             self._log.append(event)
             self._replay(event)
-        self._database.add([ask for ask in self.asks if ask.state is not None])
+        self._database.add(self.asks)
         for ask in self._under_way():
             self._answer(ask)
         self._choose_when_all_ended()
@@ -109,6 +109,9 @@ class SearchSource:
         """Wait until the study is stored, then let another process drive the search."""
         if (self._confirming is None or not self.search.confirm) and not is_confirmed(self.state):
             self.state.note(UNCONFIRMED)
+        for ask in self._under_way():
+            ask.in_training = False
+            self._database.add([ask])
         self._database.close()
         self._log.close()
 
@@ -131,14 +134,20 @@ class SearchSource:
         while self._unfinished:
             ask = self._unfinished.popleft()
             if self._is_to_be_trained(ask):
-                return ask.run
+                return self._train(ask)
         while len(self.asks) < self.search.asks:
             ask = self._ask()
             self._answer(ask)
             if self._is_to_be_trained(ask):
-                return ask.run
+                return self._train(ask)
+            self._database.add([ask])
         self._choose_when_all_ended()
         return self._confirming.popleft() if self._confirming else None
+
+    def _train(self, ask: Suggestion) -> PlannedRun:
+        ask.in_training = True
+        self._database.add([ask])
+        return ask.run
 
     def on_result(self, run: PlannedRun, iteration: int, miou: float) -> bool:
         """Report a validation to the scheduler, and return whether the run is to be stopped."""
@@ -205,6 +214,7 @@ class SearchSource:
             case "tell":
                 ask = self.asks[event["ask"]]
                 self._end(ask, event["state"], event["value"])
+                ask.cause = event["cause"]
                 if event["cause"]:
                     self.state.stop(ask.training_key, event["cause"])
             case kind:
@@ -246,8 +256,7 @@ class SearchSource:
             }
         )
         self._note(ask, iteration, miou, stop=stop)
-        if stop:
-            self._database.add([ask])
+        self._database.add([ask])
 
     def _note(self, ask: Suggestion, iteration: int, miou: float, *, stop: bool) -> None:
         ask.reports[iteration] = miou
@@ -289,6 +298,7 @@ class SearchSource:
     ) -> None:
         event = {"event": "tell", "ask": ask.number, "state": state}
         self._log.append(event | {"value": value, "cause": cause})
+        ask.cause = cause
         self._end(ask, state, value)
         self._database.add([ask])
 

@@ -80,6 +80,8 @@ class Suggestion:
         reports: The mIoU of each validation, by its iteration.
         state: COMPLETE, PRUNED or FAIL; None while the run is under way.
         value: The mIoU that the sampler was told; None where the run has none.
+        cause: Why its worker failed; None where it did not.
+        in_training: Whether a driver trains the run for it now.
     """
 
     number: int
@@ -89,6 +91,8 @@ class Suggestion:
     reports: dict[int, float] = field(default_factory=dict)
     state: str | None = None
     value: float | None = None
+    cause: str | None = None
+    in_training: bool = False
 
     @property
     def training_key(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,7 @@ BAD_FILES = {
     f"{HEAD}points: []": ("points must be a list of 1", "of 0"),
     f"{HEAD}points: {{swa_n: 1}}": ("points must be a list", "a mapping"),
     f"{HEAD}points: [3]": ("a point must hold `field: value`", "3"),
-    f"{HEAD}points: [{{}}]": ("a point must name at least one field",),
+    f"{HEAD}points: [{{}}]": ("a point must have at least one field",),
     f"{HEAD}points: [{{seed: 3}}]": ("seed is no axis", "`seeds`"),
     f"{HEAD}grid: {{image_px: [24, 48]}}": ("one data set", "image_px", "`base`"),
     f"{HEAD}grid: {{device: [cpu, cuda]}}": ("decide the numbers", "device", "`base`"),
@@ -223,3 +224,37 @@ def test_no_file_may_take_the_name_of_a_sweep_that_ships() -> None:
     scripts = (ROOT / "sweeps").glob("*.py")
     ships = {path.stem for path in scripts if "\nSWEEP = Sweep(" in path.read_text()}
     assert ships == set(from_file.TAKEN)
+
+
+@pytest.mark.parametrize(
+    ("below", "place", "rule"),
+    [
+        (
+            "base:\n  mirror: true\n  lamda_adv: 3\ngrid: {swa_n: [2]}",
+            5,
+            "unknown field 'lamda_adv'",
+        ),
+        ("base: {mirror: true}\nseeds: 0\ngrid: {swa_n: [2]}", 4, "seeds must be"),
+        ("grid:\n  swa_n: [2]\n  lr_generator: [-1]", 5, "`lr_generator > 0` must hold"),
+        ("points:\n- {swa_n: 2}\n- swa_n: 3\n  crop_px: 3", 6, "`crop_px >= 32` must hold"),
+        ("search:\n  lr_generator: {low: 2, high: 1}", 4, ""),
+        ("grid: {swa_n: [2]}\nbase:\n  iterations: 0", 5, "`iterations >= 1` must hold"),
+        ("preset: demmo\ngrid: {swa_n: [2]}", 3, "unknown preset 'demmo'"),
+        ("grid: {swa_n: [2]}\nseeds: [", 5, ""),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_with_its_line(
+    below: str,
+    place: int,
+    rule: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("q.yaml").write_text(f"name: mine\nquestion: Why?\n{below}\n")
+    monkeypatch.setattr(sys, "argv", ["from_file.py", "q.yaml", "--plan"])
+    with pytest.raises(SystemExit):
+        from_file.main()
+    line = re.escape(f"error: q.yaml:{place}")
+    assert re.match(rf"{line}:? {re.escape(rule)}", capsys.readouterr().err)

@@ -16,6 +16,8 @@ from unittest import mock
 
 from paths import ROOT
 
+from sweeps.pwa import MODULES
+
 PAGES = (
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").glob("*.md")),
@@ -73,6 +75,8 @@ def module_of(command: str) -> str:
     words = shlex.split(command.rpartition("|")[2].rpartition("&&")[2])
     while words and re.match(r"[A-Z_]+=", words[0]):
         words = words[1:]
+    if words[:1] == ["pwa"]:
+        return MODULES.get(words[1], "sweeps.pwa") if words[1:] else "sweeps.pwa"
     if words[:2] == ["python", "-m"] and len(words) > 2:
         return words[2] if words[2].split(".")[0] in PACKAGES else ""
     if words[:1] == ["python"] and re.match("(sweeps|analysis)/", words[1]):

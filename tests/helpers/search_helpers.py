@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 from record_helpers import BASE, DATA, fail, finish
 
 from sweeps.planning.plan import PlannedRun, make_plan
@@ -69,6 +70,13 @@ def begin(storage: Path, search: Search, state: SweepState | None = None) -> Sea
 
 def leave(source: SearchSource) -> None:
     source.__exit__(None, None, None)
+
+
+def studies(storage: Path) -> list[optuna.Study]:
+    """The studies of one search in a storage's database: of its suggestions, of the readouts."""
+    database = f"sqlite:///{storage / 'optuna.db'}"
+    names = sorted(optuna.get_all_study_names(database))
+    return [optuna.load_study(study_name=name, storage=database) for name in names]
 
 
 def validations(config: TrialConfig) -> list[tuple[int, float]]:

@@ -92,10 +92,11 @@ def install(tree: Path, folder: Path) -> dict[str, str]:
 
     What the package requires is that of this Python, without its link to the sources.
     """
-    venv.create(folder, with_pip=True)
-    python = str(folder / "bin" / "python")
-    older = [python, "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"]
-    subprocess.run(older, check=True)
+    venv.create(folder)
+    python = folder / "bin" / "python"
+    pip = folder / "bin" / "pip"
+    pip.write_text(f'#!/bin/sh\nexec {sys.executable} -m pip --python "{python}" "$@"\n')
+    pip.chmod(0o755)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
     (packages / "required.pth").write_text(sysconfig.get_path("purelib"))
     (line,) = re.findall(r"(?m)^RUN (pip .*)$", (tree / "Dockerfile").read_text("utf-8"))

@@ -19,6 +19,7 @@ from typing import Any
 from trainable.cli.parser import OptionGroup, Parser, command_line, program
 from trainable.cli.streams import OutputClosed, ended_by_closed_output, silence
 from trainable.config.loading import load_config, presets
+from trainable.config.places import Override
 from trainable.config.schema import EXECUTION_FIELDS, ConfigError, TrialConfig
 from trainable.storage.faults import machine_fault
 from trainable.storage.redaction import printable, redact
@@ -113,7 +114,8 @@ def config_of(options: ConfigOptions) -> TrialConfig:
     """
     overrides = list(options.overrides)
     if options.data_root is not None:
-        overrides.append(f"data_root={json.dumps(str(Path(options.data_root).resolve()))}")
+        root = f"data_root={json.dumps(str(Path(options.data_root).resolve()))}"
+        overrides.append(Override(root, by="--data-root"))
     preset = "demo" if options.preset is None else options.preset
     config = load_config(preset=preset, file=options.config, overrides=overrides)
     if config.cache_dir:

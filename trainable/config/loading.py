@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from trainable.config.places import Placed, located, place_of, places_of
 from trainable.config.schema import (
     DEFAULTS,
     ConfigError,
@@ -44,12 +45,17 @@ def load_config(
     if file is None and preset not in presets():
         raise ConfigError(f"unknown preset {shown(preset)}; {suggest(preset, presets())}")
     values = read_yaml(PRESET_DIR / f"{preset}.yaml" if file is None else Path(file))
+    given: dict[str, str] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"`--set key=value` must hold, but got {shown(text)}")
         values[key.strip()] = _parse_scalar(key.strip(), value)
-    return config_from(values)
+        given[key.strip()] = place_of(text)
+    try:
+        return config_from(values)
+    except ConfigError as error:  # a preset by itself is right
+        raise located(error, given, {} if file is None else places_of(values)) from error
 
 
 def config_from(values: Mapping[str, Any]) -> TrialConfig:
@@ -61,7 +67,7 @@ def config_from(values: Mapping[str, Any]) -> TrialConfig:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one flat mapping from a YAML file.
+    """Read one mapping from a YAML file; `places_of` tells on which line each key stands.
 
     Raises:
         ConfigError: The file is missing, too large, a device or a pipe, not UTF-8, not YAML, not a
@@ -75,9 +81,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} must be UTF-8, but byte {error.start} is not") from error
     try:
-        values = yaml.load(text, Loader=_Loader)  # nosec B506  # a SafeLoader
+        values = _Loader(text, str(path)).get_single_data()
     except _NOT_YAML as error:
-        raise ConfigError(f"{path} is not usable YAML: {' '.join(str(error).split())}") from error
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else path
+        cause = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ConfigError(f"{place} is not usable YAML: {cause}") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -91,24 +100,52 @@ _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """PyYAML's safe loader without aliases (no expansion bombs), tags and duplicate keys."""
+    """PyYAML's safe loader without aliases (no expansion bombs), tags and duplicate keys.
+
+    Args:
+        text: The content of a file, or a value.
+        name: What the file is called in the places of keys.
+    """
+
+    def __init__(self, text: str, name: str = "--set") -> None:
+        super().__init__(text)
+        self.name = name
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if getattr(self.peek_event(), "tag", None) is not None:
-            raise yaml.YAMLError(f"tags are not allowed{self.peek_event().start_mark}")
+            raise _fault("tags are not allowed", self.peek_event())
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"aliases are not allowed{self.peek_event().start_mark}")
+            raise _fault("aliases are not allowed", self.peek_event())
         return super().compose_node(parent, index)
+
+    def construct_placed(self, node: Any) -> Iterator[Placed]:
+        places = {
+            self.construct_object(
+                key, deep=True
+            ): f"{key.start_mark.name}:{key.start_mark.line + 1}"
+            for key, _ in node.value
+            if isinstance(key, yaml.ScalarNode)
+        }
+        data = Placed(places=places)
+        yield data  # as PyYAML wants it of what may hold itself
+        data.update(self.construct_mapping(node))
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             name = repr(self.construct_object(key, deep=True))  # a list is a key, too, in YAML
             if name in seen:
-                raise yaml.YAMLError(f"key {shorten(name)} stands twice{node.start_mark}")
+                raise _fault(f"key {shorten(name)} stands twice", key)
             seen.add(name)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_placed)
+
+
+def _fault(problem: str, event: Any) -> yaml.YAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
 def _parse_scalar(key: str, text: str) -> Any:

@@ -459,7 +459,8 @@ def shown(value: object) -> str:
 def kind_of(value: object) -> str:
     """Return what YAML would call a value, for a message."""
     names = {bool: "true or false", str: "text", list: "a list", dict: "a mapping"}
-    return names.get(type(value), "nothing" if value is None else type(value).__name__)
+    kind = dict if isinstance(value, dict) else type(value)
+    return names.get(kind, "nothing" if value is None else kind.__name__)
 
 
 def suggest(value: str, known: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +21,7 @@ from sweeps.driver import session
 from sweeps.driver.sweep import answer
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import Slots
+from trainable.cli.options import resume_command
 from trainable.config.schema import Readout, TrialConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -47,6 +47,7 @@ class Commands:
         self.failing: tuple[float, ...] = ()  # lambdas
         self.trained: list[tuple[float, int]] = []
         self.said = ""
+        self.lines: list[str] = []  # that were given
         slots = Slots(count=1, cpus=1.0, gpus=0.0, time_budget_s=None)
         monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
         monkeypatch.setattr(session, "execute", self._execute)
@@ -74,6 +75,7 @@ class Commands:
         """Give a command and return what a program is told; `said` is what a person is."""
         points = [{"lambda_adv": x, "seed": k, **changes} for x in lambdas for k in seeds]
         self.monkeypatch.setattr("sys.argv", ["mine.py", "--lambdas", *map(str, lambdas)])
+        self.lines.append(resume_command(None))
         self.capsys.readouterr()
         self.trained = []
         axes = ("lambda_adv", *changes)
@@ -162,8 +164,9 @@ def test_what_an_earlier_command_left_is_named_and_not_trained(commands: Command
     assert (told["training_runs"], told["training_runs_done"]) == (8, 5)
     left = (
         "3 training runs of earlier commands are left, which this one does not train; train with: "
-        f"{Path(sys.executable).name} mine.py --lambdas 0.0 0.01 0.1"
+        f"{commands.lines[0]}"
     )
+    assert left.endswith("mine.py --lambdas 0.0 0.01 0.1")
     assert commands.said.count(left) == 2  # before it trains, and after
     assert told["earlier"][1] == left
     said = commands.tags["state"], commands.tags["why_partial"]

@@ -8,7 +8,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from record_helpers import BASE, finish
 from sealing import write_log
@@ -23,6 +22,7 @@ from search_helpers import (
     leave,
     miou,
     search_of,
+    studies,
     told,
     validations,
 )
@@ -388,33 +388,6 @@ def test_a_best_without_confirmation_is_called_biased(tmp_path: Path, confirm: i
     assert UNCONFIRMED in source.state.notes
 
 
-# The stored study
-
-
-def test_optuna_opens_the_stored_study_and_finds_every_sibling_once(tmp_path: Path) -> None:
-    search = search_of(scheduler="asha", sampler="random", asks=12, confirm=1)
-    source = searched(tmp_path, search)
-    again = begin(tmp_path, search)
-    leave(again)  # a restart writes nothing twice
-    storage = f"sqlite:///{tmp_path / 'optuna.db'}"
-    (name,) = optuna.get_all_study_names(storage)
-    assert name.startswith(f"joint_search-{source.state.plan.sweep_key}-")
-    study = optuna.load_study(study_name=name, storage=storage)
-    by_key = {trial.user_attrs["trial_key"]: trial for trial in study.trials}
-    assert len(by_key) == len(study.trials) == 12 * 6
-    states = {ask.state for ask in source.asks}
-    assert {trial.state.name for trial in study.trials} == states >= {"COMPLETE", "PRUNED"}
-    for ask in source.asks:
-        for trial in ask.trials:
-            stored = by_key[trial.trial_key]
-            assert stored.params == {name: getattr(trial.config, name) for name in AXES}
-            assert stored.intermediate_values == ask.reports
-            assert (stored.state.name, stored.user_attrs["ask"]) == (ask.state, ask.number)
-            if ask.state == "COMPLETE":
-                assert stored.value == miou(trial.config, trial.config.readout)[1]
-    assert study.best_value == max(ask.value for ask in source.asks if ask.value is not None)
-
-
 def test_a_store_that_cannot_be_written_holds_nothing_up_and_is_made_up_for(
     tmp_path: Path,
 ) -> None:
@@ -424,9 +397,9 @@ def test_a_store_that_cannot_be_written_holds_nothing_up_and_is_made_up_for(
     assert "is behind" in " ".join(source.state.notes)
     tmp_path.joinpath("optuna.db").unlink()
     leave(begin(tmp_path, search_of(asks=3)))
-    (name,) = optuna.get_all_study_names(f"sqlite:///{tmp_path / 'optuna.db'}")
-    study = optuna.load_study(study_name=name, storage=f"sqlite:///{tmp_path / 'optuna.db'}")
-    assert len(study.trials) == 18
+    asks, readouts = studies(tmp_path)
+    complete = sum(ask.state == "COMPLETE" for ask in source.asks)
+    assert (len(asks.trials), len(readouts.trials)) == (3, 6 * complete)
 
 
 # Beginning with what is known
