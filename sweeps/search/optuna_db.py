@@ -27,7 +27,7 @@ from analysis.record.schema import OBJECTIVE
 from sweeps.planning.plan import Trial
 from sweeps.planning.state import SweepState
 from sweeps.search.stored_study import StoredStudy, Times
-from sweeps.search.study import COMPLETE, PRUNED
+from sweeps.search.study import COMPLETE
 from sweeps.search.suggestions import Search, Suggestion, best_trial
 from sweeps.storage.threads import wait
 from trainable.config.schema import READOUT_FIELDS, ConfigError, Value
@@ -103,15 +103,14 @@ class OptunaDatabase:
         best_of = f"the best of the {readouts} readouts of a run; each is in {self.name} (readouts)"
         return {
             "question": plan.question,
-            "sweep": plan.name,
-            "sweep_key": plan.sweep_key,
-            "dataset": plan.base.dataset,
-            "data_fingerprint": plan.data.fingerprint,
-            "code_version": plan.code_version,
             "value": f"{OBJECTIVE} of {best_of if readouts > 1 else 'the readout suggested'}",
-            "value of a pruned trial": "val/miou of its last validation",
             "sampler": search.method.sampler,
             "scheduler": search.method.scheduler,
+            "dataset": plan.base.dataset,  # a page of the dashboard ends here
+            "sweep": plan.name,
+            "sweep_key": plan.sweep_key,
+            "data_fingerprint": plan.data.fingerprint,
+            "code_version": plan.code_version,
             "seed": search.method.seed,
         }
 
@@ -129,10 +128,10 @@ class OptunaDatabase:
     def _suggestion(self, ask: Suggestion, found: Result | Failure | None) -> FrozenTrial:
         """Return a suggestion as a trial, with the params that its sampler drew."""
         space = self.search.space
-        last = max(ask.reports.items())[1] if ask.reports else None
         return optuna.trial.create_trial(
             state=_state(ask),
-            value=last if ask.state == PRUNED else ask.value,
+            # Of one that was pruned, a validation before the end would stand among final numbers.
+            value=ask.value,
             params={name: ask.values[name] for name in space.suggested},
             distributions={name: axis.stored for name, axis in space.suggested.items()},
             intermediate_values=dict(ask.reports),

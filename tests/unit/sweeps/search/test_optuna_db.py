@@ -54,8 +54,8 @@ def test_each_suggestion_is_a_trial_with_its_number_apart_from_its_readouts(tmp_
         assert (trial.user_attrs["ask"], trial.number) == (ask.number, ask.number)
         assert trial.params == {name: ask.values[name] for name in TRAINING}
         assert trial.intermediate_values == ask.reports
+        assert trial.value == ask.value  # None of one that was pruned half-way
         if ask.state == "COMPLETE":
-            assert trial.value == ask.value
             # The readout that gave the value, which no sampler has drawn.
             assert (trial.user_attrs["swa_n"], trial.user_attrs["swa_threshold"]) == (5, 0.5)
     causes = {trial.state.name: trial.user_attrs.get("cause") for trial in asks.trials}
