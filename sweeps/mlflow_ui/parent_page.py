@@ -128,8 +128,11 @@ class ParentPage:
         """Return what the note can point to."""
         files = {} if self.drawn is None else self.drawn.files
         main = "" if self.drawn is None else self.drawn.main
+        # An SVG says how wide it is, which a page shows no wider; a PNG is of twice the pixels.
+        vector = str(Path(main).with_suffix(".svg")) if main else ""
+        figure = next((name for name in (vector, main) if name in files), "")
         return Attached(
-            figure=f"{FOLDER}/{main}" if main in files else "",
+            figure=f"{FOLDER}/{figure}" if figure else "",
             report=f"{FOLDER}/{REPORT}" if REPORT in files else "",
             folder=FOLDER if files else "",
             best=BEST if self.best else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
@@ -106,6 +107,22 @@ def test_the_parent_gets_figures_config_and_note_and_nothing_is_sent_twice(
     client.written.clear()
     assert not page.write(client, place)
     assert client.written == []
+
+
+def test_the_note_shows_a_figure_that_says_its_width_where_there_is_one(
+    client: Any, place: Place, tmp_path: Path
+) -> None:
+    drawn = Drawn(
+        folder=drawn_in(tmp_path / "figures"),
+        files={"fig4.png": "", "report.html": ""},
+        main="fig4.png",
+        run_ids=frozenset(),
+    )
+    (drawn.folder / "fig4.svg").write_bytes(b"<svg/>")
+    both = dataclasses.replace(drawn, files={**drawn.files, "fig4.svg": ""})
+    for one, shown in ((drawn, "fig4.png"), (both, "fig4.svg")):
+        ParentPage(answer=FOUND, drawn=one).write(client, place)
+        assert f"path=report%2F{shown}&" in parent_of(client).data.tags[NOTE]
 
 
 def test_a_figure_drawn_anew_is_sent_again(client: Any, place: Place, tmp_path: Path) -> None:
