@@ -104,7 +104,7 @@ def _config(trial: RecordedTrial, options: RepeatOptions) -> TrialConfig:
             f"this is {code}; check out commit {tags['git_commit']}"
         )
     execution = execution_of(options, "a repetition")
-    digest = trial.run.data.params.get("weights_sha256")
+    digest = trial.origin.config.get("weights_sha256")
     if digest and not execution.get("weights"):
         raise ConfigError(
             f"the trial began with pretrained weights of SHA-256 {digest[:16]}, but got none; "

@@ -80,6 +80,7 @@ SHARED = (
     "analysis.record.choice",
     "analysis.record.mlflow_calls",
     "analysis.record.mlflow_database",
+    "analysis.record.origin",
     "analysis.record.schema",
     "analysis.record.tracking_uri",
     "analysis.record.version_mix",

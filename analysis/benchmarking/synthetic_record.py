@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.record.mlflow_calls import set_up_mlflow
-from analysis.record.schema import CURVES, DETAIL_FILE, EXPERIMENT, MASKS_FILE, METRICS
+from analysis.record.origin import TAG, Origin
+from analysis.record.schema import CURVES, DETAIL_FILE, EXPERIMENT, MASKS_FILE, METRICS, SCHEMA
 from trainable.storage.json_files import dumps, seal_zip
 
 if TYPE_CHECKING:
@@ -54,6 +55,14 @@ swa_rule=eq7 swa_n=5 swa_threshold=0.0 swa_decay=0.99 swa_batch_norm=recompute
 swa_batch_norm_batches=20 eval_every=60 log_every=20
 """
 BASE = dict(pair.split("=") for pair in FIELDS.split())
+# Those that the preset sets, which the record has as params; it keeps the others out of sight.
+PRESET = """
+dataset image_px train_images val_images scale_min scale_max mirror crop_px generator
+generator_width trunk_batch_norm discriminator discriminator_width iterations batch_size
+lr_generator lr_head_multiplier lr_discriminator poly_power lambda_adv swa_rule swa_n swa_threshold
+swa_batch_norm_batches eval_every log_every seed
+"""
+GIVEN = frozenset(PRESET.split())
 CLASSES = ("background", "disc", "ring", "square")
 ITERATIONS = range(20, 241, 20)
 BEGUN_AT = 1_700_000_000_000  # milliseconds since the epoch
@@ -157,16 +166,19 @@ class _Parent:
     sweep: str
     place: str
     tags: dict[str, str]
+    facts: dict[str, str]
 
 
 def _add_parent(
     rows: _Rows, folder: Path, place: str, sweep: str, trials: int, number: int
 ) -> _Parent:
     shared = {
-        "schema": "1",
+        "schema": str(SCHEMA),
         "sweep": sweep,
         "sweep_key": f"{number:016x}",
         "dataset": "shapes",
+    }
+    facts = {
         "data_fingerprint": "0123456789abcdef",
         "code_version": "fedcba9876543210",
         "git_commit": "unknown",
@@ -178,8 +190,9 @@ def _add_parent(
         "axes": ",".join(AXES[sweep]),
         "state": "complete",
     }
-    parent = _Parent(f"{number:08x}{0:024x}", sweep, place, shared)
-    _add_run(rows, folder, parent, parent.run_id, "FINISHED", shared | own)
+    parent = _Parent(f"{number:08x}{0:024x}", sweep, place, shared, facts)
+    origin = {TAG: Origin(facts=facts).tag({})}
+    _add_run(rows, folder, parent, parent.run_id, "FINISHED", shared | own | origin)
     return parent
 
 
@@ -199,19 +212,21 @@ def _add_trial(
         "joint_search": 1000 * trial.seed + trial.ask,
     }
     training = f"{shared[parent.sweep]:016x}" if parent.sweep in shared else key
+    config = {k: str(x) for k, x in (BASE | trial.params | {"seed": trial.seed}).items()}
+    params = {name: text for name, text in config.items() if name in GIVEN or name in trial.params}
+    facts = parent.facts | {"training_key": training, "record_hash": key}
     failed = number % 50 == 49
     own = {
         "kind": "trial",
         "mlflow.parentRunId": parent.run_id,
         "trial_key": key,
-        "training_key": training,
-        "record_hash": key,
+        TAG: Origin(facts=facts, config=config).tag(params),
         **({"cause": "loss_mce is not finite at iteration 120"} if failed else {}),
     }
     status = "FAILED" if failed else "FINISHED"
     _add_run(rows, folder, parent, run, status, own | parent.tags | trial.tags)
-    for name, value in (BASE | trial.params | {"seed": trial.seed}).items():
-        rows.add("SqlParam", run_uuid=run, key=name, value=str(value))
+    for name, text in params.items():
+        rows.add("SqlParam", run_uuid=run, key=name, value=text)
     history = _history(random)
     points = [(name, row[name], int(row["iteration"])) for row in history for name in CURVES]
     for name, value, step in points[: len(points) // 2] if failed else points:

@@ -14,12 +14,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from analysis.record.origin import Origin, RecordError
+
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Run
 
+__all__ = ["RecordError"]
+
 EXPERIMENT = "pixelwise-adversarial"
-SCHEMA = 1
+# 2: params are what was asked, and what else a run was made from lies in one tag (`Origin`).
+SCHEMA = 2
 METRICS = (
     *("val/miou", "val/acc", "val/macc", "val/fwiou"),
     *("swa/miou", "swa/acc", "swa/macc", "swa/fwiou"),
@@ -28,12 +33,13 @@ METRICS = (
 OBJECTIVE = "swa/miou"  # on validation: what settings are ranked by and a search makes large
 # Those with a value per iteration; `result.json` holds them and the discriminator's outputs.
 CURVES = ("val/miou", "train/loss_mce", "train/loss_adv", "train/loss_disc")
-TRIAL_TAGS = ("trial_key", "training_key", "code_version", "data_fingerprint")
+# What every trial has, `trial_key` as a tag and the others in its `Origin`.
+TRIAL_FACTS = ("training_key", "code_version", "data_fingerprint")
 # Tags that some trials have: a failed or stopped one says why; a search numbers its suggestions;
 # what the numbers were made with.
 OPTIONAL_TRIAL_TAGS = (
     *("cause", "phase", "search_state", "torch"),
-    *("torchvision", "python", "device", "cpu", "threads", "host", "git_commit"),
+    *("torchvision", "python", "device", "cpu", "threads", "host"),
 )
 COSTS = ("cost/training_runs", "cost/naive_runs", "cost/training_s")
 SWEEPS = "tags.kind = 'sweep'"  # MLflow's filter string for all parent runs
@@ -44,10 +50,10 @@ ENVIRONMENT_FILE = "environment.json"
 
 # The columns that every frame of trials has, in this order; the fields of the config follow.
 COLUMNS: dict[str, str] = {
-    **dict.fromkeys(TRIAL_TAGS, "str"),
+    **dict.fromkeys(("trial_key", *TRIAL_FACTS), "str"),
     "run_id": "str",
     "status": "str",  # of `status_of`: FINISHED, FAILED, KILLED (stopped for good) or RUNNING
-    **dict.fromkeys(OPTIONAL_TRIAL_TAGS, "str"),  # empty where absent
+    **dict.fromkeys((*OPTIONAL_TRIAL_TAGS, "git_commit"), "str"),  # empty where absent
     "processor": "str",  # GPU, or kind of CPU; empty where absent
     "ask": "float64",  # number of the search's suggestion, from 0; NaN outside searches
     "start_time_s": "float64",  # seconds since the epoch
@@ -56,10 +62,6 @@ COLUMNS: dict[str, str] = {
     "artifact_uri": "str",
     **dict.fromkeys(METRICS, "float64"),
 }
-
-
-class RecordError(ValueError):
-    """The record cannot answer the question; the message is one line that says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,8 @@ class Sweep:
             raise RecordError(
                 f"trials_total is a count, but run {run.info.run_id} has {total[:50]!r}"
             )
-        tags, costs = run.data.tags, (run.data.metrics.get(name, math.nan) for name in COSTS)
+        tags, facts = run.data.tags, Origin.of_run(run).facts
+        costs = (run.data.metrics.get(name, math.nan) for name in COSTS)
         runs, naive, training_s = costs
         return cls(
             sweep=tag_of(run, "sweep"),
@@ -132,8 +135,8 @@ class Sweep:
             artifact_uri=run.info.artifact_uri,
             question=tags.get("question", ""),
             axes=tuple(filter(None, tags.get("axes", "").split(","))),
-            code_version=tags.get("code_version", ""),
-            data_fingerprint=tags.get("data_fingerprint", ""),
+            code_version=facts.get("code_version", ""),
+            data_fingerprint=facts.get("data_fingerprint", ""),
             state=tags.get("state", ""),
             why_partial=tags.get("why_partial", ""),
             data_warnings=tags.get("data_warnings", ""),
@@ -209,13 +212,13 @@ def count_ended(statuses: Iterable[str]) -> int:
     return counts["FINISHED"] + counts["KILLED"] if counts["FINISHED"] else 0
 
 
-def status_of(run: Run) -> str:
+def status_of(run: Run, origin: Origin) -> str:
     """Return the status of a trial's run, RUNNING also of one that goes on when it is resumed.
 
     A trial that a command left half-way is KILLED in MLflow, as one is that its sweep stopped for
     good; of that one alone all is published.
     """
-    is_left_off = run.info.status == "KILLED" and "record_hash" not in run.data.tags
+    is_left_off = run.info.status == "KILLED" and "record_hash" not in origin.facts
     return "RUNNING" if is_left_off else str(run.info.status)
 
 
@@ -242,6 +245,17 @@ def tag_of(run: Run, name: str) -> str:
     if name not in run.data.tags:
         raise RecordError(f"run {run.info.run_id} has no tag {name!r}: no sweep's driver wrote it")
     return str(run.data.tags[name])
+
+
+def fact_of(run: Run, origin: Origin, name: str) -> str:
+    """Return what every run of the record is made from.
+
+    Raises:
+        RecordError: The run does not say it.
+    """
+    if name not in origin.facts:
+        raise RecordError(f"run {run.info.run_id} has no {name!r}: no sweep's driver wrote it")
+    return origin.facts[name]
 
 
 def whole_of(run: Run, name: str) -> int | None:

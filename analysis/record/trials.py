@@ -12,16 +12,18 @@ import pandas as pd
 from analysis.record.cache import cached
 from analysis.record.choice import find
 from analysis.record.mlflow_store import Store, check_uri
+from analysis.record.origin import Origin
 from analysis.record.schema import (
     COLUMNS,
     METRICS,
     OPTIONAL_TRIAL_TAGS,
     SWEEPS,
-    TRIAL_TAGS,
+    TRIAL_FACTS,
     RecordError,
     Sweep,
     check_schema,
     count_ended,
+    fact_of,
     find_sweeps,
     seconds,
     status_of,
@@ -143,13 +145,16 @@ class Record:
 
 def _row(run: Run) -> dict[str, object]:
     check_schema(run)
-    tags, metrics, status = run.data.tags, run.data.metrics, status_of(run)
+    tags, metrics, origin = run.data.tags, run.data.metrics, Origin.of_run(run)
+    status = status_of(run, origin)
     return (
-        run.data.params
-        | {name: tag_of(run, name) for name in TRIAL_TAGS}
-        | {name: tags.get(name, "") for name in (*OPTIONAL_TRIAL_TAGS, "record_hash")}
+        dict(origin.config)
+        | {name: fact_of(run, origin, name) for name in TRIAL_FACTS}
+        | {name: origin.facts.get(name, "") for name in ("git_commit", "record_hash")}
+        | {name: tags.get(name, "") for name in OPTIONAL_TRIAL_TAGS}
         | {name: metrics.get(name) for name in METRICS}
         | {
+            "trial_key": tag_of(run, "trial_key"),
             "run_id": run.info.run_id,
             "status": status,
             "ask": whole_of(run, "ask"),

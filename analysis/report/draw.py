@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.figures import FigureSpec
 from analysis.figures.appearance import DescribedFigure, current_style, phone_style, styled
 from analysis.figures.style import on_data
-from analysis.record.collector import collector_off
+from analysis.record.mlflow_store import collector_off
 from analysis.record.schema import RecordError, Sweep
 from analysis.record.sweep_data import SweepData
 from analysis.record.version_mix import SHARED

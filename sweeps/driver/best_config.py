@@ -148,9 +148,9 @@ def config_of(trial: RecordedTrial) -> TrialConfig:
     """Return the config of a trial; whether pretrained weights are at hand is not looked at.
 
     Raises:
-        ConfigError: Its params are not those of this version.
+        ConfigError: Its fields are not those of this version.
     """
-    has_weights = bool(trial.run.data.params.get("weights_sha256"))
+    has_weights = bool(trial.origin.config.get("weights_sha256"))
     return trial.config(**({"weights": "FILE"} if has_weights else {}))
 
 

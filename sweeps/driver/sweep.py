@@ -43,6 +43,7 @@ from trainable.cli.options import (
     config_of,
     ended_by_signals,
     give_up,
+    given_of,
     resume_command,
 )
 from trainable.cli.parser import refuse
@@ -197,6 +198,7 @@ def _plan(
         question=question.question,
         with_samples=question.with_samples,
         command=resume_command(options.no_reuse),
+        given=given_of(options),
     )
     state = SweepState.of(plan, trials)
     take_over_race(state)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from analysis.stats.rounding import format_value
-from trainable.config.schema import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig
+from trainable.config.schema import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig, Value
 from trainable.runs.keys import RunSpec, code_version, key_of
 
 if TYPE_CHECKING:
@@ -21,11 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One point of a sweep, in its one spelling, with its keys."""
+    """One point of a sweep, in its one spelling, with its keys.
+
+    Attributes:
+        config: What is trained.
+        training_key: Key of its training run.
+        trial_key: Its own key.
+        asked: The config as it was asked for, where that is known.
+    """
 
     config: TrialConfig
     training_key: str
     trial_key: str
+    asked: TrialConfig | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +135,7 @@ class Plan:
         question: What the sweep asks, in one sentence.
         with_samples: Whether the record is to hold the masks that run folders keep.
         command: The command line that asks, empty where none does.
+        given: The fields of the base that somebody set, as they were set; None if that is unknown.
         code_version: Version of the code that trains the runs, or trained them.
     """
 
@@ -142,6 +151,7 @@ class Plan:
     question: str = ""
     with_samples: bool = False
     command: str = ""
+    given: Mapping[str, Value] | None = None
     code_version: str = field(default_factory=code_version)
 
     @property
@@ -168,6 +178,7 @@ def make_plan(  # noqa: PLR0913  one for each thing asked
     question: str = "",
     with_samples: bool = False,
     command: str = "",
+    given: Mapping[str, Value] | None = None,
 ) -> Plan:
     """Return what a sweep asks, with the key that follows from it.
 
@@ -183,6 +194,7 @@ def make_plan(  # noqa: PLR0913  one for each thing asked
         question: What the sweep asks, in one sentence.
         with_samples: Whether the record is to hold predicted masks.
         command: The command line that asks, empty where none does.
+        given: The fields of the base that somebody set, as they were set; None if that is unknown.
     """
     return Plan(
         name=name,
@@ -197,6 +209,7 @@ def make_plan(  # noqa: PLR0913  one for each thing asked
         question=question,
         with_samples=with_samples,
         command=command,
+        given=given,
     )
 
 

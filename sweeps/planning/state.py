@@ -179,6 +179,7 @@ class SweepState:
                 config=canonical,
                 training_key=training_key(canonical, plan.data.fingerprint),
                 trial_key=trial_key(canonical, plan.data.fingerprint),
+                asked=config,
             )
             merged.setdefault(trial.training_key, {})[trial.trial_key] = trial
         runs = list(self._runs)

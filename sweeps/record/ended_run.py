@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from analysis.record.schema import CURVES
+from analysis.record.schema import CURVES, SCHEMA
 from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.state import SweepState
-from trainable.config.schema import EXECUTION_FIELDS, TrialConfig
+from trainable.config.schema import EXECUTION_FIELDS, TrialConfig, Value
 from trainable.runs.folder import SAMPLES_FILE, RunFolder
 from trainable.runs.keys import key_of, readout_key
 from trainable.runs.machine import SETTING
@@ -114,11 +114,12 @@ class EndedRun:
         of_run = {"kind": self.kind, "cause": self.cause or None, "setting": dict(self.setting)}
         return key_of({"history": rows, **of_run, **numbers})
 
-    def record_hash(self, trial: Trial, tags: Mapping[str, str]) -> str:
-        """Return the hash of all that the record is to say of a trial."""
+    def record_hash(self, trial: Trial, tags: Mapping[str, str], asked: Mapping[str, Value]) -> str:
+        """Return the hash of all that the record is to say of a trial, and how it says it."""
         own = None if self.result is None else self.result.readouts[_key(trial)]
         samples = self.samples is not None
-        return key_of({"run": self._shared, "own": own, "tags": dict(tags), "samples": samples})
+        said = {"tags": dict(tags), "asked": as_text(asked), "schema": SCHEMA}
+        return key_of({"run": self._shared, "own": own, "samples": samples, **said})
 
     def samples_of(self, trial: Trial) -> bytes | None:
         """Return a file of predicted masks with no average but the trial's, where one is wanted."""
@@ -176,11 +177,15 @@ def check_ended(state: SweepState) -> None:
             read_samples(ended.samples)
 
 
-def params(config: TrialConfig, *, without: Sequence[str] = ()) -> dict[str, str]:
+def config_text(config: TrialConfig, *, without: Sequence[str] = ()) -> dict[str, str]:
     """Return the fields of a config as the record spells them, without those of execution."""
     left_out = (*EXECUTION_FIELDS, *without)
-    values = dataclasses.asdict(config).items()
-    return {name: str(value) for name, value in values if name not in left_out}
+    return as_text({k: x for k, x in dataclasses.asdict(config).items() if k not in left_out})
+
+
+def as_text(values: Mapping[str, Value]) -> dict[str, str]:
+    """Return fields of a config as the record spells them."""
+    return {name: str(value) for name, value in values.items()}
 
 
 def point(name: str, value: float, milliseconds: int, step: int) -> Metric:

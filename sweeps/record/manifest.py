@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.record.schema import Race
+from sweeps.planning.asked import given_of
 from sweeps.planning.plan import EarlierRuns, Plan, PlannedRun, Trial
 from sweeps.planning.state import SweepState
 from sweeps.record.environment import environment, git_commit, git_diff
@@ -79,6 +80,8 @@ def begin(state: SweepState, tracking_uri: str) -> dict[str, Any]:
     uri = redact_uri(tracking_uri)
     content |= {"tracking_uri": absolute(uri), "password": uri != tracking_uri, "started": now}
     content["storage"] = str(plan.storage)  # in which the store may lie, too
+    given = given_of(plan.base) if plan.given is None else plan.given
+    content["given"] = known.get("given", {}) | dict(given)
     content["asked"] = {axis: _values(state, axis) for axis in plan.axes}
     written = write(state, content)
     if not written["diff"]:
@@ -183,6 +186,7 @@ def sweep_state(
         mirror=mirror,
         question=content["question"],
         with_samples=content["with_samples"],
+        given=content.get("given"),  # a manifest of before has none
         code_version=content["code_version"],
     )
     found = SweepState(asked, stopped=content["stopped"], tags=content["tags"])
@@ -285,7 +289,10 @@ def _listed(values: list[Any]) -> str:
 
 def _described(trial: Trial, base: Mapping[str, Any]) -> dict[str, Any]:
     config = _differing(dataclasses.asdict(trial.config), base)
-    return {"training_key": trial.training_key, "config": config}
+    asked = dataclasses.asdict(trial.asked or trial.config)
+    other = _differing(asked, dataclasses.asdict(trial.config))
+    described = {"training_key": trial.training_key, "config": config}
+    return described | ({"asked": other} if other else {})
 
 
 def _differing(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,7 +307,12 @@ def _runs_of(
     for key, one in content["trials"].items():
         if key not in besides:
             config = _config(content, one["config"])
-            trial = Trial(config=config, training_key=one["training_key"], trial_key=key)
+            trial = Trial(
+                config=config,
+                training_key=one["training_key"],
+                trial_key=key,
+                asked=dataclasses.replace(config, **one.get("asked", {})),
+            )
             by_run.setdefault(trial.training_key, []).append(trial)
     for trials in by_run.values():
         yield from _parts(state, trials)
@@ -399,6 +411,8 @@ def _check(content: Mapping[str, Any]) -> None:
     for one in content["trials"].values():
         if not isinstance(one["training_key"], str) or not isinstance(one["config"], dict):
             raise TypeError("a trial lacks its key or its config")
+        if not one.get("asked", {}).keys() <= DEFAULTS.keys():
+            raise ValueError("a trial was asked for with unknown fields")
     _check_commands(content.get("commands", []), content["trials"])  # one of before has none
     for tags in content["tags"].values():
         if not isinstance(tags, dict):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
+from analysis.record.mlflow_calls import StoreError
+from analysis.record.origin import FACTS, TAG, Origin, RecordError
 from sweeps.record.mlflow_store import search
 from trainable.storage import json_files
 
@@ -28,6 +30,7 @@ class MlflowRun:
         tags: The tags of the run.
         params: The params of the run, as text.
         metrics: The last value of each metric.
+        origin: What the run was made from.
     """
 
     run_id: str
@@ -37,10 +40,19 @@ class MlflowRun:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    origin: Origin = field(default_factory=Origin)
 
     @classmethod
     def of(cls, run: Run) -> Self:
-        """Return the run that MLflow's own object describes."""
+        """Return the run that MLflow's own object describes.
+
+        Raises:
+            StoreError: Its tag of what it was made from holds something else.
+        """
+        try:
+            origin = Origin.of_run(run)
+        except RecordError as error:
+            raise StoreError(str(error), lasting=True) from error
         return cls(
             run_id=run.info.run_id,
             status=run.info.status,
@@ -49,14 +61,21 @@ class MlflowRun:
             tags=dict(run.data.tags),
             params=dict(run.data.params),
             metrics=dict(run.data.metrics),
+            origin=origin,
         )
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What its driver noted of it out of sight; see `analysis.record.origin.FACTS`."""
+        return self.origin.facts
 
     @property
     def train_s(self) -> float:
         """How many seconds the training run of a finished trial took, 0 of another trial."""
         if "images_per_s" not in self.metrics:
             return 0.0
-        images = int(self.params["iterations"]) * int(self.params["batch_size"])
+        config = self.origin.config
+        images = int(config["iterations"]) * int(config["batch_size"])
         return images / self.metrics["images_per_s"]
 
 
@@ -94,8 +113,33 @@ class SweepRuns:
         points: list[Metric],
         fields: Mapping[str, str],
         tags: Mapping[str, str],
+        origin: Origin | None = None,
     ) -> None:
-        """Log points of metrics, changed tags, and the params that a run lacks."""
+        """Log points of metrics, changed tags, and the params that a run lacks.
+
+        Args:
+            run: The run.
+            points: Of its metrics.
+            fields: Its params; what it has already stays, since MLflow lets no param change.
+            tags: Its tags.
+            origin: What it was made from, besides what it says of that already.
+        """
+        if origin is not None:
+            whole = Origin(facts={**run.facts, **origin.facts}, config=origin.config)
+            run.origin = whole
+            tags = {**tags, TAG: whole.tag({**fields, **run.params})}
+        self._log(run, points, fields, tags)
+        if origin is not None:
+            for name in FACTS:  # tags of schema 1
+                self.untag(run, name)
+
+    def _log(
+        self,
+        run: MlflowRun,
+        points: list[Metric],
+        fields: Mapping[str, str],
+        tags: Mapping[str, str],
+    ) -> None:
         from mlflow.entities import Param, RunTag
 
         missing = [Param(*item) for item in fields.items() if item[0] not in run.params]
@@ -104,7 +148,7 @@ class SweepRuns:
             self.client.log_batch(run.run_id, points[:BATCH], missing, changed)
         for start in range(BATCH, len(points), BATCH):
             self.client.log_batch(run.run_id, points[start : start + BATCH])
-        run.params |= fields
+        run.params = {**fields, **run.params}
         run.tags |= tags
         run.metrics |= {one.key: one.value for one in points}
 
@@ -114,6 +158,19 @@ class SweepRuns:
             if run.tags.get(name) != text:
                 self.client.set_tag(run.run_id, name, text)
                 run.tags[name] = text
+
+    def note(self, run: MlflowRun, **facts: str) -> None:
+        """Note something of a run out of sight."""
+        run.origin = replace(run.origin, facts={**run.facts, **facts})
+        self.tag(run, {TAG: run.origin.tag(run.params)})
+
+    def forget(self, run: MlflowRun, name: str) -> None:
+        """Note no longer what was noted of a run out of sight."""
+        if name in run.facts:
+            facts = {one: text for one, text in run.facts.items() if one != name}
+            run.origin = replace(run.origin, facts=facts)
+            self.tag(run, {TAG: run.origin.tag(run.params)})
+            self.untag(run, name)  # of schema 1
 
     def untag(self, run: MlflowRun, name: str) -> None:
         """Delete a tag of a run, where it has it."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from analysis.record.choice import find
 from analysis.record.mlflow_calls import StoreError
+from analysis.record.origin import Origin
 from analysis.record.schema import (
     EXPERIMENT,
     SCHEMA,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # of a run that is not there
-ORIGIN = ("training_key", "code_version", "data_fingerprint", "git_commit")  # tags
+MADE_FROM = ("training_key", "code_version", "data_fingerprint", "git_commit")
 FLAGS = {"True": True, "False": False}
 
 
@@ -48,8 +50,20 @@ class RecordedTrial:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags of the trial's run."""
-        return dict(self.run.data.tags)
+        """The tags of the trial's run, and what its driver noted out of sight."""
+        return {**self.run.data.tags, **self.origin.facts}
+
+    @cached_property
+    def origin(self) -> Origin:
+        """What the trial's run was made from.
+
+        Raises:
+            ConfigError: The run does not tell it.
+        """
+        try:
+            return Origin.of_run(self.run)
+        except RecordError as error:
+            raise ConfigError(str(error)) from error
 
     def config(self, **changes: Value) -> TrialConfig:
         """Return the config that was trained, with other values of some fields.
@@ -58,19 +72,18 @@ class RecordedTrial:
         their defaults.
 
         Raises:
-            ConfigError: The params are not those of this version.
+            ConfigError: Its fields are not those of this version.
         """
-        params: dict[str, str] = self.run.data.params
         values: dict[str, Value] = {
             name: FLAGS.get(text, text) if isinstance(DEFAULTS.get(name), bool) else text
-            for name, text in params.items()
+            for name, text in self.origin.config.items()
         }
         try:
             return config_from(values | changes)
         except ConfigError as error:
             run_id = self.run.info.run_id
             raise ConfigError(
-                f"the params of {run_id} must be those of this version, but {error}"
+                f"the config of {run_id} must be those of this version, but {error}"
             ) from error
 
 
@@ -98,8 +111,9 @@ def read_trial(tracking_uri: str, run_id: str) -> RecordedTrial:
             f"{rule}, but got {run_id!r} and {where}: {cause}; look it up with "
             "`mlflow ui`, or name another store with --tracking-uri"
         ) from error
-    _check(run)
-    return RecordedTrial(client=client, run=run)
+    trial = RecordedTrial(client=client, run=run)
+    _check(trial)
+    return trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +122,7 @@ class RecordedSweep:
 
     Attributes:
         sweep: What its parent run says of it.
-        base: Its parent run, whose params are the fields that its trials share.
+        base: Its parent run, whose config are the fields that its trials share.
         trials: Its finished trials.
     """
 
@@ -144,7 +158,7 @@ def read_sweep(tracking_uri: str, wanted: str) -> RecordedSweep:
         def ended(sweep: Sweep) -> int:
             key = sweep.parent_run_id
             trials[key] = trials.get(key) or runs_where(trials_under(key))
-            return count_ended(status_of(run) for run in trials[key])
+            return count_ended(status_of(run, Origin.of_run(run)) for run in trials[key])
 
         newest_first = runs_where(SWEEPS)[::-1]
 
@@ -179,23 +193,23 @@ def _check_store(tracking_uri: str) -> None:
         raise ConfigError(f"{STORE} must name a store that holds the record, but {fault}")
 
 
-def _check(run: Run) -> None:
-    """Refuse a run that is not a finished trial of this version's schema.
+def _check(trial: RecordedTrial) -> None:
+    """Refuse a run that is not a finished trial of a schema that this version reads.
 
     Raises:
         ConfigError: The run is refused.
     """
-    tags, run_id = run.data.tags, run.info.run_id
-    if tags.get("schema") != str(SCHEMA):
+    tags, run, run_id = trial.tags, trial.run, trial.run.info.run_id
+    if tags.get("schema", "") not in map(str, range(1, SCHEMA + 1)):
         raise ConfigError(
-            f"RUN_ID must name a run of schema {SCHEMA}, but {run_id} has "
+            f"RUN_ID must name a run of schema {SCHEMA} or before, but {run_id} has "
             f"{tags.get('schema', 'none')}; name a trial of one of our sweeps"
         )
     if tags.get("kind") != "trial":
         raise ConfigError(
             f"RUN_ID must name a trial, but {run_id} is a whole sweep; name one of its children"
         )
-    missing = [name for name in ORIGIN if name not in tags]
+    missing = [name for name in MADE_FROM if name not in tags]
     if missing:
         raise ConfigError(
             f"RUN_ID must name a trial with all that its driver wrote, but {run_id} lacks "

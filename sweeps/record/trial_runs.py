@@ -9,17 +9,27 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from analysis.record.mlflow_calls import StoreError
+from analysis.record.origin import FACTS, TAG, Origin
 from analysis.record.schema import CURVES, DETAIL_FILE, MASKS_FILE
+from sweeps.planning.asked import EFFECTIVE, Asked
 from sweeps.planning.live_trials import LiveStep
 from sweeps.planning.plan import PlannedRun, Trial, format_setting
 from sweeps.planning.state import SweepState
-from sweeps.record.ended_run import EndedRun, curve_points, detail_of, final_points, params, point
+from sweeps.record.ended_run import (
+    EndedRun,
+    as_text,
+    config_text,
+    curve_points,
+    detail_of,
+    final_points,
+    point,
+)
 from sweeps.record.mlflow_run import MlflowRun, SweepRuns
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric
 
-COUNTS = ("iterations", "batch_size")  # params of every trial
+COUNTS = ("iterations", "batch_size")  # fields of every trial
 NUMBERS = ("images_per_s",)  # metrics of a finished one, above 0
 
 
@@ -30,7 +40,9 @@ class TrialRuns:
         state: The state of the sweep.
         runs: The runs of the sweep.
         parent: The run of the sweep itself.
+        asked: What was asked of the trials.
         tags: The tags that every run of the sweep has.
+        facts: What is noted of every run of the sweep out of sight.
 
     Attributes:
         by_key: The runs, by the trial key.
@@ -40,18 +52,27 @@ class TrialRuns:
     """
 
     def __init__(
-        self, state: SweepState, runs: SweepRuns, parent: MlflowRun, tags: Mapping[str, str]
+        self,
+        state: SweepState,
+        runs: SweepRuns,
+        parent: MlflowRun,
+        *,
+        asked: Asked,
+        tags: Mapping[str, str],
+        facts: Mapping[str, str],
     ) -> None:
         self.state = state
         self.runs = runs
         self.parent = parent
+        self.asked = asked
         self.tags = tags
+        self.facts = facts
         self.by_key = self._found()
 
     @property
     def ended(self) -> dict[str, MlflowRun]:
         """The runs of the trials that have ended and are published whole, by the trial key."""
-        return {key: run for key, run in self.by_key.items() if "record_hash" in run.tags}
+        return {key: run for key, run in self.by_key.items() if "record_hash" in run.facts}
 
     def publish(self, run: PlannedRun, cause: str | None, is_known: Callable[[str], bool]) -> None:
         """Bring the trials of a training run up to date with its folder.
@@ -70,9 +91,10 @@ class TrialRuns:
 
     def _publish_trial(self, trial: Trial, ended: EndedRun, *, is_known: bool) -> None:
         tags = dict(ended.setting) | dict(self.state.tags.get(trial.trial_key, {}))
-        record_hash = ended.record_hash(trial, tags)
+        asked = self.asked.of(trial)
+        record_hash = ended.record_hash(trial, tags, asked)
         child = self.by_key.get(trial.trial_key) or self._create(trial, ended.began)
-        if child.tags.get("record_hash") == record_hash:
+        if child.facts.get("record_hash") == record_hash:
             return
         points = list(ended.curves)
         if ended.result is not None:
@@ -85,10 +107,10 @@ class TrialRuns:
             self.runs.untag(child, "cause")
         else:
             tags["cause"] = ended.cause
-        self.runs.log(child, points, params(trial.config), tags)
+        self._log(trial, child, points, tags)
         self._end(child, ended.status, ended.ended)
         # Last: its presence says that all of the above is there.
-        self.runs.tag(child, {"record_hash": record_hash})
+        self.runs.note(child, record_hash=record_hash)
 
     def follow(self, step: LiveStep) -> bool:
         """Have a trial as RUNNING while it is trained, with its curves so far.
@@ -101,7 +123,7 @@ class TrialRuns:
             the sake of others.
         """
         child = self.by_key.get(step.trial.trial_key) or self._create(step.trial, step.began)
-        if child.status == "FINISHED" and "record_hash" in child.tags:
+        if child.status == "FINISHED" and "record_hash" in child.facts:
             return False
         points = curve_points(step.rows)
         if step.rows and not step.is_known:
@@ -110,13 +132,34 @@ class TrialRuns:
             point(f"system/{name}", value, step.load_at, step.iteration)
             for name, value in step.load
         ]
-        self.runs.untag(child, "record_hash")
+        self.runs.forget(child, "record_hash")
         self.runs.untag(child, "cause")
         if child.status != "RUNNING":
             self.runs.client.update_run(child.run_id, "RUNNING")
             child.status, child.end_time = "RUNNING", None
-        self.runs.log(child, points, params(step.trial.config), {})
+        self._log(step.trial, child, points, {})
         return True
+
+    def _log(
+        self, trial: Trial, child: MlflowRun, points: list[Metric], told: Mapping[str, str]
+    ) -> None:
+        """Log points, and what a trial was made from as its worker told it, or is to be made from.
+
+        Args:
+            trial: The trial.
+            child: Its run.
+            points: Of its metrics.
+            told: Its own tags, those of `FACTS` among them.
+        """
+        tags = {name: text for name, text in told.items() if name not in FACTS}
+        tags |= {**self.tags, **self.asked.effective(trial)}
+        for name in [one for one in child.tags if one.startswith(EFFECTIVE) and one not in tags]:
+            self.runs.untag(child, name)
+        facts = {**self.facts, **{name: text for name, text in told.items() if name in FACTS}}
+        origin = Origin(
+            facts={**facts, "training_key": trial.training_key}, config=config_text(trial.config)
+        )
+        self.runs.log(child, points, as_text(self.asked.of(trial)), tags, origin)
 
     def end_left_off(self, cause: str, under_way: Container[str] = ()) -> None:
         """End the runs of trials that no one trains any more; trained on, they are RUNNING again.
@@ -191,6 +234,8 @@ class TrialRuns:
         """
         child = self._find(trial)
         if child is None:
+            facts = {**self.facts, "training_key": trial.training_key}
+            origin = Origin(facts=facts, config=config_text(trial.config))
             self.runs.client.create_run(
                 self.runs.experiment_id,
                 start_time=start_time,
@@ -199,8 +244,8 @@ class TrialRuns:
                 | {
                     "kind": "trial",
                     "mlflow.parentRunId": self.parent.run_id,
-                    "training_key": trial.training_key,
                     "trial_key": trial.trial_key,
+                    TAG: origin.tag({}),
                 },
             )
             child = self._find(trial)
@@ -214,26 +259,26 @@ class TrialRuns:
         return self.runs.only(found) if found else None
 
     def _search(self, condition: str) -> list[MlflowRun]:
-        found = self.runs.search(condition)
+        found = [MlflowRun.of(run) for run in self.runs.search(condition)]
         for run in found:
             _check_trial(run)
-        return [MlflowRun.of(run) for run in found]
+        return found
 
 
-def _check_trial(run: Run) -> None:
-    """Refuse a run of a trial without the tags, params and metrics that are read later.
+def _check_trial(run: MlflowRun) -> None:
+    """Refuse a run of a trial without the tags, fields and metrics that are read later.
 
     Raises:
         StoreError: The run lacks one of them.
     """
-    tags, metrics, whole = run.data.tags, run.data.metrics, run.data.params
-    missing = [name for name in ("trial_key", "training_key") if not tags.get(name)]
-    if run.info.status == "FINISHED" and "record_hash" in tags:
-        counts = [name for name in COUNTS if not whole.get(name, "").isdecimal()]
-        missing += [*counts, *(name for name in NUMBERS if not metrics.get(name, 0) > 0)]
+    told, config = {**run.tags, **run.facts}, run.origin.config
+    missing = [name for name in ("trial_key", "training_key") if not told.get(name)]
+    if run.status == "FINISHED" and "record_hash" in told:
+        counts = [name for name in COUNTS if not config.get(name, "").isdecimal()]
+        missing += [*counts, *(name for name in NUMBERS if not run.metrics.get(name, 0) > 0)]
     if missing:
         raise StoreError(
-            f"its run {run.info.run_id} lacks {', '.join(missing)}, which a driver of ours wrote; "
-            f"`mlflow runs delete --run-id {run.info.run_id}` lets it be made anew",
+            f"its run {run.run_id} lacks {', '.join(missing)}, which a driver of ours wrote; "
+            f"`mlflow runs delete --run-id {run.run_id}` lets it be made anew",
             lasting=True,
         )

@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
 from analysis.record.mlflow_calls import Patience
+from analysis.record.origin import Origin
 from analysis.record.schema import ENVIRONMENT_FILE, EXPERIMENT, SCHEMA
+from sweeps.planning.asked import Asked, given_of
 from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.ranking import BestPoint
 from sweeps.planning.state import SweepState
 from sweeps.planning.version_mix import mixtures_among
-from sweeps.record.ended_run import params, point
+from sweeps.record.ended_run import as_text, config_text, point
 from sweeps.record.manifest import diff_path
 from sweeps.record.mlflow_run import MlflowRun, SweepRuns
 from sweeps.record.mlflow_store import open_store
@@ -58,6 +60,10 @@ class MlflowWriter:
     ) -> None:
         self.state = state
         self.manifest = manifest
+        given = manifest.get("given")  # that of a version before has none
+        self.asked = Asked(
+            plan=state.plan, given=given_of(state.plan.base) if given is None else given
+        )
         self.patience = patience or Patience()
         self.tracking_uri = tracking_uri
         self.moved_from = bring_home(tracking_uri)
@@ -66,7 +72,14 @@ class MlflowWriter:
             client=self.client, experiment_id=self._experiment(), sweep_key=state.plan.sweep_key
         )
         self.parent = self._parent()
-        self.trials = TrialRuns(state, self.runs, self.parent, self._common_tags())
+        self.trials = TrialRuns(
+            state,
+            self.runs,
+            self.parent,
+            asked=self.asked,
+            tags=self._common_tags(),
+            facts=self._facts(),
+        )
         self._tag_total()
         self._log_capture()
 
@@ -95,7 +108,7 @@ class MlflowWriter:
 
     def hashes(self) -> dict[str, str]:
         """Return the hash of what the record holds of each trial, by its trial key."""
-        return {key: child.tags["record_hash"] for key, child in self.trials.ended.items()}
+        return {key: child.facts["record_hash"] for key, child in self.trials.ended.items()}
 
     def summarise(self, best: BestPoint | None, why_partial: str | None) -> None:
         """Write mean and interval of the best point and the cost onto the parent run, and end it.
@@ -135,7 +148,11 @@ class MlflowWriter:
         if best is not None:
             names = {axis: x for axis, x in best.point.items() if not _is_number(x)}
             tags |= {f"best/{axis}": str(name) for axis, name in names.items()}
-        finished = [child.tags for child in self.children.values() if child.status == "FINISHED"]
+        finished = [
+            {**child.tags, **child.facts}
+            for child in self.children.values()
+            if child.status == "FINISHED"
+        ]
         for name, text in (
             ("why_partial", why_partial),
             ("mixed", "; ".join(mix.counted for mix in mixtures_among(finished))),
@@ -159,17 +176,17 @@ class MlflowWriter:
     def holds_model(self, child: MlflowRun) -> bool:
         """Return whether a child is named the best and the model of its numbers is logged."""
         is_best = self.parent.tags.get("best_run") == child.run_id
-        return is_best and child.tags.get("model_of") == child.tags["record_hash"]
+        return is_best and child.facts.get("model_of") == child.facts["record_hash"]
 
     def name_best(self, child: MlflowRun, model_uri: str) -> None:
         """Tag the parent with the run and the model of its best trial."""
         self.runs.tag(self.parent, {"best_run": child.run_id, "best_model": model_uri})
-        self.runs.tag(child, {"model_of": child.tags["record_hash"]})
+        self.runs.note(child, model_of=child.facts["record_hash"])
 
     def _cost(self) -> dict[str, float | None]:
         """Return what the sweep cost, by the names of the record's metrics."""
         ended = self.trials.ended
-        runs = {child.tags["training_key"]: child.train_s for child in ended.values()}
+        runs = {child.facts["training_key"]: child.train_s for child in ended.values()}
         return {
             "cost/training_runs": len(runs),
             "cost/naive_runs": len(ended),
@@ -202,7 +219,6 @@ class MlflowWriter:
         tags = self._common_tags() | {name: text for name, text in asked.items() if text}
         if self.state.race is not None:
             tags |= {f"race_{k}": str(x) for k, x in dataclasses.asdict(self.state.race).items()}
-        fixed = params(self.state.plan.base, without=(*self.state.plan.axes, "seed"))
         found = [MlflowRun.of(run) for run in self.runs.search("tags.kind = 'sweep'")]
         if found:
             parent = self.runs.only(found)
@@ -219,7 +235,9 @@ class MlflowWriter:
                     tags=tags,
                 )
             )
-        self.runs.log(parent, [], fixed, {})
+        shared = config_text(self.state.plan.base, without=(*self.state.plan.axes, "seed"))
+        origin = Origin(facts=self._facts(), config=shared)
+        self.runs.log(parent, [], as_text(self.asked.of_sweep()), {}, origin)
         return parent
 
     def _log_capture(self) -> None:
@@ -229,12 +247,12 @@ class MlflowWriter:
             path = diff_path(self.state.plan.storage, self.state.plan.sweep_key)
         diff = "" if path is None else path.read_text(errors="replace")
         capture_hash = key_of({"environment": environment, "diff": diff})
-        if self.parent.tags.get("capture_hash") == capture_hash:
+        if self.parent.facts.get("capture_hash") == capture_hash:
             return
         self.runs.log_json(self.parent, environment, ENVIRONMENT_FILE)
         if diff:
             self.client.log_text(self.parent.run_id, diff, "git.diff")
-        self.runs.tag(self.parent, {"capture_hash": capture_hash})
+        self.runs.note(self.parent, capture_hash=capture_hash)
 
     def _common_tags(self) -> dict[str, str]:
         return {
@@ -242,6 +260,10 @@ class MlflowWriter:
             "sweep": self.state.plan.name,
             "sweep_key": self.state.plan.sweep_key,
             "dataset": self.state.plan.base.dataset,
+        }
+
+    def _facts(self) -> dict[str, str]:
+        return {
             "data_fingerprint": self.state.plan.data.fingerprint,
             "code_version": self.state.plan.code_version,
             "git_commit": self.manifest["git_commit"],

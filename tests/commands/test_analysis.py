@@ -44,7 +44,7 @@ def record(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str:
     write_sweep(uri, "lambda_grid", key="b" * 16, start=2)
     write_sweep(uri, "swa_grid", key="c" * 16, start=3, points=POINTS[:1])
     write_sweep(uri, "ablation", key="d" * 16, start=4, states=dict.fromkeys(POINTS, "RUNNING"))
-    write_sweep(uri, "joint_search", key="e" * 16, start=5, schema="2", points=POINTS[:1])
+    write_sweep(uri, "joint_search", key="e" * 16, start=5, schema="3", points=POINTS[:1])
     return uri
 
 
@@ -339,8 +339,8 @@ def test_missing_database_is_refused_and_not_created(tmp_path: Path) -> None:
     [
         (["--sweep", "lamda"], "it holds: ablation, joint_search, lambda_grid, swa_grid"),
         (["--sweep", "ablation"], "no finished trials yet (0 of 9)"),
-        (["--sweep", "joint_search"], "has schema 2, but this version reads up to 1"),
-        ([], "has schema 2, but this version reads up to 1"),
+        (["--sweep", "joint_search"], "has schema 3, but this version reads up to 2"),
+        ([], "has schema 3, but this version reads up to 2"),
     ],
 )
 def test_a_sweep_that_cannot_be_drawn_is_one_line(

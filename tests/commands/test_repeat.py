@@ -17,6 +17,7 @@ from record_helpers import fail, finish, grid, sweep_state
 from small import small_config
 from store_helpers import children_of, parent_of, publish
 
+from analysis.record.origin import TAG, Origin
 from sweeps import log_model, repeat
 from sweeps.planning.plan import Trial, make_plan
 from sweeps.planning.state import SweepState
@@ -114,12 +115,20 @@ def tagged(uri: str, **tags: str) -> str:
     return id_of(uri)
 
 
+def noted(uri: str, **facts: str) -> str:
+    """A child that was made from something else than was written."""
+    (child,) = children_of(uri)
+    origin = Origin.of_run(child)
+    other = dataclasses.replace(origin, facts={**origin.facts, **facts})
+    return tagged(uri, **{TAG: other.tag(child.data.params)})
+
+
 CASES: dict[str, tuple[Callable[[str], str], str]] = {
     "unknown": (lambda uri: "0" * 32, "RUN_ID must be one of MLflow's"),
     "parent": (lambda uri: str(parent_of(uri).info.run_id), "is a whole sweep"),
-    "code": (lambda uri: tagged(uri, code_version="0123456789ab"), "check out commit"),
-    "data": (lambda uri: tagged(uri, data_fingerprint="0123456789abcdef"), "on its own data"),
-    "schema": (lambda uri: tagged(uri, schema="2"), "must name a run of schema 1"),
+    "code": (lambda uri: noted(uri, code_version="0123456789ab"), "check out commit"),
+    "data": (lambda uri: noted(uri, data_fingerprint="0123456789abcdef"), "on its own data"),
+    "schema": (lambda uri: tagged(uri, schema="3"), "must name a run of schema 2"),
 }
 
 

@@ -10,6 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from analysis.record.origin import TAG, Origin
+from analysis.record.tracking_uri import sqlite_file
+from sweeps.planning.asked import EFFECTIVE
 from sweeps.planning.state import SweepState
 from sweeps.record.publisher import Publisher
 
@@ -96,3 +99,22 @@ def files_of(folder: Path) -> dict[str, str]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def as_schema_1(uri: str) -> None:
+    """Write a record anew as versions before wrote it: a tag per hash, and a param per field."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    for run in runs_of(uri):
+        origin, run_id = Origin.of_run(run), run.info.run_id
+        # The hash of what is recorded, and how, was another.
+        for name, text in {**origin.facts, "record_hash": "0123456789abcdef"}.items():
+            client.set_tag(run_id, name, text)
+        for name in run.data.tags:
+            if name == TAG or name.startswith(EFFECTIVE):
+                client.delete_tag(run_id, name)
+        client.set_tag(run_id, "schema", "1")
+        change(sqlite_file(uri) or Path(), f"DELETE FROM params WHERE run_uuid = '{run_id}'")
+        for name, text in origin.config.items():
+            client.log_param(run_id, name, text)

@@ -18,7 +18,7 @@ from typing import Any
 
 from trainable.cli.parser import OptionGroup, Parser, command_line, program
 from trainable.cli.streams import OutputClosed, ended_by_closed_output, silence
-from trainable.config.loading import load_config, presets
+from trainable.config.loading import load_given, presets
 from trainable.config.places import Override
 from trainable.config.schema import EXECUTION_FIELDS, ConfigError, TrialConfig
 from trainable.storage.faults import machine_fault
@@ -112,17 +112,31 @@ def config_of(options: ConfigOptions) -> TrialConfig:
     Raises:
         ConfigError: As `load_config`.
     """
-    overrides = list(options.overrides)
-    if options.data_root is not None:
-        root = f"data_root={json.dumps(str(Path(options.data_root).resolve()))}"
-        overrides.append(Override(root, by="--data-root"))
-    preset = "demo" if options.preset is None else options.preset
-    config = load_config(preset=preset, file=options.config, overrides=overrides)
+    config, _ = _load(options)
     if config.cache_dir:
         # A worker's own folder is another one.
         cache_dir = str(Path(config.cache_dir).expanduser().resolve())
         config = dataclasses.replace(config, cache_dir=cache_dir)
     return config
+
+
+def given_of(options: ConfigOptions) -> dict[str, Any]:
+    """Return the fields that the options set, by preset, file or option, as they were set.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
+    config, names = _load(options)
+    return {name: getattr(config, name) for name in names}
+
+
+def _load(options: ConfigOptions) -> tuple[TrialConfig, tuple[str, ...]]:
+    overrides = list(options.overrides)
+    if options.data_root is not None:
+        root = f"data_root={json.dumps(str(Path(options.data_root).resolve()))}"
+        overrides.append(Override(root, by="--data-root"))
+    preset = "demo" if options.preset is None else options.preset
+    return load_given(preset=preset, file=options.config, overrides=overrides)
 
 
 def execution_of(options: ConfigOptions, repetition: str) -> dict[str, Any]:

@@ -42,6 +42,17 @@ def load_config(
     Raises:
         ConfigError: The preset, the file, a key or a value is not usable.
     """
+    return load_given(preset=preset, file=file, overrides=overrides)[0]
+
+
+def load_given(
+    *, preset: str = "demo", file: str | None = None, overrides: Iterable[str] = ()
+) -> tuple[TrialConfig, tuple[str, ...]]:
+    """Return what `load_config` does, and the names of the fields that were set.
+
+    Raises:
+        ConfigError: As `load_config`.
+    """
     if file is None and preset not in presets():
         raise ConfigError(f"unknown preset {shown(preset)}; {suggest(preset, presets())}")
     values = read_yaml(PRESET_DIR / f"{preset}.yaml" if file is None else Path(file))
@@ -53,7 +64,7 @@ def load_config(
         values[key.strip()] = _parse_scalar(key.strip(), value)
         given[key.strip()] = place_of(text)
     try:
-        return config_from(values)
+        return config_from(values), tuple(values)
     except ConfigError as error:  # a preset by itself is right
         raise located(error, given, {} if file is None else places_of(values)) from error
 

@@ -13,6 +13,7 @@ import optuna
 from mlflow import MlflowClient
 from training_helpers import CLOCKS
 
+from analysis.record.origin import TAG, Origin
 from analysis.record.schema import CURVES, EXPERIMENT
 from faults.sweep import Sweep
 from trainable.storage import json_files
@@ -141,7 +142,7 @@ def look(sweep: Sweep) -> Left:
         trials[child.data.tags["trial_key"]] = {
             **_without(child.data.params, ()),
             **({} if stopped else _without(_measured_once(child.data.metrics), TIMES)),
-            **_without(child.data.tags, OF_THE_MOMENT),
+            **_without(_told(child), OF_THE_MOMENT),
             "status": child.info.status,
             "files": sorted(one.path for one in client.list_artifacts(child.info.run_id)),
         }
@@ -159,12 +160,19 @@ def look(sweep: Sweep) -> Left:
         parent={
             key: value
             for parent in parents
-            for one in (parent.data.metrics, parent.data.tags)
+            for one in (parent.data.metrics, _told(parent))
             for key, value in _without(one, (*TIMES, *OF_THE_MOMENT)).items()
         },
         study=_study(storage / "optuna.db"),
         odd=tuple(_odd(sweep, client, parents, children)),
     )
+
+
+def _told(run: Any) -> dict[str, Any]:
+    """Return the tags of a run, and what it was made from apart from its one tag."""
+    origin = Origin.of_run(run)
+    tags = {name: text for name, text in run.data.tags.items() if name != TAG}
+    return {**tags, **origin.facts, "config": dict(origin.config)}
 
 
 def _record(client: MlflowClient) -> tuple[list[Any], list[Any]]:

@@ -20,6 +20,7 @@ from refusals import one_line
 from analysis import make_figures
 from analysis.record import mlflow_calls
 from analysis.record.mlflow_calls import Patience, StoreError, call_within, open_client
+from analysis.record.origin import TAG
 from sweeps import log_model, publish, repeat
 from sweeps.planning.state import SweepState
 from sweeps.record import publisher as publisher_module
@@ -91,6 +92,21 @@ def tags(name: str, value: str | None) -> Spoil:
     return spoil
 
 
+def without_fact(name: str) -> Spoil:
+    """Take away what every run says that it was made from."""
+
+    def spoil(answer: Any) -> Any:
+        for run in answer.get("runs", [answer["run"]] if "run" in answer else []):
+            for tag in run["data"].get("tags", []):
+                if tag["key"] == TAG:
+                    facts = json.loads(tag["value"])
+                    facts.pop(name, None)
+                    tag["value"] = json.dumps(facts)
+        return answer
+
+    return spoil
+
+
 GONE = object()
 EXPERIMENT: dict[str, Spoil] = {
     "its id is a number": changed("experiment.experiment_id", 5),
@@ -117,7 +133,9 @@ RUNS: dict[str, Spoil] = {
     "a tag is a number": changed("runs.*.data.tags", [{"key": "kind", "value": 5}]),
     "a tag has no key": changed("runs.*.data.tags", [{"value": "x"}]),
     "they have no trial_key": tags("trial_key", None),
-    "they have no training_key": tags("training_key", None),
+    "what they were made from is a word": tags(TAG, "word"),
+    "what they were made from is a list": tags(TAG, "[]"),
+    "they have no training_key": without_fact("training_key"),
     "they have no tags": changed("runs.*.data.tags", []),
     "the next page is this one": changed("next_page_token", "again"),
     "the next page is a number": changed("next_page_token", 5),
@@ -248,9 +266,9 @@ RUN: dict[str, Spoil] = {
     "it is a number": changed("run", 5),
     "it has no info": changed("run.info", GONE),
     "it has no data": changed("run.data", GONE),
-    "it has no training_key": tags("training_key", None),
-    "it has no code_version": tags("code_version", None),
-    "it has no data_fingerprint": tags("data_fingerprint", None),
+    "it has no training_key": without_fact("training_key"),
+    "it has no code_version": without_fact("code_version"),
+    "it has no data_fingerprint": without_fact("data_fingerprint"),
     "its params are numbers": changed("run.data.params", [{"key": "seed", "value": 5}]),
     "it has no params": changed("run.data.params", []),
     "its params are words": changed("run.data.params", [{"key": "swa_n", "value": "many"}]),

@@ -23,6 +23,7 @@ from store_helpers import children_of, parent_of, publish
 from training_helpers import run_to_end, train, tune_config
 from whole_sweeps import DEADLINE_S, LONG, command, finished_trials, results, sweep
 
+from analysis.record.origin import Origin
 from analysis.record.trials import load_trials
 from analysis.record.version_mix import describe_mixtures
 from sweeps.driver.summary import SweepSummary
@@ -298,7 +299,7 @@ def test_a_trial_is_recorded_with_the_code_that_its_worker_wrote(tmp_path: Path,
     finish(state, state.runs[0])
     publish(state, uri)
     assert origin_of(spec)["code_version"] == OTHER
-    assert [child.data.tags["code_version"] for child in children_of(uri)] == [OTHER]
+    assert [Origin.of_run(one).facts["code_version"] for one in children_of(uri)] == [OTHER]
 
 
 # Before a sweep begins

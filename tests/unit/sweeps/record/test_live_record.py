@@ -11,6 +11,7 @@ from fake_tracking import Tracking, tracking
 from record_helpers import fail, finish, grid, history_of, sweep_state
 from store_helpers import children_of, parent_of, publish, record_of, runs_of, wait_until
 
+from analysis.record.origin import Origin
 from analysis.record.trials import load_trials
 from sweeps.planning import live_trials
 from sweeps.planning.live_trials import LiveTrials
@@ -218,7 +219,7 @@ def test_the_next_driver_kills_what_a_killed_one_left_but_for_what_it_trains(
 
         def states() -> dict[str, str]:
             found = children_of(uri)
-            return {run.data.tags["training_key"]: run.info.status for run in found}
+            return {Origin.of_run(run).facts["training_key"]: run.info.status for run in found}
 
         first, second = (run.spec.training_key for run in state.runs)
         wait_until(lambda: states() == {first: "KILLED", second: "RUNNING"})
@@ -245,7 +246,7 @@ def test_a_trial_that_failed_is_running_when_it_is_tried_again_and_fails_again(
     again = child_of(uri)
     assert (again.info.run_id, again.info.status) == (failed.info.run_id, "RUNNING")
     assert not {"cause", "record_hash"} & again.data.tags.keys()
-    assert end().data.tags["record_hash"] == failed.data.tags["record_hash"]
+    assert Origin.of_run(end()).facts["record_hash"] == Origin.of_run(failed).facts["record_hash"]
     assert child_of(uri).info.status == "FAILED"
 
 

@@ -11,6 +11,7 @@ import pytest
 from record_helpers import BASE, DATA, fail, finish, grid, sweep_state
 from store_helpers import children_of, parent_of, publish, record_of
 
+from analysis.record.origin import Origin
 from analysis.record.schema import Race, race_of
 from analysis.record.trials import load_trials
 from sweeps import publish as command
@@ -46,7 +47,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
 
 def test_a_plan_comes_out_as_it_went_in(tmp_path: Path) -> None:
     configs = grid(seeds=(0, 1), swa_n=4) + grid(swa_n=8)
-    state = sweep_state(tmp_path, configs, question="How much?", with_samples=True)
+    asked: dict[str, Any] = {"question": "How much?", "with_samples": True}
+    state = sweep_state(tmp_path, configs, given={"swa_n": 4, "precision": "auto"}, **asked)
     state.tag(state.trials[0].trial_key, ask="0")
     state.stop(state.runs[1].spec.training_key, "pruned")
     begin(state, URI)
@@ -308,7 +310,9 @@ def test_by_hand_a_sweep_of_other_code_keeps_its_keys(
     children = children_of(uri)
     keys = {child.data.tags["trial_key"] for child in children}
     assert keys == {trial.trial_key for trial in state.trials}
-    assert {child.data.tags["code_version"] for child in children} == {state.plan.code_version}
+    assert {Origin.of_run(child).facts["code_version"] for child in children} == {
+        state.plan.code_version
+    }
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from small import small_config, spec_of
 from training_helpers import run_to_end, train, tune_config
 from tune_helpers import Named
 
+from analysis.record.origin import Origin
 from sweeps import publish as command
 from sweeps.driver.sweep import answer
 from sweeps.execution import executor
@@ -255,7 +256,7 @@ def test_a_trial_created_at_the_same_time_elsewhere_is_kept_once(
     ours.publish(plans[0].runs[0])
     (child,) = [one for one in children_of(uri) if one.info.lifecycle_stage == "active"]
     assert child.info.status == "FINISHED"
-    assert child.data.tags["record_hash"]
+    assert Origin.of_run(child).facts["record_hash"]
 
 
 def test_one_driver_at_a_time_writes_to_a_record(tmp_path: Path, uri: str) -> None:
