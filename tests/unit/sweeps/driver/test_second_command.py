@@ -52,7 +52,7 @@ class Commands:
         monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
         monkeypatch.setattr(session, "execute", self._execute)
 
-    def _execute(self, state: Any, source: Any, _slots: Any, _screen: Any, publish: Any) -> Any:
+    def _execute(self, state: Any, source: Any, _: Any, __: Any, publish: Any, **___: Any) -> Any:
         while len(self.trained) < self.most and (run := source.suggest()) is not None:
             config = run.spec.config
             self.trained.append((config.lambda_adv, config.seed))
