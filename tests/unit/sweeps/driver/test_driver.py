@@ -27,6 +27,7 @@ from sweeps.execution.nodes import NodeFacts, facts_here
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import Slots
 from sweeps.search.source import FixedRuns
+from trainable.cli.streams import OutputClosed
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data import datasets
 
@@ -138,7 +139,7 @@ def test_an_interruption_at_any_step_names_the_command_that_goes_on(
 def test_a_session_that_ends_early_says_why_in_the_record(
     error: BaseException, code: int, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def end(*_: Any) -> None:
+    def end(*_: Any, **__: Any) -> None:
         raise error
 
     slots = Slots(count=1, cpus=1.0, gpus=0.0, time_budget_s=None)
@@ -147,6 +148,26 @@ def test_a_session_that_ends_early_says_why_in_the_record(
     assert answer(question([{}]), *options(tmp_path)) == code
     tags = parent_of(f"sqlite:///{tmp_path}/m.db").data.tags
     assert (tags["state"], tags["why_partial"]) == ("partial", why)
+
+
+def test_a_session_whose_output_is_closed_is_recorded_as_interrupted_and_ends_by_sigpipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: Any, **__: Any) -> None:
+        raise OutputClosed
+
+    def by_sigpipe() -> None:
+        raise SystemExit(141)
+
+    slots = Slots(count=1, cpus=1.0, gpus=0.0, time_budget_s=None)
+    monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
+    monkeypatch.setattr(session, "execute", end)
+    monkeypatch.setattr("trainable.cli.streams._end_by_sigpipe", by_sigpipe)
+    with pytest.raises(SystemExit) as ended:
+        answer(question([{}]), *options(tmp_path))
+    assert ended.value.code == 141
+    tags = parent_of(f"sqlite:///{tmp_path}/m.db").data.tags
+    assert (tags["state"], tags["why_partial"]) == ("partial", "interrupted")
 
 
 GPU_NODE = dataclasses.replace(facts_here("one"), gpus=("NVIDIA T4",), capabilities=("7.5",))
@@ -160,7 +181,7 @@ def answered_by(
     monkeypatch.setattr(session, "ray_slots", lambda *_: nullcontext(slots))
     plans: list[Any] = []
 
-    def execute(state: Any, *_: Any) -> ExecutionStats:
+    def execute(state: Any, *_: Any, **__: Any) -> ExecutionStats:
         plans.append(state)
         return ExecutionStats()
 
