@@ -2,6 +2,7 @@
 
     python -m sweeps.benchmark trials [--trials 1000]
     python -m sweeps.benchmark swa
+    python -m sweeps.benchmark record [--trials 64]
     python -m sweeps.benchmark search --set iterations=120 --set eval_every=60
 
 `trials` runs empty trials on both sides, each side with two slots of this machine and a record in
@@ -9,7 +10,8 @@ MLflow on SQLite: ours through planner, source, searcher and warm actors, and th
 function API with OptunaSearch and MLflowLoggerCallback. The start of Ray is left out on both.
 `swa` sets the SWA grid beside one training run per trial, of which it trains a sample. `search`
 counts the training runs that a search needs if each run carries all readouts, and if the sampler
-chooses one readout per run.
+chooses one readout per run. `record` measures what following trials that report once a second costs
+the driver and its MLflow store.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from typing import Any
 
 from rich.console import Console
 
+from sweeps.benchmarking.record_load import RecordLoadOptions, add_record_load, record_load
 from sweeps.benchmarking.search_replay import SearchReplayOptions, add_search, search
 from sweeps.benchmarking.swa_cost import SwaCostOptions, add_swa, swa_cost
 from sweeps.execution.display import LiveDisplay
@@ -67,6 +70,8 @@ def main() -> int:
     parsed = parser().parse_args()
     if parsed.benchmark == "trials":
         numbers = trials(read_options(TrialsOptions, parsed))
+    elif parsed.benchmark == "record":
+        numbers = record_load(read_options(RecordLoadOptions, parsed))
     elif parsed.benchmark == "swa":
         numbers = swa_cost(read_options(SwaCostOptions, parsed))
     else:
@@ -180,6 +185,7 @@ def parser() -> Parser:
         help=f"of ours (default: 100); the stock side runs {STOCK_TRIALS} at most",
     )
     add_swa(subcommands)
+    add_record_load(subcommands)
     add_search(subcommands)
     return options
 

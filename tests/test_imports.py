@@ -52,7 +52,7 @@ ROOMS = {
     "sweeps.planning sweeps.search sweeps.record sweeps.execution sweeps.mlflow_ui",
     # It measures two of the sweeps, which are commands.
     "sweeps.benchmarking": "trainable analysis.record sweeps sweeps.planning sweeps.search "
-    "sweeps.execution",
+    "sweeps.record sweeps.execution",
 }
 
 FORBIDDEN = {

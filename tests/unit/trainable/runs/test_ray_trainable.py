@@ -110,6 +110,29 @@ def test_each_validation_is_reported_once_and_in_order(
         assert (reports == 1) == (folder == "once")
 
 
+def test_rows_are_reported_once_a_checkpoint_holds_them_and_the_same_by_who_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured after the checkpoint is measured again, at another time."""
+    monkeypatch.setattr("trainable.ray_trainable.REPORT_S", 0.0)
+    spec = spec_of(small_config(log_every=1, eval_every=100, checkpoint_every=2))
+    actor = SegmentationTrainable(tune_config(spec, tmp_path))
+    told: list[dict[str, float]] = []
+    for _ in range(3):
+        told += actor.step()["rows"]
+    assert [row["iteration"] for row in told] == [1, 2]  # and the third is of no checkpoint
+    actor._let_go()  # as a kill does: nothing is saved
+    again = SegmentationTrainable(tune_config(spec, tmp_path))
+    rows: list[dict[str, float]] = []
+    while True:
+        report = again.step()
+        rows += report["rows"]
+        if report["done"]:
+            break
+    assert rows[:2] == told
+    assert rows == numbers(spec, tmp_path)["history"]
+
+
 def test_a_run_that_goes_on_reports_its_validations_from_the_first_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
