@@ -63,6 +63,10 @@ def record_load(options: RecordLoadOptions) -> dict[str, Any]:
     }
 
 
+def _warn(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
 def _load(count: int, seconds: int) -> dict[str, float]:
     """Return the load of so many trials, each of which reports a row a second."""
     base = load_config()
@@ -72,7 +76,7 @@ def _load(count: int, seconds: int) -> dict[str, float]:
             "benchmark", base=base, axes=(), data=datasets.inspect(base), storage=Path(folder)
         )
         state = SweepState.of(plan, [dataclasses.replace(base, seed=n) for n in range(count)])
-        with Publisher(state, f"sqlite:///{folder}/mlflow.db", sys.stderr.write) as publisher:
+        with Publisher(state, f"sqlite:///{folder}/mlflow.db", _warn) as publisher:
             publisher.live = live
             while publisher.live.requests == 0 and count:  # until the store is made
                 for run in state.runs:

@@ -259,7 +259,10 @@ def test_a_database_in_a_folder_that_is_not_there_is_refused(
 def test_plan_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     done = run_script(tmp_path, "--plan")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("lambda_grid on shapes, sweep ")
+    first, second, *_ = done.stdout.splitlines()
+    assert first == "lambda_grid with preset demo: loading PyTorch"
+    assert second == "checking data, run folders and record"
+    assert "\nlambda_grid on shapes, sweep " in done.stdout
     assert re.search(r"^trials: +36$", done.stdout, re.MULTILINE)
     assert list(tmp_path.iterdir()) == []
 
@@ -267,7 +270,8 @@ def test_plan_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
 def test_plan_as_json_is_one_object_on_standard_output(tmp_path: Path) -> None:
     done = run_script(tmp_path, "--plan", "--json", "--seeds", "2", "--lambdas", "0", "0.01")
     assert done.returncode == 0
-    assert done.stderr.startswith("lambda_grid on shapes, sweep ")
+    assert done.stderr.startswith("lambda_grid with preset demo: loading PyTorch\n")
+    assert "\nlambda_grid on shapes, sweep " in done.stderr
     assert done.stdout.count("\n") == 1
     said = json.loads(done.stdout)
     assert (said["sweep"], said["dataset"]) == ("lambda_grid", "shapes")

@@ -183,7 +183,7 @@ def test_the_papers_claims_are_tried_once_over_all_sweeps(uri: str, tmp_path: Pa
 
 
 def test_linear_algebra_starts_no_threads_unless_they_are_asked_for() -> None:
-    count = "import os, analysis.make_figures; print(len(os.listdir('/proc/self/task')))"
+    count = "import os, analysis.make_figures, numpy; print(len(os.listdir('/proc/self/task')))"
     bare = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
     none, one, two = (
         subprocess.check_output([sys.executable, "-c", count], env=bare | asked)

@@ -340,7 +340,7 @@ def test_nodes_with_other_code_or_none_are_all_refused_by_name(
 
 def test_other_versions_and_kinds_are_told_in_a_line_each() -> None:
     other = dataclasses.replace(
-        HERE, name="two", torch="2.11.0", cpu="x86_64 AVX2", gpus=("NVIDIA A", "NVIDIA B")
+        HERE, name="two", torch="2.11.0", cpu=f"not {HERE.cpu}", gpus=("NVIDIA A", "NVIDIA B")
     )
     said = list(differences([HERE, other]))
     assert len(said) == 3

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import sys
+from collections import OrderedDict
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.tracking._tracking_service import utils as tracking_utils
 from record_helpers import finish, grid, sweep_state
 from store_helpers import change, children_of, files_of, parent_of
 
@@ -177,6 +179,8 @@ def test_publishing_by_hand_in_a_copy_writes_to_the_copy(
     before = files_of(old)
     monkeypatch.chdir(new)
     monkeypatch.setattr(sys, "argv", ["publish"])
+    # A command is a process of its own: of where the runs' artifacts were MLflow knows nothing.
+    monkeypatch.setattr(tracking_utils, "_artifact_repos_cache", OrderedDict())
     assert publish_command.main() == 0
     assert "3 of 3 trials in the record, 2 of them new" in capsys.readouterr().out
     assert files_of(old) == before

@@ -177,7 +177,8 @@ def test_the_parent_holds_what_the_sweep_ran_on(
     assert found["cpus"] >= 1
     assert found["memory_gb"] > 0
     assert {"torch", "mlflow", "ray"} <= found["packages"].keys()
-    assert found["command"].endswith("lambda_grid.py '--tracking-uri=postgresql://***@host/db'")
+    command = "lambda_grid.py '--tracking-uri=postgresql://***@host/db' (with the secret for ***)"
+    assert found["command"].endswith(command)
     assert file_of(parent, "git.diff", uri, tmp_path / "down") == "+ a line\n"
 
 

@@ -49,7 +49,9 @@ def test_an_option_without_a_field_and_a_field_without_an_option_are_named() -> 
 # The border, where what argparse has read is turned into options and into what a script has added.
 BORDER = {
     "trainable/cli/parsed_options.py": {"read_options", "split_options"},
-    "sweeps/driver/sweep.py": {"", "answer", "_answer", "_plan", "_source"},
+    "sweeps/driver/script.py": {""},
+    "sweeps/driver/start.py": {"start"},
+    "sweeps/driver/sweep.py": {"answer", "_answer", "_plan", "_source"},
     "sweeps/driver/search_options.py": {"search_source"},
     "sweeps/from_file.py": {"with_file"},
 }

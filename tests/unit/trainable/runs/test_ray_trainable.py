@@ -130,7 +130,8 @@ def test_rows_are_reported_once_a_checkpoint_holds_them_and_the_same_by_who_goes
         if report["done"]:
             break
     assert rows[:2] == told
-    assert rows == numbers(spec, tmp_path)["history"]
+    timeless = [{name: value for name, value in row.items() if name != "time"} for row in rows]
+    assert timeless == numbers(spec, tmp_path)["history"]
 
 
 def test_a_run_that_goes_on_reports_its_validations_from_the_first_on(
