@@ -154,7 +154,7 @@ def _publish(manifest: Mapping[str, Any], state: SweepState, uri: str, out: str)
             for run in state.runs:
                 record.publish(run)
             conclude(record, uri, _warn)
-            presentation = Presentation(uri, _warn)
+            presentation = Presentation(uri, _say, _warn)
             presentation.open(record)
         summary = SweepSummary.of(state, ExecutionStats())
         presentation.conclude(summary, drawn_of(out, record))
@@ -169,6 +169,10 @@ def _publish(manifest: Mapping[str, Any], state: SweepState, uri: str, out: str)
         f"{named}: {len(after)} of {len(state.trials)} trials in the record, {changed} of them new"
     )
     return True
+
+
+def _say(text: str) -> None:
+    print(printable(text))
 
 
 def _warn(text: str) -> None:

@@ -30,14 +30,21 @@ class Presentation:
     Args:
         tracking_uri: The MLflow store.
         say: Called with each line for the person.
+        warn: Called with each warning instead; None says it as all else is said.
 
     Attributes:
         place: Where the sweep stands in the store, None until that is known.
     """
 
-    def __init__(self, tracking_uri: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        tracking_uri: str,
+        say: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
         self.tracking_uri = tracking_uri
         self.say = say
+        self.warn = warn or say
         self.place: Place | None = None
         self._warned = False
 
@@ -90,7 +97,7 @@ class Presentation:
     def _warn(self, error: Exception) -> None:
         if not self._warned:
             cause = first_line(error, self.tracking_uri)
-            self.say(
+            self.warn(
                 f"warning: the sweep's page in MLflow is not up to date ({cause}); `python -m "
                 "sweeps.publish` writes it"
             )

@@ -34,6 +34,10 @@ TWIN = (
     "python sweeps/lambda_grid.py --seeds 2 --lambdas 0 0.05 --set iterations=20 --set swa_n=5 "
     "--set eval_every=20 --set log_every=10 --set swa_batch_norm_batches=1"
 )
+ALONE = (
+    "python -m trainable.train --set lambda_adv=0.1 --set iterations=20 --set swa_n=5 "
+    "--set eval_every=20 --set log_every=10 --set swa_batch_norm_batches=1 --storage runs/"
+)
 # Later, so that the sweep has one before it; nothing of it is trained anew.
 TWIN_AGAIN = f"{TWIN} --no-model --set swa_n=10"
 
@@ -75,7 +79,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     shutil.copy(tree / "mlflow.db", elsewhere)
     Image.new("RGB", (64, 48), (200, 80, 40)).save(elsewhere / "photo.png")
     (run_id, *_) = trial_ids(elsewhere)
-    (key, *_) = sorted(path.parent.name for path in elsewhere.glob("runs/*/result.json"))
+    before = {*elsewhere.glob("runs/*/result.json")}
+    run(ALONE, elsewhere, environment)  # a run with one readout, which no option has to name
+    (result,) = {*elsewhere.glob("runs/*/result.json")} - before
+    key = result.parent.name
     words = {"RUN_ID": run_id, "TRAINING_KEY": key, "IMAGE": "photo.png"}
     return Place(tree, elsewhere, environment, words)
 

@@ -58,19 +58,38 @@ def test_one_command_ends_with_the_path_of_its_figure(uninterrupted: Path) -> No
 
 
 def test_a_sweep_is_quiet(uninterrupted: Path) -> None:
-    # A headline, a line per run, what it cost, the table of two settings, the best point, what its
-    # seeds could have shown, the
-    # record, the figure: and nothing of Ray's.
+    # What it does, a line per run, what it cost, the table of two settings, what its seeds could
+    # have shown, the best point, the record, what is drawn: and nothing of Ray's.
     lines = (uninterrupted / "stdout").read_text().splitlines()
     record = (
         "record: mlflow ui --backend-store-uri sqlite:///mlflow.db --host 127.0.0.1, then "
         "http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey="
     )
-    assert lines[-2].startswith(record)
+    assert lines[-5].startswith(record)
     # It was said before, as soon as there was one: in the midst of the others.
-    lines = [line for line in lines[:-2] if not line.startswith(record)] + lines[-2:]
-    assert len(lines) == 1 + 4 + 1 + 4 + 4
-    assert [line[:6] for line in lines[1:5]] == ["[1/4] ", "[2/4] ", "[3/4] ", "[4/4] "]
+    others = [line for line in lines if not line.startswith(record)]
+    assert len(others) == len(lines) - 2
+    expected = [
+        "lambda_grid with preset demo: loading PyTorch",
+        "checking data, run folders and record",
+        "lambda_grid on shapes: 4 trials from 4 training runs, 0 done, 4 to train",
+        "starting Ray",
+        *(f"[{n}/4] lambda_adv=" for n in range(1, 5)),
+        "completing the record",
+        "logging the model of the best trial",
+        "trained 4 runs in ",
+        "best settings (2 of 2)",
+        " lambda_adv ",
+        *(" 0", " 0"),
+        "the smallest difference to the best that these seeds could have shown ",
+        "best point: lambda_adv=",
+        "drawing 2 figures of 1 sweep",
+        "writing the report",
+        "figures/report.html",
+        "figures/fig4.png",
+    ]
+    assert len(others) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(others, expected, strict=True))
     assert (uninterrupted / "stderr").read_text() == ""
 
 

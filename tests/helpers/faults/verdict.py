@@ -23,6 +23,8 @@ from trainable.storage.tensors import load_tensors
 OF_THE_MOMENT = (
     *("best_run", "best_model", "model_of", "record_hash", "mlflow.parentRunId"),
     *("capture_hash", "git_commit"),
+    # The page of a sweep has links to its runs, by their ids.
+    *("mlflow.note.content", "mlflow.pixelwise.note", "mlflow.pixelwise.attached"),
 )
 FEW = 8  # lines of one kind
 TIMES = (*CLOCKS, "sha256", "cost/training_s")  # the checksum covers the clocks, too
