@@ -221,7 +221,7 @@ def test_a_run_that_its_source_stops_ends_and_its_warm_worker_takes_the_next(
     execution, lines = executed(state, source, trainable_of(step), count=1)
     assert source.told == [(0, 1, 0.1)] + [(seed, i, 0.9) for seed in (1, 2) for i in (1, 2, 3)]
     assert source.ends == [(0, None), (1, None), (2, None)]
-    assert lines[0] == "[1/3] lambda_adv=0.01 seed=0: no more of it is wanted"
+    assert lines[0].startswith("[1/3] lambda_adv=0.01 seed=0: no more of it is wanted; 00:")
     assert execution.busy_s == 1 + 3 + 3
 
 
