@@ -227,7 +227,8 @@ def test_one_command_searches_confirms_and_stores_a_study(tmp_path: Path) -> Non
     assert said["training_runs"] == 4 + 2
     assert said["best"]["best/seeds"] == 2
     storage = f"sqlite:///{tmp_path / 'runs' / 'optuna.db'}"
-    (name,) = optuna.get_all_study_names(storage)
+    name, readouts = sorted(optuna.get_all_study_names(storage))
+    assert readouts == f"{name} (readouts)"
     study = optuna.load_study(study_name=name, storage=storage)
     assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED"}
     again = subprocess.run(
