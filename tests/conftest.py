@@ -20,6 +20,9 @@ torch.set_num_threads(1)
 # Ray reads it when it is imported, and some tests import Ray before a sweep would set it.
 os.environ["RAY_AUTH_MODE"] = "token"
 
+# Ray is courteous: its workers run at niceness 15, and beside other tests for seconds not at all.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 # In the background of a script and under nohup these are ignored, and what tests start inherits it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,13 +21,19 @@ from small import small_config, spec_of
 from training_helpers import numbers, train
 from tune_helpers import Scripted
 
-from sweeps.execution import executor
+from sweeps.execution import executor, tune_hooks
 from sweeps.execution.cluster import room
 from sweeps.execution.display import LiveDisplay
 from sweeps.execution.executor import MAX_RETRIES, RAY_SETTINGS, execute
 from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.progress import ExecutionStats
-from sweeps.execution.resources import ExecutorError, Resources, Slots, slots_of
+from sweeps.execution.resources import (
+    HANG_TIMEOUT_S,
+    ExecutorError,
+    Resources,
+    Slots,
+    slots_of,
+)
 from sweeps.execution.tune_hooks import TuneCallback
 from sweeps.planning.packing import largest, measure, share
 from sweeps.planning.plan import PlannedRun, make_plan
@@ -280,8 +287,9 @@ def test_gpu_hours_end_an_execution_cleanly(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("_ray")
 def test_a_worker_that_hangs_is_killed_and_its_run_retried_to_the_same_numbers(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The driver's clock jumps over the silence, so that no honest step is as long as that."""
     from trainable.ray_trainable import SegmentationTrainable
 
     class HangsOnce(SegmentationTrainable):
@@ -289,7 +297,8 @@ def test_a_worker_that_hangs_is_killed_and_its_run_retried_to_the_same_numbers(
             hung = self._run_storage / "hung"
             if not hung.exists():
                 hung.touch()
-                time.sleep(3600)
+                time.sleep(60)
+                (self._run_storage / "survived").touch()
             return super().step()
 
     base = small_config()
@@ -298,10 +307,14 @@ def test_a_worker_that_hangs_is_killed_and_its_run_retried_to_the_same_numbers(
     )
     state = SweepState.of(asked, [base])
     state.plan.storage.mkdir()
+    hung, now = state.plan.storage / "hung", time.monotonic
+    clock = SimpleNamespace(monotonic=lambda: now() + (HANG_TIMEOUT_S if hung.exists() else 0.0))
+    monkeypatch.setattr(tune_hooks, "time", clock)
     spec = state.runs[0].spec
     source = Scripted(state.runs)
-    executed(state, source, HangsOnce, hang_timeout_s=3.0)
+    executed(state, source, HangsOnce)
     assert source.ends == [(0, None)]
+    assert not (state.plan.storage / "survived").exists()
     train(spec, tmp_path / "straight")
     assert numbers(spec, state.plan.storage) == numbers(spec, tmp_path / "straight")
 
