@@ -79,8 +79,10 @@ class LiveTrial:
     @property
     def has_news(self) -> bool:
         """Whether there is something to write."""
-        waited_ms = self.of.load_at - self.load_at
-        return not self.begun or self.of.told[0] > self.sent or waited_ms >= 1000 * LOAD_EVERY_S
+        if not self.begun or self.of.told[0] > self.sent:
+            return True
+        # Not before the first curve: MLflow's pages compare runs by the metric that came first.
+        return self.sent > 0 and self.of.load_at - self.load_at >= 1000 * LOAD_EVERY_S
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,13 +205,15 @@ class LiveTrials:
 
     def _step(self, one: LiveTrial) -> LiveStep:
         live = one.of
+        rows = [row for row in live.rows if row["iteration"] > one.sent]
+        has_load = live.load_at > one.load_at and (rows or one.sent > 0)
         return LiveStep(
             trial=one.trial,
             began=live.began,
-            rows=[row for row in live.rows if row["iteration"] > one.sent],
+            rows=rows,
             iteration=int(live.told[0]),
-            load=live.load if live.load_at > one.load_at else (),
-            load_at=live.load_at,
+            load=live.load if has_load else (),
+            load_at=live.load_at if has_load else one.load_at,
             is_known=one.trial.trial_key in self._known,
             life=live.life,
         )

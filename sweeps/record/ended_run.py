@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from analysis.record.schema import CURVES, SCHEMA
+from analysis.record.schema import CURVES, OBJECTIVE, SCHEMA
 from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.state import SweepState
 from trainable.config.schema import EXECUTION_FIELDS, TrialConfig, Value
@@ -131,18 +131,23 @@ class EndedRun:
 
 
 def curve_points(history: Iterable[Mapping[str, float]]) -> list[Metric]:
-    """Return the points of all curves that rows of a history have."""
+    """Return the points of all curves that rows of a history have, mIoU before any loss.
+
+    MLflow's pages compare runs by the metric that a run got first.
+    """
+    rows = [*history]
     return [
         _point(name, row[name], row["time"], int(row["iteration"]))
-        for row in history
         for name in CURVES
+        for row in rows
         if name in row
     ]
 
 
 def final_points(result: Result, trial: Trial) -> Iterator[Metric]:
-    """Yield the numbers of a trial at the end of its training."""
-    for name, value in summary(result, trial.config.readout).items():
+    """Yield the numbers of a trial at the end of its training, the objective first."""
+    numbers = summary(result, trial.config.readout)
+    for name, value in ({OBJECTIVE: numbers[OBJECTIVE]} | numbers).items():
         yield _point(name, value, result.finished_at, result.iterations)
 
 

@@ -98,7 +98,7 @@ class TrialRuns:
             return
         points = list(ended.curves)
         if ended.result is not None:
-            points += final_points(ended.result, trial)
+            points = [*final_points(ended.result, trial), *points]
         if not is_known:
             child = self._with_curves_of(trial, child, points)
         if ended.result is not None:

@@ -340,3 +340,31 @@ def test_a_new_trial_takes_few_requests_and_its_rows_one_each_time(
     assert len(server.asked) == live_trials.TO_BEGIN
     for count in (2, 4, 6):
         assert asked_for(rows[count - 2 : count]) == ["log-batch"]
+
+
+def first_metric(uri: str) -> str:
+    """The metric that MLflow's page of comparisons shows of the one trial: the first it got."""
+    return next(iter(child_of(uri).data.metrics))
+
+
+def test_a_trial_that_was_followed_is_compared_by_the_miou_of_its_curve(
+    tmp_path: Path, uri: str
+) -> None:
+    state = one_trial(tmp_path)
+    rows, key = rows_of(state), state.runs[0].spec.training_key
+    assert "val/miou" not in rows[0]
+    live = LiveTrials()
+    live.begin(state.runs[0])
+    live.tell(key, [], [("cpu_utilization_percentage", 50.0)])
+    follow(state, uri, rows, live)
+    assert first_metric(uri) == "val/miou"
+    assert "system/cpu_utilization_percentage" in child_of(uri).data.metrics
+
+
+def test_a_trial_that_was_not_followed_is_compared_by_the_averaged_miou(
+    tmp_path: Path, uri: str
+) -> None:
+    state = one_trial(tmp_path)
+    finish(state, state.runs[0])
+    publish(state, uri)
+    assert first_metric(uri) == "swa/miou"
