@@ -16,6 +16,8 @@ LONE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 # An emoji's name, an address that would become a link, and what opens a list.
 IN_COMPANY = re.compile(r":(?=\S)|(?<=www)\.|(?<=\d)\.(?=\s)|^[-+]", re.IGNORECASE)
 
+GAP = "&emsp;"  # after a cell
+
 
 def escape(text: str) -> str:
     """Return a text in one line that markdown shows as it is."""
@@ -41,8 +43,9 @@ def code(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of cells that are markdown already."""
-    lines = [head, ["---"] * len(head), *rows]
+    """Return a table of cells that are markdown already; the pages set them close together."""
+    lines = [[f"{cell}{GAP}" for cell in cells] for cells in (head, *rows)]
+    lines.insert(1, ["---"] * len(head))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

@@ -126,7 +126,7 @@ def _listed(experiment_id: str, sweep: ListedSweep) -> list[str]:
 
 
 def parent_note(place: Place, answer: Answer, attached: Attached) -> str:
-    """Return the note of a sweep's parent run: question, answer, table, figure, and where to go.
+    """Return the note of a sweep's parent run: where to go, question, answer, figure and table.
 
     Args:
         place: Where the sweep stands in the store.
@@ -141,20 +141,31 @@ def parent_note(place: Place, answer: Answer, attached: Attached) -> str:
 
 
 def _parts(place: Place, answer: Answer, attached: Attached, shown: int) -> list[str]:
-    parts = [f"**Question.** {escape(answer.question)}"] if answer.question else []
-    if answer.why_partial:
-        parts.append(f"**Not complete**: {escape(answer.why_partial)}.")
-    if answer.sentences:
-        first, *more = (escape(one.removesuffix(".")) for one in answer.sentences)
-        parts += [f"**Answer.** {first}.", *(f"{one}." for one in more)]
-    if shown:
-        parts.append(table([*map(escape, answer.head)], _cells(answer.rows[:shown])))
-    parts.append(" · ".join(_links(place, attached)))
+    """Return the note's paragraphs.
+
+    MLflow's page folds what is below 150 pixels, and of these the lower 90 lie under a veil through
+    which nothing can be clicked: first the links, then the answer, then the figure.
+    """
+    sentences = [f"{escape(one.removesuffix('.'))}." for one in answer.sentences]
+    parts = [" · ".join(_links(place, attached)), *_found(answer, sentences)]
     if attached.figure:
         parts.append(image("figure of the sweep", artifact_file(place.parent_id, attached.figure)))
+    parts += sentences[1:]
+    if shown:
+        parts.append(table([*map(escape, answer.head)], _cells(answer.rows[:shown])))
     if attached.command:
         parts.append(f"Train the best setting again: {code(attached.command)}")
     return parts
+
+
+def _found(answer: Answer, sentences: Sequence[str]) -> list[str]:
+    """Return the paragraph of question and answer, a line each; none where there is neither."""
+    lines = [f"**Question.** {escape(answer.question)}"] if answer.question else []
+    if answer.why_partial:
+        lines.append(f"**Not complete**: {escape(answer.why_partial)}.")
+    if sentences:
+        lines.append(f"**Answer.** {sentences[0]}")
+    return ["\n".join(lines)] if lines else []
 
 
 def _cells(rows: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -13,6 +13,7 @@ from sweeps.driver import presentation as presentation_module
 from sweeps.driver.presentation import Presentation
 from sweeps.driver.summary import SweepSummary
 from sweeps.execution.progress import ExecutionStats
+from sweeps.mlflow_ui.markdown import GAP
 from sweeps.mlflow_ui.own_text import NOTE
 from sweeps.mlflow_ui.saved_views import PREFIX
 from sweeps.planning.state import SweepState
@@ -51,8 +52,8 @@ def test_the_parent_says_question_answer_and_settings_and_holds_the_best_config(
     mean = parent.data.metrics["mean/swa/miou"]
     assert "**Question.** Which lambda?" in note
     assert f"**Answer.** best point: lambda_adv=0.1 with swa/miou {mean:.4f} (95 % inter" in note
-    assert f"\n| 0.1 | {mean:.4f} |" in note
-    assert note.index("| 0.1 |") < note.index("| 0 |")
+    assert f"\n| 0.1{GAP} | {mean:.4f}{GAP} |" in note
+    assert note.index(f"| 0.1{GAP}") < note.index(f"| 0{GAP}")
     assert "Not complete" not in note
     from mlflow import MlflowClient
 
@@ -68,7 +69,7 @@ def test_a_sweep_that_is_not_complete_says_so(tmp_path: Path, uri: str) -> None:
 def test_a_sweep_without_numbers_has_its_question_alone(tmp_path: Path, uri: str) -> None:
     _, _, said = swept(tmp_path, uri, ended=0)
     note = parent_of(uri).data.tags[NOTE]
-    assert note.startswith("**Question.** Which lambda?")
+    assert "\n\n**Question.** Which lambda?\n**Not complete**" in note
     assert "Answer" not in note
     assert len(said) == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sweeps.mlflow_ui.links import Place
+from sweeps.mlflow_ui.markdown import table
 from sweeps.mlflow_ui.notes import (
     MOST_OF_EXPERIMENT,
     MOST_OF_RUN,
@@ -43,12 +44,21 @@ def listed(number: int) -> ListedSweep:
 
 def test_the_parents_note_has_question_answer_table_figure_and_links() -> None:
     note = parent_note(PLACE, FOUND, ALL)
-    assert note.startswith("**Question.** Which lambda is best?\n\n**Answer.** best point:")
-    assert "\n\n| lambda_adv | swa/miou |\n| --- | --- |\n| 0.2 | 0.6100 |\n| 0 | 0.6000 |" in note
+    assert "\n\n**Question.** Which lambda is best?\n**Answer.** best point:" in note
+    assert table(FOUND.head, FOUND.rows) in note
     assert "(get-artifact?path=report%2Ffig4.png&run_uuid=abc)" in note
     assert f"[report](#/experiments/1/runs/abc/artifacts/report/report.html?{ML})" in note
     assert f"(#/experiments/1/runs/abc/artifacts/best.yaml?{ML})" in note
     assert "`python -m trainable.train --config best.yaml`" in note
+
+
+def test_links_answer_and_figure_come_first_since_the_page_folds_the_rest() -> None:
+    note = parent_note(PLACE, FOUND, ALL)
+    parts = ("[Trials,", "**Question.**", "**Answer.**", "![", "no other is higher", "| 0.2", "`")
+    places = [note.index(part) for part in parts]
+    assert places == sorted(places)
+    assert places[0] == 0
+    assert note[: places[3]].count("\n\n") == 2
 
 
 def test_a_note_without_figure_or_numbers_says_what_there_is() -> None:
