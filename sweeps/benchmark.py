@@ -3,6 +3,7 @@
     python -m sweeps.benchmark trials [--trials 1000]
     python -m sweeps.benchmark swa
     python -m sweeps.benchmark record [--trials 64]
+    python -m sweeps.benchmark mlflow-table [--trials 1000]
     python -m sweeps.benchmark search --set iterations=120 --set eval_every=60
 
 `trials` runs empty trials on both sides, each side with two slots of this machine and a record in
@@ -11,7 +12,8 @@ function API with OptunaSearch and MLflowLoggerCallback. The start of Ray is lef
 `swa` sets the SWA grid beside one training run per trial, of which it trains a sample. `search`
 counts the training runs that a search needs if each run carries all readouts, and if the sampler
 chooses one readout per run. `record` measures what following trials that report once a second costs
-the driver and its MLflow store.
+the driver and its MLflow store. `mlflow-table` opens the view of a sweep in Chromium and measures
+the time until MLflow shows its first row.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from rich.console import Console
 from sweeps.benchmarking.record_load import RecordLoadOptions, add_record_load, record_load
 from sweeps.benchmarking.search_replay import SearchReplayOptions, add_search, search
 from sweeps.benchmarking.swa_cost import SwaCostOptions, add_swa, swa_cost
+from sweeps.benchmarking.table_time import TableTimeOptions, add_table_time, table_time
 from sweeps.execution.display import LiveDisplay
 from sweeps.execution.executor import execute, ray_slots
 from sweeps.execution.resources import Resources
@@ -72,6 +75,8 @@ def main() -> int:
         numbers = trials(read_options(TrialsOptions, parsed))
     elif parsed.benchmark == "record":
         numbers = record_load(read_options(RecordLoadOptions, parsed))
+    elif parsed.benchmark == "mlflow-table":
+        numbers = table_time(read_options(TableTimeOptions, parsed))
     elif parsed.benchmark == "swa":
         numbers = swa_cost(read_options(SwaCostOptions, parsed))
     else:
@@ -186,6 +191,7 @@ def parser() -> Parser:
     )
     add_swa(subcommands)
     add_record_load(subcommands)
+    add_table_time(subcommands)
     add_search(subcommands)
     return options
 

@@ -51,8 +51,8 @@ ROOMS = {
     "sweeps.driver": "trainable analysis.record analysis.inference analysis.stats sweeps.storage "
     "sweeps.planning sweeps.search sweeps.record sweeps.execution sweeps.mlflow_ui",
     # It measures two of the sweeps, which are commands.
-    "sweeps.benchmarking": "trainable analysis.record sweeps sweeps.planning sweeps.search "
-    "sweeps.record sweeps.execution",
+    "sweeps.benchmarking": "trainable analysis.record analysis.benchmarking sweeps sweeps.planning "
+    "sweeps.search sweeps.record sweeps.execution sweeps.mlflow_ui",
 }
 
 FORBIDDEN = {
@@ -71,9 +71,10 @@ COMMON = (
     "trainable.storage.redaction",
     "trainable.storage.user_cache",
 )
-# What the driver shares with the analysis: the border to MLflow, what a record is, and what its
-# numbers say.
+# What the driver shares with the analysis: the border to MLflow, what a record is, what its numbers
+# say, and a record to measure with.
 SHARED = (
+    "analysis.benchmarking.synthetic_record",
     "analysis.inference.blocks",
     "analysis.inference.planning",
     "analysis.inference.sequential",

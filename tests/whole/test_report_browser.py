@@ -13,18 +13,14 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from report_helpers import CAPTION, figure_item, page, picture, section, table_item, trials_of
 
 from analysis.report.best_card import BestCard
+from sweeps.benchmarking.chromium import chromium
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 PHONE, SMALL_PHONE, TABLET = (360, 740), (320, 568), (800, 1000)
 LAPTOP, DESKTOP = (1280, 800), (1400, 900)
 SIZES = [SMALL_PHONE, PHONE, TABLET, LAPTOP, DESKTOP]
@@ -67,10 +63,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

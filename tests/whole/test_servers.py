@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +11,7 @@ import pytest
 from record_helpers import finish, grid, sweep_state
 from servers import POSTGRES, Postgres
 
+from sweeps.benchmarking.mlflow_server import MlflowServer
 from sweeps.planning.state import SweepState
 from sweeps.record import publisher as publisher_module
 from sweeps.record.ended_run import EndedRun, final_points
@@ -30,81 +25,20 @@ pytestmark = [
 START_S = 120.0
 
 
-class Server:
-    """`mlflow server` with the settings that docs/mlflow.md names."""
-
-    def __init__(self, store: str, folder: Path, *options: str) -> None:
-        self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.folder = folder
-        self.command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
-        self.command += [
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(self.port),
-            "--workers",
-            "1",
-            *options,
-        ]
-
-    def start(self) -> None:
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=self.folder,
-                env=os.environ | quiet,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + START_S
-        while not self._answers():
-            assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
-            assert self.process.poll() is None, (self.folder / "server.log").read_text()
-            time.sleep(0.2)
-
-    def kill(self) -> None:
-        """End the server and its workers as a power cut would."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MlflowServer]:
     """A server on each kind of database; one hands artifacts on, with one they are written to."""
     if request.param == "sqlite":
         options = "--no-serve-artifacts", "--default-artifact-root", str(tmp_path / "artifacts")
-        yield from running(Server(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, *options))
+        with MlflowServer(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, *options) as server:
+            yield server
         return
     if not POSTGRES.is_dir():
         pytest.skip("needs Debian's postgresql-15")
     with Postgres() as postgres:
         options = "--serve-artifacts", "--artifacts-destination", str(tmp_path / "artifacts")
-        yield from running(Server(postgres.uri, tmp_path, *options))
-
-
-def running(server: Server) -> Iterator[Server]:
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
+        with MlflowServer(postgres.uri, tmp_path, *options) as server:
+            yield server
 
 
 def children_of(uri: str) -> list[Any]:
@@ -156,7 +90,7 @@ def in_record(uri: str) -> dict[str, list[Any]]:
 
 
 def test_a_server_killed_in_mid_sweep_and_started_again_has_every_point_once(
-    server: Server,
+    server: MlflowServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
