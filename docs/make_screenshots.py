@@ -17,13 +17,10 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page
 
-from analysis.record.schema import EXPERIMENT, SWEEPS
 from sweeps.benchmarking.chromium import blank_page, check_chromium, chromium
-from sweeps.benchmarking.mlflow_pages import cells, compare, open_page, open_view
+from sweeps.benchmarking.mlflow_pages import cells, compare, open_page, open_view, place_of
 from sweeps.benchmarking.mlflow_server import MlflowServer
-from sweeps.mlflow_ui.front_page import write_front_page
 from sweeps.mlflow_ui.links import Place, run_page
-from sweeps.record.mlflow_store import open_store, search
 from trainable.cli.options import OK, command
 
 DOCS = Path(__file__).parent
@@ -45,16 +42,8 @@ def main() -> int:
         uri = f"sqlite:///{folder}/mlflow.db"
         with MlflowServer(uri, folder) as server, chromium() as browser:
             page = blank_page(browser, WIDTH, 720)
-            take_all(page, server.uri, place_in(uri))
+            take_all(page, server.uri, place_of(uri, SWEEP.stem))
     return OK
-
-
-def place_in(uri: str) -> Place:
-    """Return where the one sweep of a store stands."""
-    client = open_store(uri, create=False)
-    experiment_id = str(client.get_experiment_by_name(EXPERIMENT).experiment_id)
-    (parent,) = search(client, experiment_id, SWEEPS)
-    return write_front_page(client, experiment_id, parent.info.run_id)
 
 
 def take_all(page: Page, server: str, place: Place) -> None:

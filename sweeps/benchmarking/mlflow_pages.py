@@ -5,12 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from analysis.record.schema import EXPERIMENT, SWEEPS
+from sweeps.mlflow_ui.front_page import write_front_page
 from sweeps.mlflow_ui.links import Place, view_page
+from sweeps.record.mlflow_store import open_store, search
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
 BLANK = "about:blank"  # between two pages of one address, which a browser would not load anew
+
+
+def place_of(tracking_uri: str, sweep: str) -> Place:
+    """Return where the one sweep of a name stands in a store; its view is written if it lacks."""
+    client = open_store(tracking_uri, create=False)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        raise LookupError(f"{tracking_uri} holds no sweep")
+    experiment_id = str(experiment.experiment_id)
+    found = search(client, experiment_id, SWEEPS)
+    (parent,) = [run for run in found if run.data.tags["sweep"] == sweep]
+    return write_front_page(client, experiment_id, parent.info.run_id)
 
 
 def open_page(page: Page, address: str) -> None:

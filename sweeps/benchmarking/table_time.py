@@ -11,18 +11,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from analysis.benchmarking.synthetic_record import SHARES, make_record
-from analysis.record.mlflow_calls import Patience
-from analysis.record.schema import EXPERIMENT, SWEEPS
 from sweeps.benchmarking.chromium import blank_page, check_chromium, chromium
-from sweeps.benchmarking.mlflow_pages import open_view
+from sweeps.benchmarking.mlflow_pages import open_view, place_of
 from sweeps.benchmarking.mlflow_server import MlflowServer
-from sweeps.mlflow_ui.front_page import write_front_page
 from sweeps.mlflow_ui.links import Place
-from sweeps.record.mlflow_store import open_store, search
 from trainable.cli.options import whole
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Request
 
 LARGEST = "swa_grid"  # of the made record's sweeps
 REPEATS = 5
@@ -54,18 +50,15 @@ def table_time(options: TableTimeOptions) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         uri = make_record(folder, round(options.trials / SHARES[LARGEST]))
-        place = _view_of_largest(uri)
+        place = place_of(uri, LARGEST)
         with MlflowServer(uri, folder) as server, chromium() as browser:
             page = blank_page(browser, 1280, 900)
             asked: list[str] = []
-            page.on(
-                "request",
-                lambda one: one.url.endswith(SEARCH) and asked.append(one.post_data or ""),
-            )
+            page.on("request", lambda one: _note(asked, one))
             first_s = _seconds_to_open(page, server.uri, place)
-            asked_first = asked[0]
+            rows_asked = asked[0]
             again_s = [_seconds_to_open(page, server.uri, place) for _ in range(REPEATS)]
-            search_s = [_seconds_to_search(server.uri, asked_first) for _ in range(REPEATS)]
+            search_s = [_seconds_to_search(server.uri, rows_asked) for _ in range(REPEATS)]
     return {
         "trials": options.trials,
         "search_s": median(search_s),
@@ -73,14 +66,9 @@ def table_time(options: TableTimeOptions) -> dict[str, Any]:
     }
 
 
-def _view_of_largest(uri: str) -> Place:
-    """Write the views of a made record, and return where its largest sweep stands."""
-    client = open_store(uri, create=False, patience=Patience())
-    experiment_id = str(client.get_experiment_by_name(EXPERIMENT).experiment_id)
-    (parent,) = [
-        run for run in search(client, experiment_id, SWEEPS) if run.data.tags["sweep"] == LARGEST
-    ]
-    return write_front_page(client, experiment_id, parent.info.run_id)
+def _note(asked: list[str], request: Request) -> None:
+    if request.url.endswith(SEARCH):
+        asked.append(request.post_data or "")
 
 
 def _seconds_to_open(page: Page, server: str, place: Place) -> float:

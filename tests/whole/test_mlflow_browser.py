@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -217,10 +218,9 @@ def test_the_curve_of_a_trial_under_way_grows(
         for some in (rows[:3], rows[3:9]):
             publisher.live.tell(run.spec.training_key, some)
             last = int(some[-1]["iteration"])
-            wait_until(lambda last=last: run_trained_to(shown.uri, trial_key, last))
-            run_id = run_trained_to(shown.uri, trial_key, last)
-            assert run_id is not None
-            open_run(page, shown, run_id)
+            found = partial(run_trained_to, shown.uri, trial_key, last)
+            wait_until(found)
+            open_run(page, shown, str(found()))
             page.get_by_text("Running", exact=True).first.wait_for()
             page.get_by_role("tab", name="Model metrics").click()
             page.wait_for_function(f"{LAST_STEP} == {last}")

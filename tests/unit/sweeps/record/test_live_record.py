@@ -344,7 +344,7 @@ def test_a_new_trial_takes_few_requests_and_its_rows_one_each_time(
 
 def first_metric(uri: str) -> str:
     """The metric that MLflow's page of comparisons shows of the one trial: the first it got."""
-    return next(iter(child_of(uri).data.metrics))
+    return str(next(iter(child_of(uri).data.metrics)))
 
 
 def test_a_trial_that_was_followed_is_compared_by_the_miou_of_its_curve(
