@@ -18,7 +18,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder: Path = tmp_path_factory.mktemp("faults")
-    return Bench(folder=folder, kills=4, seed=0, short=True)
+    return Bench(folder=folder, kills=2, seed=0, short=True)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from dataclasses import dataclass, field
@@ -35,7 +36,13 @@ class Bench:
     def sweep(self, question: Question, *options: str, **settings: Any) -> Sweep:
         """Return a sweep in a new folder, after the undisturbed one that it is compared with."""
         self.takes_s(question)
-        return Sweep(question, self.folder / str(next(self._numbers)), *options, **settings)
+        folder = self.folder / str(next(self._numbers))
+        return Sweep(self._asked(question), folder, *options, **settings)
+
+    def _asked(self, question: Question) -> Question:
+        """Return a question as it is asked: in the short form, of fewer runs and for no model."""
+        less = ("--seeds", "2", "--no-model") if self.short else ()
+        return dataclasses.replace(question, options=(*question.options, *less))
 
     def alone(self, question: Question, *options: str) -> Sweep:
         """Return a sweep in a new folder that is compared with no other."""
@@ -45,7 +52,8 @@ class Bench:
         """Return how long a question takes undisturbed, in seconds."""
         if question.script not in self._took_s:
             begun = time.monotonic()
-            sweep = Sweep(question, self.folder / f"undisturbed-{question.script}")
+            folder = self.folder / f"undisturbed-{question.script}"
+            sweep = Sweep(self._asked(question), folder)
             code = sweep.finish()
             if code != 0:
                 raise NotReachedError(f"undisturbed, it ended with {code}: {sweep.last_words()}")

@@ -17,7 +17,7 @@ from faults.verdict import Verdict
 from sweeps.execution.executor import RAY_SETTINGS
 
 WORKER = "Trainable"  # in the title that Ray gives a worker
-HANG_TIMEOUT_S = 20.0
+HANG_TIMEOUT_S = 60.0  # far above an honest first step on a busy machine
 RUN_FOLDER = "trainable.runs.folder"
 # At each, the worker that passes it is killed, and its run is retried.
 CALLS = (
