@@ -48,6 +48,15 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def long_uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole sweep of `LONG`: run once, for all processes of pytest-xdist."""
+    from whole_sweeps import undisturbed
+
+    own = tmp_path_factory.getbasetemp()
+    return undisturbed(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
+
+
 @pytest.fixture
 def uri(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)  # mlflow writes artifacts here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,24 @@ def finished_trials(folder: Path) -> dict[str, dict[str, float]]:
     return metrics
 
 
-LONG = (*SMALL, "iterations=240", "eval_every=60", "log_every=20", "checkpoint_every=20")
+LONG = (*SMALL, "iterations=120", "eval_every=60", "log_every=20", "checkpoint_every=20")
+
+
+def undisturbed(shared: Path) -> Path:
+    """Return the folder of a sweep of LONG that nothing disturbed.
+
+    Args:
+        shared: A folder of all test processes; the first that asks runs the sweep there.
+    """
+    folder, ended = shared / "undisturbed", shared / "undisturbed-ended"
+    with (shared / "undisturbed-lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ended.exists():
+            folder.mkdir()
+            done = sweep(folder, "--no-figures", settings=LONG)
+            assert done.returncode == 0, done.stderr
+            ended.touch()
+    return folder
 
 
 def state_of(folder: Path) -> tuple[str | None, str | None]:

@@ -32,14 +32,14 @@ IN_THE_TREE = re.compile(r"(?m)^python (?:sweeps|analysis|examples)/")
 # A twin of the README's command that trains four runs, and so has a record of every kind.
 TWIN = (
     "python sweeps/lambda_grid.py --seeds 2 --lambdas 0 0.05 --set iterations=20 --set swa_n=5 "
-    "--set eval_every=20 --set log_every=10 --set swa_batch_norm_batches=1"
+    "--set eval_every=20 --set log_every=10 --set swa_batch_norm_batches=1 --no-model --no-figures"
 )
 ALONE = (
     "python -m trainable.train --set lambda_adv=0.1 --set iterations=20 --set swa_n=5 "
     "--set eval_every=20 --set log_every=10 --set swa_batch_norm_batches=1 --storage runs/"
 )
 # Later, so that the sweep has one before it; nothing of it is trained anew.
-TWIN_AGAIN = f"{TWIN} --no-model --set swa_n=10"
+TWIN_AGAIN = f"{TWIN} --set swa_n=10"
 
 
 @dataclass(frozen=True)

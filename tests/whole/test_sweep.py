@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from faults.sweep import descendants, title
@@ -128,25 +127,22 @@ def start_and_wait_for_a_checkpoint(folder: Path) -> subprocess.Popen[bytes]:
     return driver
 
 
-@pytest.fixture(scope="module")
-def long_uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("long")
-    assert sweep(folder, "--no-figures", settings=LONG).returncode == 0
-    return {"results": results(folder), "record": finished_trials(folder)}
-
-
 def test_of_two_drivers_of_a_sweep_the_second_is_refused_by_the_first_ones_pid(
-    tmp_path: Path, long_uninterrupted: dict[str, Any]
+    tmp_path: Path, long_uninterrupted: Path
 ) -> None:
     driver = start_and_wait_for_a_checkpoint(tmp_path)
-    second = sweep(tmp_path, "--no-figures", settings=LONG)
+    driver.send_signal(signal.SIGSTOP)  # so that it is there however long the second takes
+    try:
+        second = sweep(tmp_path, "--no-figures", settings=LONG)
+    finally:
+        driver.send_signal(signal.SIGCONT)
     assert driver.poll() is None
     assert second.returncode == 2
     assert f"must have one driver, but another process (PID {driver.pid} on" in second.stderr
     assert second.stderr.count("\n") == 1
     assert driver.wait(DEADLINE_S) == 0, (tmp_path / "stderr").read_text()
-    assert results(tmp_path) == long_uninterrupted["results"]
-    assert finished_trials(tmp_path).keys() == long_uninterrupted["record"].keys()
+    assert results(tmp_path) == results(long_uninterrupted)
+    assert finished_trials(tmp_path).keys() == finished_trials(long_uninterrupted).keys()
 
 
 def test_an_interrupt_exits_with_130_and_the_command_that_goes_on(tmp_path: Path) -> None:
@@ -159,7 +155,7 @@ def test_an_interrupt_exits_with_130_and_the_command_that_goes_on(tmp_path: Path
 
 
 def test_a_dead_raylet_is_started_anew_twice_and_the_third_time_the_command_goes_on(
-    tmp_path: Path, long_uninterrupted: dict[str, Any]
+    tmp_path: Path, long_uninterrupted: Path
 ) -> None:
     driver = start_and_wait_for_a_checkpoint(tmp_path)
     killed: set[int] = set()
@@ -185,12 +181,12 @@ def test_a_dead_raylet_is_started_anew_twice_and_the_third_time_the_command_goes
     assert state_of(tmp_path) == ("partial", "Ray died")
     again = sweep(tmp_path, "--no-figures", settings=LONG)
     assert again.returncode == 0, again.stderr
-    assert results(tmp_path) == long_uninterrupted["results"]
-    assert finished_trials(tmp_path).keys() == long_uninterrupted["record"].keys()
+    assert results(tmp_path) == results(long_uninterrupted)
+    assert finished_trials(tmp_path).keys() == finished_trials(long_uninterrupted).keys()
 
 
 def test_where_ray_has_no_room_of_its_own_a_lost_terminal_and_a_kill_lose_and_leave_nothing(
-    tmp_path: Path, long_uninterrupted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, long_uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TMPDIR is too long for sockets, and HOME cannot be written, as in containers."""
     folder, long = tmp_path / "sweep", tmp_path / ("x" * 100)
@@ -214,7 +210,7 @@ def test_where_ray_has_no_room_of_its_own_a_lost_terminal_and_a_kill_lose_and_le
         (left,) = Path(place).iterdir()
         again = sweep(folder, "--no-figures", settings=LONG)
         assert again.returncode == 0, again.stderr
-        assert results(folder) == long_uninterrupted["results"]
+        assert results(folder) == results(long_uninterrupted)
         assert not left.exists()
         assert list(Path(place).iterdir()) == []
 
@@ -235,7 +231,7 @@ def test_a_diverged_trial_is_named_with_cause_and_log_and_the_others_count(tmp_p
 
 
 def test_a_time_budget_ends_the_sweep_cleanly_and_the_same_command_goes_on(
-    tmp_path: Path, long_uninterrupted: dict[str, Any]
+    tmp_path: Path, long_uninterrupted: Path
 ) -> None:
     settings = (*LONG, "train_images=20")
     done = sweep(tmp_path, "--time-budget", "1", settings=settings)
@@ -243,7 +239,7 @@ def test_a_time_budget_ends_the_sweep_cleanly_and_the_same_command_goes_on(
     assert "training runs are left; the same command resumes the sweep" in done.stdout
     again = sweep(tmp_path, "--no-figures", settings=settings)
     assert again.returncode == 0, again.stderr
-    assert results(tmp_path) == long_uninterrupted["results"]
+    assert results(tmp_path) == results(long_uninterrupted)
 
 
 def test_no_reuse_trains_again_to_the_same_numbers(uninterrupted: Path) -> None:

@@ -466,7 +466,7 @@ def test_a_sweep_on_two_kinds_of_cpu_says_so_before_and_after(
     two_nodes: Callable[..., str], tmp_path: Path
 ) -> None:
     address = two_nodes(ATEN_CPU_CAPABILITY="avx2")
-    done = sweep(tmp_path, "--no-figures", "--address", address, settings=LONG)
+    done = sweep(tmp_path, "--no-figures", "--address", address)
     assert done.returncode == 0, done.stderr
     assert "the nodes have 2 kinds of CPU, " in done.stdout
     assert "the trials come from 2 kinds of processor (" in done.stdout
@@ -474,18 +474,16 @@ def test_a_sweep_on_two_kinds_of_cpu_says_so_before_and_after(
 
 @pytest.mark.slow
 def test_a_worker_that_starts_after_an_edit_refuses_and_nothing_wrong_is_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, long_uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As does one on a node that joins later with other code."""
     from faults.sweep import descendants, title
 
-    straight, folder = tmp_path / "straight", tmp_path / "edited"
-    for one in (straight, folder):
-        one.mkdir()
+    folder = tmp_path / "edited"
+    folder.mkdir()
     package = package_in(tmp_path / "package")
     good = (package / "trainable" / "training" / "losses.py").read_text()
     monkeypatch.setenv("PYTHONPATH", str(package))
-    assert sweep(straight, "--no-figures", settings=LONG).returncode == 0
     driver = subprocess.Popen(
         command("--no-figures", settings=LONG),
         cwd=folder,
@@ -509,8 +507,8 @@ def test_a_worker_that_starts_after_an_edit_refuses_and_nothing_wrong_is_recorde
     assert "FAILED" not in said
     assert not list(folder.glob(f"runs/*/{CRASH_LOG}"))
     kept = results(folder)
-    assert kept == {key: results(straight)[key] for key in kept}
+    assert kept == {key: results(long_uninterrupted)[key] for key in kept}
     (package / "trainable" / "training" / "losses.py").write_text(good)
     assert sweep(folder, "--no-figures", settings=LONG).returncode == 0
-    assert results(folder) == results(straight)
-    assert finished_trials(folder).keys() == finished_trials(straight).keys()
+    assert results(folder) == results(long_uninterrupted)
+    assert finished_trials(folder).keys() == finished_trials(long_uninterrupted).keys()

@@ -406,12 +406,11 @@ def test_a_password_in_a_uri_is_not_told() -> None:
 
 @pytest.mark.slow
 def test_a_sweep_on_a_store_killed_and_moved_to_another_machine_has_the_numbers_of_a_local_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, long_uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    local, first, second = (tmp_path / name for name in ("local", "first", "second"))
-    for folder in (local, first, second):
+    first, second = (tmp_path / name for name in ("first", "second"))
+    for folder in (first, second):
         folder.mkdir()
-    assert sweep(local, "--no-figures", settings=LONG).returncode == 0
     uri = uri_of(first / "runs")
     begun = command("--no-figures", "--storage", uri, settings=LONG)
     with (tmp_path / "said").open("w") as said:
@@ -425,10 +424,10 @@ def test_a_sweep_on_a_store_killed_and_moved_to_another_machine_has_the_numbers_
     driver.wait()
     assert len(results(first)) < 4
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another machine"))
-    again = sweep(second, "--storage", uri, "--json", settings=LONG)
+    again = sweep(second, "--storage", uri, "--no-figures", "--json", settings=LONG)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["training_runs_done"] == 4
-    assert results(first) == results(local)
-    assert finished_trials(second).keys() == finished_trials(local).keys()
+    assert results(first) == results(long_uninterrupted)
+    assert finished_trials(second).keys() == finished_trials(long_uninterrupted).keys()
     assert not list(second.glob("runs/*"))
     assert len(list(first.glob("runs/sweeps/*.json"))) == 1
