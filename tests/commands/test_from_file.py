@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 from small import SMALL
+from whole_sweeps import DEADLINE_S
 
 from sweeps import from_file
 from sweeps.from_file import read_sweep
@@ -211,7 +212,7 @@ def test_each_example_answers_its_question(example: str, tmp_path: Path) -> None
     command = [sys.executable, *EXAMPLE_COMMANDS[example], "--seeds", "1", "--json", *sets]
     command += ["--no-figures", "--no-model"]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

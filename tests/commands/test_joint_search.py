@@ -16,6 +16,7 @@ from paths import ROOT
 from record_helpers import BASE
 from search_helpers import AXES, begin, drive, empty_sweep, search_of
 from small import SMALL, left_to_a_search
+from whole_sweeps import DEADLINE_S
 
 from sweeps.driver.search_options import search_source
 from sweeps.joint_search import SWEEP, axes, parser, source
@@ -220,7 +221,7 @@ def test_one_command_searches_confirms_and_stores_a_study(tmp_path: Path) -> Non
     command = [sys.executable, str(SCRIPT), "--asks", "4", "--confirm", "1", "--seeds", "2"]
     command += ["--scheduler", "asha", "--json", "--no-figures", "--no-model", *sets]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -232,7 +233,7 @@ def test_one_command_searches_confirms_and_stores_a_study(tmp_path: Path) -> Non
     study = optuna.load_study(study_name=name, storage=storage)
     assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "PRUNED"}
     again = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
     assert again.returncode == 0, again.stderr
     assert "nothing to train" in again.stderr

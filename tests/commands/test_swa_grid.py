@@ -13,6 +13,7 @@ import pytest
 from record_helpers import sweep_state
 from refusals import refusal_of
 from small import SMALL, small_config, spec_of
+from whole_sweeps import DEADLINE_S
 
 from sweeps import swa_grid
 from sweeps.driver import sweep
@@ -152,7 +153,7 @@ def test_the_grid_records_every_readout_of_two_runs_and_its_best_by_name(tmp_pat
     command = [sys.executable, swa_grid.__file__, "--seeds", "2", "--json", *sets]
     command += ["--no-figures", "--no-model"]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

@@ -17,7 +17,7 @@ from trainable.storage import json_files
 SCRIPT = ROOT / "sweeps" / "lambda_grid.py"
 
 
-DEADLINE_S = 240
+DEADLINE_S = 900  # of any wait: many times what it takes, on a busy machine too
 
 
 def command(

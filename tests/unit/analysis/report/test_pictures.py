@@ -11,11 +11,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis.figures import fig4
+from analysis.figures import FigureSpec, fig4
 from analysis.figures.appearance import DescribedFigure, paper_style, phone_style, styled
 from analysis.record.sweep_data import SweepData
+from analysis.report import draw as draw_module
 from analysis.report import pictures
-from analysis.report.draw import FOR_PHONES, draw
+from analysis.report.catalogue import specs_of
+from analysis.report.draw import FOR_PHONES, RenderedItem
 from analysis.report.files import render
 from analysis.report.pictures import Picture, picture_of
 
@@ -84,16 +86,23 @@ def sizes(shown: list[Picture | None]) -> list[float | None]:
     return [None if each is None else each.width_pt for each in shown]
 
 
-def test_a_sweeps_first_figures_are_drawn_for_a_phone_too() -> None:
+def first_drawn(count: int, data: SweepData, monkeypatch: pytest.MonkeyPatch) -> list[RenderedItem]:
+    """Draw a sweep as if the catalogue named so many of its figures alone."""
+    named = [one for one in specs_of(data.trials).items() if isinstance(one[1], FigureSpec)]
+    monkeypatch.setattr(draw_module, "specs_of", lambda *_: dict(named[:count]))
+    return list(draw_module.draw(data).items)
+
+
+def test_a_sweeps_first_figures_are_drawn_for_a_phone_too(monkeypatch: pytest.MonkeyPatch) -> None:
     trials = figure_data.swa_grid(ns=(1, 5), thresholds=(0.0, 0.5))
     trials.attrs |= {"sweep": "swa_grid", "axes": ("swa_n", "swa_threshold", "swa_rule")}
     data = SweepData(trials=trials, paper=PAPER)
     with styled(phone_style()):
-        narrow = [*draw(data).items]
-    items = [item for item in draw(data).items if item.picture is not None]
-    assert len(items) > FOR_PHONES == 2
+        (narrow,) = first_drawn(1, data, monkeypatch)
+    assert FOR_PHONES == 2
+    items = first_drawn(3, data, monkeypatch)
     column = pytest.approx(3.3 * 72)
-    assert sizes([item.narrow for item in items[:3]]) == [column, column, None]
-    assert items[0].narrow == narrow[0].picture  # the same picture, asked for by its style
+    assert sizes([item.narrow for item in items]) == [column, column, None]
+    assert items[0].narrow == narrow.picture  # the same picture, asked for by its style
     with styled(paper_style()):
-        assert sizes([item.narrow for item in draw(data).items[:1]]) == [None]
+        assert sizes([item.narrow for item in first_drawn(1, data, monkeypatch)]) == [None]

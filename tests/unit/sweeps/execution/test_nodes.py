@@ -200,7 +200,7 @@ def test_who_waited_for_the_lock_finds_the_outcome_and_does_not_train_again(
         time.sleep(0.3)
         for path in theirs.iterdir():
             shutil.copy(path, ours / path.name) if path.name != "lock" else None
-    waiting.join(20)
+    waiting.join(120)
     before = content_of(ours)
     (report,) = reports
     assert report["done"]

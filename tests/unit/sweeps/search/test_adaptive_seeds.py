@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from record_helpers import BASE, fail, finish, grid, sweep_state
 from small import SMALL
-from whole_sweeps import state_of
+from whole_sweeps import DEADLINE_S, state_of
 
 from sweeps import lambda_grid
 from sweeps.planning.plan import PlannedRun
@@ -301,7 +301,7 @@ def sweep(folder: Path, *options: str) -> dict[str, Any]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -339,7 +339,7 @@ def test_a_manifest_that_cannot_be_written_ends_the_driver_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def execute(state: SweepState, *_: object, **__: object) -> ExecutionStats:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while state.threads.error is None:  # as TuneCallback does
             assert time.monotonic() < deadline
             time.sleep(0.01)
