@@ -57,6 +57,7 @@ class CompareOptions:
         a: The sweep that the other is compared with.
         b: The other sweep.
         tracking_uri: MLflow store that holds both.
+        experiment: MLflow's experiment in it.
         metric: What is compared, `swa/miou` or `val/miou`.
         out: Folder of the files, None for none.
         json: Whether one JSON object goes to standard output.
@@ -66,6 +67,7 @@ class CompareOptions:
     a: str
     b: str
     tracking_uri: str
+    experiment: str
     metric: str
     out: str | None
     json: bool
@@ -77,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     options = read_options(CompareOptions, parser().parse_args(argv))
     try:
-        record = Record(options.tracking_uri, cache=options.cache)
+        record = Record(options.tracking_uri, cache=options.cache, experiment=options.experiment)
         a, b = (_data(record, wanted) for wanted in (options.a, options.b))
         compared = compare_sweeps(a, b, metric=options.metric)
         files = _files(compared)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal
 from analysis.cli.options import add_record_options
 from analysis.record.choice import REVISION, REVISIONS, RULE, choose, others
 from analysis.record.schema import RecordError, Sweep, finished
+from analysis.record.tracking_uri import describe_choice
 from trainable.cli.parsed_options import read_options
 from trainable.cli.parser import Parser, refusal
 from trainable.cli.streams import ended_by_closed_output, tell_who_waits
@@ -49,6 +50,7 @@ class FigureOptions:
 
     Attributes:
         tracking_uri: MLflow store that holds the record.
+        experiment: MLflow's experiment in it.
         out: Folder of the figures.
         sweep: Names, keys or parent runs of sweeps, None for all names.
         cache: Whether what was read and drawn before and has not changed is used.
@@ -58,6 +60,7 @@ class FigureOptions:
     """
 
     tracking_uri: str
+    experiment: str
     out: str
     sweep: tuple[str, ...] | None
     cache: bool
@@ -73,11 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.font and options.style != "paper":
         return refusal(f"--font is of --style paper, but got --style {options.style}")
     tell = partial(tell_who_waits, anyone=options.verbose)
-    tell(f"reading {redact_uri(options.tracking_uri)}")
+    chosen = describe_choice(options.tracking_uri, options.experiment)
+    tell(f"reading {chosen or redact_uri(options.tracking_uri)}")
     from analysis.record.trials import Record
 
     try:
-        record = Record(options.tracking_uri, cache=options.cache)
+        record = Record(options.tracking_uri, cache=options.cache, experiment=options.experiment)
         # Called from another program, it starts no processes, which would import that program.
         processes = len(os.sched_getaffinity(0)) if argv is None else 1
         rendered = _draw(record, options, processes, tell)

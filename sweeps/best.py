@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.record.choice import REVISIONS, RULE
+from analysis.record.tracking_uri import describe_choice
 from sweeps.driver.best_config import BestConfig, shown
-from sweeps.driver.options import add_tracking_uri
+from sweeps.driver.options import add_experiment, add_tracking_uri
 from trainable.cli.options import OK, check_writable, command, ended_by_signals
 from trainable.cli.parsed_options import read_options
 from trainable.cli.parser import Parser, refuse
@@ -35,12 +36,14 @@ class BestOptions:
     Attributes:
         sweep: Name, key or parent run of the sweep.
         tracking_uri: MLflow store that holds it.
+        experiment: MLflow's experiment in it.
         out: The file to write.
         force: Whether another file of that name is overwritten.
     """
 
     sweep: str
     tracking_uri: str
+    experiment: str
     out: str
     force: bool
 
@@ -50,11 +53,12 @@ class BestOptions:
 def main() -> int:
     """Write the config that the command line asks for, and return the exit code."""
     options = read_options(BestOptions, parser().parse_args())
-    tell_who_waits(f"reading {redact_uri(options.tracking_uri)}")
+    chosen = describe_choice(options.tracking_uri, options.experiment)
+    tell_who_waits(f"reading {chosen or redact_uri(options.tracking_uri)}")
     out = Path(options.out)
     try:
         check_writable("--out", out.parent)
-        best = BestConfig.read(options.tracking_uri, options.sweep)
+        best = BestConfig.read(options.tracking_uri, options.sweep, options.experiment)
         _write(out, best.content(options.out).encode(), force=options.force)
     except ConfigError as error:
         refuse(str(error))
@@ -94,6 +98,7 @@ def parser() -> Parser:
         help=f"its sweep_key, the id of its parent run, or a name: {RULE}. {REVISIONS}",
     )
     add_tracking_uri(options)
+    add_experiment(options)
     options.add_argument(
         "--out", default="best.yaml", metavar="FILE", help="config to write (default: best.yaml)"
     )

@@ -48,6 +48,7 @@ def main() -> int:
     found = []
     for finding in look(
         tracking_uri=options.tracking_uri,
+        experiment=options.experiment,
         storage=options.storage,
         cache_dir=options.cache_dir,
         data_roots=options.data_roots,

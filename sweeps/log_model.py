@@ -43,7 +43,7 @@ def main() -> int:
     options = read_options(LogModelOptions, parser().parse_args())
     try:
         read_trial(options.tracking_uri, options.run_id)  # refuses, and changes nothing
-        bring_home(options.tracking_uri)
+        bring_home(options.tracking_uri, options.experiment)
         trial = read_trial(options.tracking_uri, options.run_id)
         key = trial.tags["training_key"]
         storage, mirror = open_storage(options.storage, with_samples=False)

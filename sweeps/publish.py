@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.record.mlflow_calls import StoreError
-from analysis.record.tracking_uri import sqlite_file
-from sweeps.driver.options import tracking_uri
+from analysis.record.schema import EXPERIMENT
+from analysis.record.tracking_uri import default_uri, experiment_name, sqlite_file
+from sweeps.driver.options import add_register, tracking_uri
 from sweeps.driver.presentation import Presentation, drawn_of
 from sweeps.driver.summary import SweepSummary
 from sweeps.execution.progress import ExecutionStats
@@ -46,13 +47,18 @@ class PublishOptions:
 
     Attributes:
         tracking_uri: MLflow store to publish to, None for the one of each sweep.
+        experiment: MLflow's experiment in it, None for the one of each sweep.
         storage: Folder or object store of the run folders.
         sweep: Names or keys of sweeps, None for all.
+        register: The registered model that the best trial's model becomes a version of, None for
+            none; of one sweep alone.
         out: Folder of figures, which are attached to the sweep that they are drawn of.
     """
 
     tracking_uri: str | None
+    experiment: str | None
     storage: str
+    register: str | None
     out: str
     sweep: tuple[str, ...] | None
 
@@ -69,16 +75,24 @@ def main() -> int:
         with ExitStack() as stack:
             sweeps = []
             for manifest in _driven(stack, storage, options.sweep):
+                if options.experiment is not None:
+                    manifest["experiment"] = options.experiment
                 state = sweep_state(manifest, storage, mirror=mirror)
                 check_ended(state)
                 sweeps.append(
                     (manifest, state, options.tracking_uri or _store_of(manifest, storage))
                 )
-            for uri in dict.fromkeys(uri for _, _, uri in sweeps):
+            for uri, experiment in dict.fromkeys(
+                (uri, _experiment(manifest)) for manifest, _, uri in sweeps
+            ):
                 check_store(uri)
-                check_usable(uri)
+                check_usable(uri, experiment)
+            if options.register is not None and len(sweeps) > 1:
+                raise ConfigError(
+                    f"--register is of one sweep, but got {len(sweeps)}; name one with --sweep"
+                )
             for sweep in sweeps:  # of all of them, or of none
-                failed += not _publish(*sweep, options.out)
+                failed += not _publish(*sweep, options)
     except ConfigError as error:
         refuse(str(error))
     except KeyboardInterrupt:
@@ -132,6 +146,9 @@ def _store_of(manifest: Mapping[str, Any], storage: Path) -> str:
         ConfigError: It had a password, which is written nowhere.
     """
     uri: str = manifest["tracking_uri"]
+    told = default_uri()
+    if manifest["password"] and redact_uri(told) == uri:
+        return told
     if manifest["password"]:
         raise ConfigError(
             f"the MLflow store must be named by --tracking-uri for {manifest['name']}, whose "
@@ -143,7 +160,13 @@ def _store_of(manifest: Mapping[str, Any], storage: Path) -> str:
     return uri
 
 
-def _publish(manifest: Mapping[str, Any], state: SweepState, uri: str, out: str) -> bool:
+def _experiment(manifest: Mapping[str, Any]) -> str:
+    return str(manifest.get("experiment", EXPERIMENT))  # that of a version before has none
+
+
+def _publish(
+    manifest: Mapping[str, Any], state: SweepState, uri: str, options: PublishOptions
+) -> bool:
     """Bring a sweep's record up to date, say so, and return whether the store took it."""
     named = f"{state.plan.name} {state.plan.sweep_key}"
     try:
@@ -153,11 +176,17 @@ def _publish(manifest: Mapping[str, Any], state: SweepState, uri: str, out: str)
             before = record.hashes()
             for run in state.runs:
                 record.publish(run)
-            conclude(record, uri, _warn)
-            presentation = Presentation(uri, _say, _warn)
+            conclude(record, uri, _warn, say=_say)
+            presentation = Presentation(
+                uri,
+                _say,
+                _warn,
+                experiment=_experiment(manifest),
+                register=options.register,
+            )
             presentation.open(record)
         summary = SweepSummary.of(state, ExecutionStats())
-        presentation.conclude(summary, drawn_of(out, record))
+        presentation.conclude(summary, drawn_of(options.out, record))
     except STORE_ERRORS as error:
         lasting = isinstance(error, StoreError) and error.lasting
         cause = first_line(error, uri) + ("" if lasting else "; try again")
@@ -193,11 +222,18 @@ def parser() -> Parser:
         help="MLflow store (default: that of the sweep); `-` reads it from standard input",
     )
     options.add_argument(
+        "--experiment",
+        type=experiment_name,
+        metavar="NAME",
+        help="MLflow's experiment (default: that of the sweep)",
+    )
+    options.add_argument(
         "--storage",
         default="runs/",
         metavar="DIR|URI",
         help="where run folders are (default: runs/)",
     )
+    add_register(options)
     options.add_argument(
         "--out",
         default="figures/",

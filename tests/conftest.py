@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from analysis.record.tracking_uri import EXPERIMENT_VARIABLE, URI_VARIABLE
+
 torch.set_num_threads(1)
 
 # Ray reads it when it is imported, and some tests import Ray before a sweep would set it.
@@ -22,6 +24,10 @@ os.environ["RAY_AUTH_MODE"] = "token"
 
 # Ray is courteous: its workers run at niceness 15, and beside other tests for seconds not at all.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+# Whoever runs the tests may have a store of their own, which is none of the tests'.
+for name in (URI_VARIABLE, EXPERIMENT_VARIABLE):
+    os.environ.pop(name, None)
 
 # In the background of a script and under nohup these are ignored, and what tests start inherits it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

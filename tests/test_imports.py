@@ -33,7 +33,7 @@ ROOMS = {
     "trainable.benchmarking": "trainable.config trainable.data trainable.data.sources "
     "trainable.networks trainable.training",
     "analysis.record": "trainable.storage",
-    "analysis.cli": "trainable.storage",
+    "analysis.cli": "analysis.record trainable.storage",
     "analysis.inference": "analysis.record",
     "analysis.stats": "trainable.storage analysis.record analysis.inference",
     "analysis.figures": "analysis.record analysis.inference analysis.stats",

@@ -7,6 +7,15 @@ from __future__ import annotations
 
 import argparse
 
+from analysis.record.tracking_uri import (
+    DEFAULT_EXPERIMENT,
+    DEFAULT_URI,
+    EXPERIMENT_VARIABLE,
+    URI_VARIABLE,
+    default_experiment,
+    default_uri,
+    experiment_name,
+)
 from trainable.storage.redaction import read_uri
 
 
@@ -21,7 +30,15 @@ def add_record_options(parser: argparse.ArgumentParser, *, no_cache: str) -> Non
         "--tracking-uri",
         type=read_uri,
         metavar="URI",
-        default="sqlite:///mlflow.db",
-        help="MLflow store (default: sqlite:///mlflow.db); `-` reads it from standard input",
+        default=default_uri(),
+        help=f"MLflow store (default: ${URI_VARIABLE} or {DEFAULT_URI}); `-` reads it from "
+        "standard input",
+    )
+    parser.add_argument(
+        "--experiment",
+        type=experiment_name,
+        metavar="NAME",
+        default=default_experiment(),
+        help=f"MLflow's experiment (default: ${EXPERIMENT_VARIABLE} or {DEFAULT_EXPERIMENT})",
     )
     parser.add_argument("--no-cache", dest="cache", action="store_false", help=no_cache)

@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from analysis.record.cache import cache_folder, load_cached, read_file, save_cached
 from analysis.record.mlflow_calls import ARTIFACT_S, StoreError, bound_answers, call_within
 from analysis.record.mlflow_store import Store, one_line_errors
-from analysis.record.schema import CURVES, DETAIL_FILE, ENVIRONMENT_FILE, MASKS_FILE, RecordError
+from analysis.record.schema import (
+    CURVES,
+    DETAIL_FILE,
+    ENVIRONMENT_FILE,
+    EXPERIMENT,
+    MASKS_FILE,
+    RecordError,
+)
 from analysis.record.tracking_uri import artifacts_folder
 from trainable.storage.json_files import ChecksumError, JsonObject, loads, read_seal
 
@@ -73,7 +80,9 @@ def load_curves(trials: pd.DataFrame, details: Mapping[str, Detail] | None = Non
     ]
     without = [run for run in trials["run_id"] if run not in details]
     if without:
-        parts += _logged(Store(trials.attrs["tracking_uri"]), without)
+        parts += _logged(
+            Store(trials.attrs["tracking_uri"], trials.attrs.get("experiment", EXPERIMENT)), without
+        )
     columns = {"run_id": "str", "metric": "str", "iteration": "int64", "value": "float64"}
     empty = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
     curves = pd.concat([empty, *parts], ignore_index=True).astype(columns)

@@ -74,15 +74,15 @@ def others(drawn: Sweep, sweeps: Iterable[Sweep], ended: Count) -> list[str]:
     older = [s for s in alike[place + 1 :] if s.state != PARTIAL and _differing(s, drawn)]
     said = [
         f"Newer, and not drawn: {_described(sweep, drawn)}, trials: {ended(sweep):,} of "
-        f"{sweep.trials_total:,}; `--sweep {sweep.sweep_key}` draws it"
+        f"{sweep.trials_total:,}; `--sweep {_named(sweep, drawn)}` draws it"
         for sweep in newer[:NAMED]
     ]
     if len(newer) > NAMED:
         said.append(f"{len(newer) - NAMED:,} more are newer, and not drawn")
     said += [
         f"Older, and not drawn: {_described(sweep, drawn)}, trials: {sweep.trials_total:,}; "
-        f"`--sweep {sweep.sweep_key}` draws it, and `python analysis/compare.py {sweep.sweep_key} "
-        f"{drawn.sweep_key}` compares the two"
+        f"`--sweep {_named(sweep, drawn)}` draws it, and `python analysis/compare.py "
+        f"{_named(sweep, drawn)} {drawn.sweep_key}` compares the two"
         for sweep in older[:1]
     ]
     return said
@@ -158,11 +158,17 @@ def began(sweep: Sweep) -> str:
     return f"{datetime.fromtimestamp(sweep.start_time_s, UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def _named(sweep: Sweep, drawn: Sweep) -> str:
+    """Return what tells a sweep from another: two people may have asked for the same."""
+    return sweep.parent_run_id if sweep.sweep_key == drawn.sweep_key else sweep.sweep_key
+
+
 def _described(sweep: Sweep, drawn: Sweep) -> str:
-    """Return name and date of a sweep, and whether its code or data are not those of another."""
+    """Return name, owner and date of a sweep, and whether its code or data are not another's."""
     differing = _differing(sweep, drawn)
+    by = f" by {sweep.owner}" if sweep.owner != drawn.owner else ""
     of = f", with {' and '.join(differing)}" if differing else ""
-    return f"{sweep.sweep} of {began(sweep)}{of}"
+    return f"{sweep.sweep} of {began(sweep)}{by}{of}"
 
 
 def _differing(sweep: Sweep, drawn: Sweep) -> list[str]:

@@ -52,19 +52,20 @@ REVISION = re.compile(r'^(revision|down_revision)\b.*?= ["\'](\w+)', re.MULTILIN
 MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"  # PostgreSQL's
 
 
-def describe_deleted(experiment_id: str, shown: str) -> str:
-    """Return that the experiment of our sweeps is deleted, and the command that restores it."""
+def describe_deleted(experiment: str, experiment_id: str, shown: str) -> str:
+    """Return that an experiment of our sweeps is deleted, and the command that restores it."""
     return (
-        f"the experiment {EXPERIMENT!r} in {shown} is deleted; restore it with "
+        f"the experiment {experiment!r} in {shown} is deleted; restore it with "
         f"`MLFLOW_TRACKING_URI={shlex.quote(shown)} mlflow experiments restore -x {experiment_id}`"
     )
 
 
-def database_fault(uri: str, *, writing: bool) -> str | None:
+def database_fault(uri: str, experiment: str = EXPERIMENT, *, writing: bool) -> str | None:
     """Return what is wrong with a database, and what mends it.
 
     Args:
         uri: MLflow's tracking URI of a database.
+        experiment: The name of the experiment of our sweeps.
         writing: Whether the record is to be written, too.
 
     Returns:
@@ -77,7 +78,7 @@ def database_fault(uri: str, *, writing: bool) -> str | None:
     if path is not None and (fault := _file_fault(path, writing=writing)):
         return fault
     try:
-        return call_within(SMALL_S, _fault, uri, shown, writing=writing)
+        return call_within(SMALL_S, _fault, uri, experiment, shown, writing=writing)
     except StoreError as error:
         return _driver_fault(error.__cause__, path, uri)
 
@@ -107,9 +108,9 @@ def _file_fault(path: Path, *, writing: bool) -> str | None:
     return None
 
 
-def _fault(uri: str, shown: str, *, writing: bool) -> str | None:
+def _fault(uri: str, experiment: str, shown: str, *, writing: bool) -> str | None:
     with _engine(uri).connect() as connection:
-        found = _read(connection)
+        found = _read(connection, experiment)
         if not found.tables:
             return _empty_fault(connection, shown, writing=writing)
         if "experiments" not in found.tables:
@@ -122,7 +123,7 @@ def _fault(uri: str, shown: str, *, writing: bool) -> str | None:
             return _schema_fault(found.revision, shown)
         if writing and connection.dialect.name != "sqlite":
             _try_writing(connection)  # raises what the database says
-    return describe_deleted(found.deleted, shown) if found.deleted else None
+    return describe_deleted(experiment, found.deleted, shown) if found.deleted else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +133,7 @@ class _Database:
     deleted: str | None = None  # id of our experiment, where that is deleted
 
 
-def _read(connection: Connection) -> _Database:
+def _read(connection: Connection, experiment: str) -> _Database:
     from sqlalchemy import inspect, text
 
     names = inspect(connection).get_table_names()
@@ -143,7 +144,7 @@ def _read(connection: Connection) -> _Database:
     if "experiments" not in tables:
         return _Database(tables=tables, revision=revision)
     asked = "SELECT experiment_id, lifecycle_stage FROM experiments WHERE name = :name"
-    rows = connection.execute(text(asked), {"name": EXPERIMENT}).all()
+    rows = connection.execute(text(asked), {"name": experiment}).all()
     gone = [str(number) for number, stage in rows if stage == "deleted"]
     is_deleted = bool(gone) and len(gone) == len(rows)
     return _Database(tables=tables, revision=revision, deleted=gone[0] if is_deleted else None)

@@ -20,31 +20,35 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The experiment of our sweeps in an MLflow store that exists already.
+    """An experiment of our sweeps in an MLflow store that exists already.
 
     Args:
         tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
+        experiment: The name of the experiment.
 
     Raises:
         RecordError: There is no store, or it holds no experiment of ours.
     """
 
-    def __init__(self, tracking_uri: str) -> None:
+    def __init__(self, tracking_uri: str, experiment: str = EXPERIMENT) -> None:
         check_uri(tracking_uri)
         self.tracking_uri, shown = tracking_uri, redact_uri(tracking_uri)
         if not is_server(tracking_uri):
-            fault = database_fault(tracking_uri, writing=False)
+            fault = database_fault(tracking_uri, experiment, writing=False)
             if fault is not None:
                 raise RecordError(fault)
         with one_line_errors(tracking_uri):
             check_reachable(tracking_uri)
             self.client = open_client(tracking_uri)
-            experiment = self.client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            raise RecordError(f"no experiment {EXPERIMENT!r} in {shown}; run a sweep first")
-        if experiment.lifecycle_stage != "active":
-            raise RecordError(describe_deleted(str(experiment.experiment_id), shown))
-        self.experiment_id = str(experiment.experiment_id)
+            found = self.client.get_experiment_by_name(experiment)
+        if found is None:
+            raise RecordError(
+                f"no experiment {experiment!r} in {shown}; run a sweep first, or name another "
+                "with --experiment"
+            )
+        if found.lifecycle_stage != "active":
+            raise RecordError(describe_deleted(found.name, str(found.experiment_id), shown))
+        self.experiment_id = str(found.experiment_id)
 
     def search(self, condition: str) -> Iterator[Run]:
         """Yield the runs that meet a condition, the newest first."""

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 TAG = "mlflow.pixelwise"
+USER = "mlflow.user"  # MLflow's own tag of who made a run; ours is `user@host`
 FIELDS = "config"  # in the tag: the fields of the config that no param tells as they were trained
-# What a driver notes of a run: its keys, who drove it, what made it, and the hashes that say what
+# What a driver notes of a run: its keys, what made it, and the hashes that say what
 # of it is in the record: of all numbers, those of the logged model, and of the environment.
 FACTS = (
-    *("training_key", "code_version", "data_fingerprint", "git_commit", "owner"),
+    *("training_key", "code_version", "data_fingerprint", "git_commit"),
     *("record_hash", "model_of", "capture_hash"),
 )
 

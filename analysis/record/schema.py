@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.record.origin import Origin, RecordError
+from analysis.record.origin import USER, Origin, RecordError
+from analysis.record.tracking_uri import DEFAULT_EXPERIMENT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordError"]
 
-EXPERIMENT = "pixelwise-adversarial"
+EXPERIMENT = DEFAULT_EXPERIMENT
 # 2: params are what was asked, and what else a run was made from lies in one tag (`Origin`).
 SCHEMA = 2
 METRICS = (
@@ -93,6 +94,7 @@ class Sweep:
     trials_total: int  # asked for, whatever became of them
     parent_run_id: str
     experiment_id: str
+    owner: str = ""  # user@host; empty in a record of before
     artifact_uri: str = ""  # where the parent run's artifacts lie
     question: str = ""  # one sentence
     axes: tuple[str, ...] = ()  # fields of the config in which the trials differ
@@ -132,6 +134,7 @@ class Sweep:
             trials_total=int(total),
             parent_run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
+            owner=tags.get(USER, ""),
             artifact_uri=run.info.artifact_uri,
             question=tags.get("question", ""),
             axes=tuple(filter(None, tags.get("axes", "").split(","))),

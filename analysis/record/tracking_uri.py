@@ -6,13 +6,64 @@ artifacts in the new place, and the old one is gone or somebody else's.
 
 from __future__ import annotations
 
+import argparse
+import os
 import shlex
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from trainable.storage.redaction import redact_uri
 
+# The variables of the environment by which MLflow's own programs know store and experiment.
+URI_VARIABLE, EXPERIMENT_VARIABLE = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
+DEFAULT_URI, DEFAULT_EXPERIMENT = "sqlite:///mlflow.db", "pixelwise-adversarial"
+MOST_OF_A_NAME = 200  # characters of an experiment's name
 LEAST_PARTS = 2  # last parts of a run's folder that are its own: its id, and `artifacts`
+
+
+def default_uri() -> str:
+    """Return the store that is used where no option names one."""
+    return os.environ.get(URI_VARIABLE) or DEFAULT_URI
+
+
+def default_experiment() -> str:
+    """Return the experiment that is used where no option names one."""
+    return os.environ.get(EXPERIMENT_VARIABLE) or DEFAULT_EXPERIMENT
+
+
+def named_by(variable: str, text: str) -> str:
+    """Return in brackets that a variable of the environment gave a text, empty if it did not."""
+    return f" (of {variable})" if text == os.environ.get(variable) else ""
+
+
+def experiment_name(text: str) -> str:
+    """Read the option that names an experiment of MLflow.
+
+    Raises:
+        ArgumentTypeError: The text is empty, long, or no plain line.
+    """
+    if not text.strip() or len(text) > MOST_OF_A_NAME or not text.isprintable():
+        raise argparse.ArgumentTypeError(
+            f"must be a line of 1 to {MOST_OF_A_NAME} characters, but got {text[:50]!r}"
+            f"{named_by(EXPERIMENT_VARIABLE, text)}"
+        )
+    return text
+
+
+def describe_choice(uri: str, experiment: str) -> str:
+    """Return where the record goes, and by which variables of the environment where one says it.
+
+    It is empty where all is as ever.
+    """
+    by = [
+        name
+        for name, value in ((URI_VARIABLE, uri), (EXPERIMENT_VARIABLE, experiment))
+        if os.environ.get(name) == value
+    ]
+    if not by and experiment == DEFAULT_EXPERIMENT:
+        return ""
+    of = f" (as {' and '.join(by)} say{'s' if len(by) == 1 else ''})" if by else ""
+    return f"experiment {experiment} in {redact_uri(uri)}{of}"
 
 
 def is_server(uri: str) -> bool:

@@ -15,6 +15,7 @@ from analysis.record.mlflow_store import Store, check_uri
 from analysis.record.origin import Origin
 from analysis.record.schema import (
     COLUMNS,
+    EXPERIMENT,
     METRICS,
     OPTIONAL_TRIAL_TAGS,
     SWEEPS,
@@ -31,6 +32,7 @@ from analysis.record.schema import (
     trials_under,
     whole_of,
 )
+from analysis.record.tracking_uri import DEFAULT_URI
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -39,7 +41,11 @@ __all__ = ["METRICS", "RecordError", "list_sweeps", "load_trials"]
 
 
 def list_sweeps(
-    tracking_uri: str = "sqlite:///mlflow.db", sweep: str | None = None, *, cache: bool = True
+    tracking_uri: str = DEFAULT_URI,
+    sweep: str | None = None,
+    *,
+    cache: bool = True,
+    experiment: str = EXPERIMENT,
 ) -> pd.DataFrame:
     """Read which sweeps the record holds, the newest first.
 
@@ -47,6 +53,7 @@ def list_sweeps(
         tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
         sweep: Name, `sweep_key` or run id of those that are wanted; None for all.
         cache: Whether a frame that was read before serves while the record has not changed.
+        experiment: The name of MLflow's experiment that holds the sweeps.
 
     Returns:
         One row per sweep with the fields of `Sweep` as columns.
@@ -54,11 +61,15 @@ def list_sweeps(
     Raises:
         RecordError: The record cannot be read, lacks the sweep, or is of a later schema.
     """
-    return Record(tracking_uri, cache=cache).listed(sweep)
+    return Record(tracking_uri, cache=cache, experiment=experiment).listed(sweep)
 
 
 def load_trials(
-    tracking_uri: str = "sqlite:///mlflow.db", sweep: str = "lambda_grid", *, cache: bool = True
+    tracking_uri: str = DEFAULT_URI,
+    sweep: str = "lambda_grid",
+    *,
+    cache: bool = True,
+    experiment: str = EXPERIMENT,
 ) -> pd.DataFrame:
     """Read the trials of a sweep, finished or not.
 
@@ -67,15 +78,17 @@ def load_trials(
         sweep: Name of a sweep, or its `sweep_key`, or its run id. Of several sweeps of one name
             that one is read which is drawn first, by the rule in `analysis.record.choice`.
         cache: Whether a frame that was read before serves while the record has not changed.
+        experiment: The name of MLflow's experiment that holds the sweeps.
 
     Returns:
         One row per trial, sorted by `trial_key`: the columns of `COLUMNS` and the config's fields,
-        numbers as numbers. `attrs` holds the fields of `Sweep` and the `tracking_uri`.
+        numbers as numbers. `attrs` holds the fields of `Sweep` the `tracking_uri` and
+        the `experiment`.
 
     Raises:
         RecordError: The record cannot be read, lacks the sweep, or is of a later schema.
     """
-    record = Record(tracking_uri, cache=cache)
+    record = Record(tracking_uri, cache=cache, experiment=experiment)
     return record.trials(record.find(sweep))
 
 
@@ -85,13 +98,17 @@ class Record:
     Args:
         tracking_uri: An MLflow tracking URI; a SQLite file must exist and is never created.
         cache: Whether frames that were read before serve while the record has not changed.
+        experiment: The name of the experiment that holds the sweeps.
 
     Raises:
         RecordError: By every method; as `load_trials`.
     """
 
-    def __init__(self, tracking_uri: str, *, cache: bool = True) -> None:
+    def __init__(
+        self, tracking_uri: str, *, cache: bool = True, experiment: str = EXPERIMENT
+    ) -> None:
         check_uri(tracking_uri)
+        self.experiment = experiment
         self.tracking_uri = tracking_uri
         self._cache = cache
         self._frames: dict[str, pd.DataFrame] = {}
@@ -104,7 +121,7 @@ class Record:
             rows = [dataclasses.asdict(Sweep.of_run(run)) for run in runs]
             return pd.DataFrame(rows, columns=[field.name for field in dataclasses.fields(Sweep)])
 
-        return self._kept(f"sweeps {wanted}", read)
+        return self._kept(f"sweeps {wanted} of {self.experiment}", read)
 
     def sweeps(self, wanted: str | None = None) -> list[Sweep]:
         """Return the sweeps of a name, `sweep_key` or run id, or all, the newest first."""
@@ -128,6 +145,7 @@ class Record:
         if run_id not in self._frames:
             frame = self._kept(f"trials of {run_id}", read)
             frame.attrs["tracking_uri"] = self.tracking_uri  # with its password, so it is not kept
+            frame.attrs["experiment"] = self.experiment
             self._frames[run_id] = frame
         return self._frames[run_id]
 
@@ -137,7 +155,7 @@ class Record:
 
     @cached_property
     def _store(self) -> Store:
-        return Store(self.tracking_uri)
+        return Store(self.tracking_uri, self.experiment)
 
     def _kept(self, name: str, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
         return cached(self.tracking_uri, name, read) if self._cache else read()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import yaml
 
 from analysis.record.choice import began
-from analysis.record.schema import Sweep
+from analysis.record.schema import EXPERIMENT, Sweep
 from analysis.stats.ranking import rank
 from sweeps.driver.tables import format_best
 from sweeps.planning.ranking import (
@@ -47,14 +47,14 @@ class BestConfig:
     trial: RecordedTrial
 
     @classmethod
-    def read(cls, tracking_uri: str, wanted: str) -> BestConfig:
+    def read(cls, tracking_uri: str, wanted: str, experiment: str = EXPERIMENT) -> BestConfig:
         """Return the best setting of a sweep of the record.
 
         Raises:
             ConfigError: As `read_sweep`; or no trial has numbers, or their configs are not those
                 of this version.
         """
-        found = read_sweep(tracking_uri, wanted)
+        found = read_sweep(tracking_uri, wanted, experiment)
         measured = {config_of(trial): trial for trial in found.trials}
         settings = settings_among(
             [

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from analysis.record.tracking_uri import sqlite_file
+from analysis.record.schema import EXPERIMENT
+from analysis.record.tracking_uri import describe_choice, sqlite_file
 from sweeps.execution.executor import ray_slots
 from sweeps.execution.ray_folder import RayFolderError, ray_folder
 from sweeps.execution.resources import ExecutorError, Resources
@@ -50,12 +51,19 @@ class Finding:
 
 
 def look(
-    *, tracking_uri: str, storage: str, cache_dir: str, data_roots: Iterable[str], start_ray: bool
+    *,
+    tracking_uri: str,
+    experiment: str,
+    storage: str,
+    cache_dir: str,
+    data_roots: Iterable[str],
+    start_ray: bool,
 ) -> Iterator[Finding]:
     """Look at everything in turn.
 
     Args:
         tracking_uri: MLflow store.
+        experiment: MLflow's experiment in it.
         storage: Folder or object store of run folders.
         cache_dir: Folder of decoded data, empty for the user's own.
         data_roots: Folders of real data.
@@ -68,7 +76,7 @@ def look(
     yield of_open_files()
     yield of_home()
     yield of_ray(start=start_ray)
-    yield of_store(tracking_uri)
+    yield of_store(tracking_uri, experiment)
     yield of_storage(storage)
     yield of_room("cache", cache_folder(TrialConfig(cache_dir=cache_dir)), "--cache-dir")
     yield from map(of_data, data_roots)
@@ -150,12 +158,12 @@ def of_ray(*, start: bool) -> Finding:
         return Finding(what="ray", said=said, advice=str(error))
 
 
-def of_store(tracking_uri: str) -> Finding:
+def of_store(tracking_uri: str, experiment: str = EXPERIMENT) -> Finding:
     """Look whether the MLflow store answers and takes a record."""
-    shown = redact_uri(tracking_uri)
+    shown = describe_choice(tracking_uri, experiment) or redact_uri(tracking_uri)
     try:
         check_store(tracking_uri)
-        if fault := lasting_fault(tracking_uri):
+        if fault := lasting_fault(tracking_uri, experiment):
             return Finding(what="store", said=shown, advice=fault)
         path = sqlite_file(tracking_uri)
         if path is not None and not path.exists():

@@ -8,7 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.record.tracking_uri import (
+    DEFAULT_EXPERIMENT,
+    DEFAULT_URI,
+    EXPERIMENT_VARIABLE,
+    URI_VARIABLE,
+    default_experiment,
+    default_uri,
+    experiment_name,
+    named_by,
+)
 from sweeps.execution.resources import HANG_TIMEOUT_S, Resources
+from sweeps.mlflow_ui.registry import registered_name
 from trainable.cli.options import ConfigOptions, add_config_options, add_no_reuse, whole
 from trainable.cli.parser import OptionGroup, Parser
 from trainable.storage.redaction import UNQUOTED, is_unclear, read_uri, redact_uri
@@ -22,10 +33,12 @@ class StoreOptions:
 
     Attributes:
         tracking_uri: MLflow store.
+        experiment: MLflow's experiment in it.
         storage: Folder or object store of the run folders.
     """
 
     tracking_uri: str
+    experiment: str
     storage: str
 
 
@@ -49,6 +62,7 @@ class SweepOptions(ConfigOptions, StoreOptions):
         no_reuse: The attempt to train for, None to take what is there.
         no_figures: Whether no figures are drawn at the end.
         no_model: Whether no model of the best trial is logged at the end.
+        register: The registered model that it becomes a version of, None for none.
         out: Folder of figures.
         json: Whether one JSON object goes to standard output.
     """
@@ -68,6 +82,7 @@ class SweepOptions(ConfigOptions, StoreOptions):
     no_reuse: str | None
     no_figures: bool
     no_model: bool
+    register: str | None
     out: str
     json: bool
 
@@ -198,21 +213,44 @@ def _add_output(parser: Parser) -> None:
         action="store_true",
         help="log no model of the best trial at the end; `python -m sweeps.publish` does it later",
     )
+    add_register(group)
     group.add_argument(
         "--out", default="figures/", metavar="DIR", help="folder of figures (default: figures/)"
     )
     add_no_reuse(group)
-    parser.rarely("--out", "--no-figures", "--no-model", "--no-reuse", "--json")
+    parser.rarely("--out", "--no-figures", "--no-model", "--register", "--no-reuse", "--json")
+
+
+def add_register(parser: OptionGroup) -> None:
+    """Add the option that registers the model of the best trial."""
+    parser.add_argument(
+        "--register",
+        type=registered_name,
+        metavar="NAME",
+        help="make the model of the best trial a version of this registered model of MLflow",
+    )
 
 
 def add_tracking_uri(parser: OptionGroup) -> None:
-    """Add the option that says where the record is."""
+    """Add the option that says which store holds the record."""
     parser.add_argument(
         "--tracking-uri",
         type=tracking_uri,
-        default="sqlite:///mlflow.db",
+        default=default_uri(),
         metavar="URI",
-        help="MLflow store (default: %(default)s); `-` reads it from standard input",
+        help=f"MLflow store (default: ${URI_VARIABLE} or {DEFAULT_URI}); `-` reads it from "
+        "standard input",
+    )
+
+
+def add_experiment(parser: OptionGroup) -> None:
+    """Add the option that says which experiment of the store holds the record."""
+    parser.add_argument(
+        "--experiment",
+        type=experiment_name,
+        default=default_experiment(),
+        metavar="NAME",
+        help=f"MLflow's experiment (default: ${EXPERIMENT_VARIABLE} or {DEFAULT_EXPERIMENT})",
     )
 
 
@@ -220,6 +258,7 @@ def add_store_options(parser: Parser) -> None:
     """Add the options that say where the record and the run folders are."""
     group = parser.group("record and storage", "--tracking-uri http://localhost:5000")
     add_tracking_uri(group)
+    add_experiment(group)
     group.add_argument(
         "--storage",
         default="runs/",
@@ -231,13 +270,14 @@ def add_store_options(parser: Parser) -> None:
 def tracking_uri(text: str) -> str:
     """Read the option that names an MLflow store."""
     uri = read_uri(text)
+    of = named_by(URI_VARIABLE, text)
     scheme = uri.partition("://")[0].partition("+")[0]
     if "://" not in uri or scheme not in STORES:
         raise argparse.ArgumentTypeError(
-            f"must begin with one of {', '.join(STORES)} and `://`, but got {redact_uri(uri)!r}"
+            f"must begin with one of {', '.join(STORES)} and `://`, but got {redact_uri(uri)!r}{of}"
         )
     if is_unclear(uri):
-        raise argparse.ArgumentTypeError(f"must say where its password ends: {UNQUOTED}")
+        raise argparse.ArgumentTypeError(f"must say where its password ends{of}: {UNQUOTED}")
     return uri
 
 

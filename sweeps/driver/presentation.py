@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.record.mlflow_calls import Patience
-from analysis.record.schema import RecordError
+from analysis.record.schema import EXPERIMENT, RecordError
 from sweeps.driver.best_config import BestConfig
 from sweeps.driver.summary import SweepSummary, record_line
 from sweeps.driver.tables import best_cells, best_head, format_best, format_smallest_found
@@ -14,10 +15,14 @@ from sweeps.mlflow_ui.front_page import write_front_page
 from sweeps.mlflow_ui.links import Place
 from sweeps.mlflow_ui.notes import Answer
 from sweeps.mlflow_ui.parent_page import BEST, Drawn, ParentPage
+from sweeps.mlflow_ui.registry import register
 from sweeps.record.mlflow_store import STORE_ERRORS, open_store
 from sweeps.record.writer import MlflowWriter
 from trainable.config.schema import ConfigError
 from trainable.storage.redaction import first_line
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 LAST_S = 120.0  # that the end of a sweep waits for its page: far more than it takes
 
@@ -31,6 +36,9 @@ class Presentation:
         tracking_uri: The MLflow store.
         say: Called with each line for the person.
         warn: Called with each warning instead; None says it as all else is said.
+        experiment: The name of the experiment.
+        register: The name of the registered model that the best trial's model becomes a version
+            of, None for no version.
 
     Attributes:
         place: Where the sweep stands in the store, None until that is known.
@@ -41,8 +49,13 @@ class Presentation:
         tracking_uri: str,
         say: Callable[[str], None],
         warn: Callable[[str], None] | None = None,
+        *,
+        experiment: str = EXPERIMENT,
+        register: str | None = None,
     ) -> None:
         self.tracking_uri = tracking_uri
+        self.experiment = experiment
+        self.register = register
         self.say = say
         self.warn = warn or say
         self.place: Place | None = None
@@ -77,7 +90,7 @@ class Presentation:
         patience = Patience()
         patience.end_in(LAST_S)
         try:
-            best = self._best(summary)
+            best = self._best(summary, self.place)
             page = ParentPage(
                 answer=answer_of(summary),
                 drawn=drawn,
@@ -86,13 +99,29 @@ class Presentation:
             )
             client = open_store(self.tracking_uri, create=False, patience=patience)
             page.write(client, self.place)
+            if self.register is not None:
+                self._register(client, self.register, self.place, best)
         except (*STORE_ERRORS, ConfigError) as error:
             self._warn(error)
 
-    def _best(self, summary: SweepSummary) -> BestConfig | None:
+    def _register(
+        self, client: MlflowClient, name: str, place: Place, best: BestConfig | None
+    ) -> None:
+        card = () if best is None else best.heading()
+        found = register(client, name, place.parent_id, card)
+        if found is None:
+            self.warn(
+                f"warning: no version of {name} is registered: the sweep is not complete, or no "
+                "model of its best trial is logged"
+            )
+        else:
+            state = "registered as" if found.is_new else "already"
+            self.say(f"model of the best trial: {state} version {found.version} of {found.name}")
+
+    def _best(self, summary: SweepSummary, place: Place) -> BestConfig | None:
         if summary.best is None:
             return None
-        return BestConfig.read(self.tracking_uri, summary.state.plan.sweep_key)
+        return BestConfig.read(self.tracking_uri, place.parent_id, self.experiment)
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:

@@ -11,6 +11,7 @@ from typing import IO, Any, cast
 
 from rich.console import RenderableType
 
+from analysis.record.schema import EXPERIMENT
 from analysis.record.version_mix import VersionMix
 from analysis.stats.ranking import Ranking
 from sweeps.driver.tables import (
@@ -24,7 +25,6 @@ from sweeps.driver.tables import (
 from sweeps.execution.progress import ExecutionStats
 from sweeps.mlflow_ui.links import Place, describe_record
 from sweeps.planning.counts import Counts, describe_earlier, describe_left
-from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import BestPoint, Setting, best_of_ranking, rank_settings
 from sweeps.planning.state import SweepState
 from sweeps.planning.version_mix import mixtures_among, settings_made_on
@@ -144,17 +144,25 @@ class Drawn:
         return {"report": self.report, "figure": self.figure}
 
 
-def draw(plan: Plan, tracking_uri: str, out: str, say: Callable[[str], None]) -> Drawn:
+def draw(
+    wanted: str,
+    tracking_uri: str,
+    out: str,
+    say: Callable[[str], None],
+    experiment: str = EXPERIMENT,
+) -> Drawn:
     """Draw the figures in a process of their own.
 
     Args:
-        plan: The plan of the sweep.
+        wanted: The key of the sweep, or the id of its parent run.
         tracking_uri: MLflow store that holds its record.
         out: Folder of the figures.
         say: Called with each step that takes a while.
+        experiment: The name of the experiment.
     """
     command = [sys.executable, "-m", "analysis.make_figures", "--verbose"]
-    command += ["--tracking-uri", "-", "--out", out, "--sweep", plan.sweep_key]
+    command += ["--tracking-uri", "-", "--experiment", experiment]
+    command += ["--out", out, "--sweep", wanted]
     heard = ""
     with subprocess.Popen(  # nosec B603  # words, no shell
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from rich.console import Console
 
+from analysis.record.tracking_uri import describe_choice
 from sweeps.driver.console import open_console, say, say_all
 from sweeps.driver.options import SweepOptions
 from sweeps.driver.presentation import Presentation, drawn_by
@@ -109,6 +110,8 @@ def _answer(
     precision: str | None = None,
 ) -> int:
     """Answer a question; a precision is what `auto` was found to mean on a cluster's nodes."""
+    if chosen := describe_choice(options.tracking_uri, options.experiment):
+        say(console, f"recording in {chosen}")
     say(console, "checking data, run folders and record")
     try:
         state = _plan(question, options, own, precision)
@@ -179,8 +182,10 @@ def _plan(
     storage, mirror = open_storage(options.storage, with_samples=question.with_samples)
     if mirror is None:
         check_writable("the storage (--storage)", storage)
+    if options.register is not None and options.no_model:
+        raise ConfigError("--register is of a model that is logged; leave --no-model out")
     check_store(options.tracking_uri)
-    check_usable(options.tracking_uri)
+    check_usable(options.tracking_uri, options.experiment)
     data = datasets.inspect(base)
     for trial in trials or [base]:
         pretrained.check_start(trial)
@@ -263,11 +268,18 @@ def _source(
 
 def _train(state: SweepState, source: RunSource, options: SweepOptions, console: Console) -> int:
     _announce(state, source, console)
-    presentation = Presentation(options.tracking_uri, partial(say, console))
+    presentation = Presentation(
+        options.tracking_uri,
+        partial(say, console),
+        experiment=options.experiment,
+        register=options.register,
+    )
     publisher = Publisher(
         state,
         options.tracking_uri,
         partial(say, console),
+        say=partial(say, console),
+        experiment=options.experiment,
         with_model=not options.no_model,
         opened=presentation.open,
     )
@@ -313,8 +325,13 @@ def _conclude(
     say(console, record_line(options.tracking_uri, presentation.place))
     drawn = Drawn()
     if not options.no_figures and publisher.reachable and conclusion.best is not None:
+        place = presentation.place
         drawn = draw(
-            conclusion.state.plan, options.tracking_uri, options.out, partial(say, console)
+            conclusion.state.plan.sweep_key if place is None else place.parent_id,
+            options.tracking_uri,
+            options.out,
+            partial(say, console),
+            options.experiment,
         )
     if publisher.reachable:
         attached = drawn_by(drawn.figure, conclusion.state.plan.sweep_key)

@@ -43,7 +43,7 @@ def write_front_page(client: MlflowClient, experiment_id: str, parent_id: str) -
     changed |= note_tags(experiment_note(experiment_id, [*map(_listed, sweeps)]), tags)
     for name, text in changed.items():
         client.set_experiment_tag(experiment_id, name, text)
-    return Place(experiment_id=experiment_id, parent_id=parent_id, view=parent.sweep_key)
+    return Place(experiment_id=experiment_id, parent_id=parent_id, view=parent.parent_run_id)
 
 
 def _sweep(run: Run) -> Sweep | None:
@@ -54,9 +54,10 @@ def _sweep(run: Run) -> Sweep | None:
 
 
 def _view_of(sweep: Sweep) -> SavedView:
+    by = f", {sweep.owner}" if sweep.owner else ""
     return trials_view(
-        sweep_key=sweep.sweep_key,
-        title=f"{sweep.sweep} on {sweep.dataset}, {began(sweep)}",
+        parent_id=sweep.parent_run_id,
+        title=f"{sweep.sweep} on {sweep.dataset}, {began(sweep)}{by}",
         created=round(sweep.start_time_s * 1000),
         axes=sweep.axes,
     )
@@ -74,5 +75,6 @@ def _listed(sweep: Sweep) -> ListedSweep:
         dataset=sweep.dataset,
         began=began(sweep),
         parent_id=sweep.parent_run_id,
-        view=sweep.sweep_key,
+        view=sweep.parent_run_id,
+        owner=sweep.owner,
     )

@@ -36,6 +36,7 @@ class ListedSweep:
         began: When it began, as a person reads it.
         parent_id: MLflow's id of its parent run.
         view: The id of its saved view.
+        owner: Who began it, as `user@host`; empty where that is not known.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ListedSweep:
     began: str
     parent_id: str
     view: str
+    owner: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,7 @@ def _experiment_note(experiment_id: str, rows: Sequence[Sequence[str]], older: i
     all_sweeps = link("All sweeps in a table", view_page(experiment_id, OVERVIEW))
     parts = [WHAT_IT_IS, f"{all_sweeps}."]
     if rows:
-        parts.append(table(("sweep", "data", "begun", "trials", "summary"), rows))
+        parts.append(table(("sweep", "data", "begun", "by", "trials", "summary"), rows))
     if older:
         parts.append(f"{older} older ones are in the table of all sweeps alone.")
     return "\n\n".join(parts)
@@ -120,6 +122,7 @@ def _listed(experiment_id: str, sweep: ListedSweep) -> list[str]:
         escape(sweep.name),
         escape(sweep.dataset),
         escape(sweep.began),
+        escape(sweep.owner),
         f"{trials}; {charts}",
         summary,
     ]

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from analysis.record.schema import OBJECTIVE
+from analysis.record.schema import OBJECTIVE, trials_under
 from sweeps.mlflow_ui.charts import charts, sections
 
 PREFIX = "mlflow.sharedViewState."  # of the tag; the view's id follows
@@ -88,12 +88,12 @@ class SavedView:
 
 
 def trials_view(
-    *, sweep_key: str, title: str, created: int, axes: Sequence[str], most: int = MOST_OF_A_TAG
+    *, parent_id: str, title: str, created: int, axes: Sequence[str], most: int = MOST_OF_A_TAG
 ) -> SavedView:
     """Return the view of a sweep's trials, the best first, with the charts that answer it.
 
     Args:
-        sweep_key: The key of the sweep.
+        parent_id: MLflow's id of the parent run of the sweep.
         title: What the menu of views names it by.
         created: When the sweep began, in milliseconds since the epoch.
         axes: The config fields that it varies, besides the seed; where there are more than a tag
@@ -102,21 +102,21 @@ def trials_view(
     """
     shown = [*axes]
     while True:
-        view = _trials_view(sweep_key, title, created, shown)
+        view = _trials_view(parent_id, title, created, shown)
         if len(view.tag[1]) <= most or not shown:
             return view
         shown.pop()
 
 
-def _trials_view(sweep_key: str, title: str, created: int, axes: Sequence[str]) -> SavedView:
+def _trials_view(parent_id: str, title: str, created: int, axes: Sequence[str]) -> SavedView:
     params = [_param(name) for name in (*axes, "seed")]
     metrics = [_metric(name) for name in (OBJECTIVE, "val/miou")]
     widths = dict.fromkeys([*params, *metrics], NUMBER_PX) | {_param("seed"): SEED_PX}
     return SavedView(
-        view_id=sweep_key,
+        view_id=parent_id,
         title=title,
         created=created,
-        runs=f"tags.sweep_key = '{sweep_key}' and tags.kind = 'trial'",
+        runs=trials_under(parent_id),
         sort=_metric(OBJECTIVE),
         # Its state is the sign beside the time at which a run was created.
         columns=[*params, *metrics, CREATED, DURATION],

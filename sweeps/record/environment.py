@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
+import shlex
 import subprocess  # nosec B404  # words, no shell
 import sys
 from collections.abc import Mapping
@@ -11,7 +13,7 @@ from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 
-from trainable.cli.parser import command_line, program
+from trainable.cli.parser import CONSOLE, command_line, program
 from trainable.storage.redaction import redact
 
 MOST_DIFF = 1_000_000  # characters
@@ -33,6 +35,30 @@ def environment() -> dict[str, object]:
         "packages": _packages(),
         "command": command_line(*program(), *sys.argv[1:]),
     }
+
+
+def owner() -> str:
+    """Return who runs this program, and where, as `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # of a container, whose user may have no name
+        user = f"uid{os.getuid()}"
+    return f"{user}@{platform.node()}"
+
+
+def source_tags(described: Mapping[str, object], commit: str) -> dict[str, str]:
+    """Return the tags by which MLflow's pages show what made a run.
+
+    Args:
+        described: What `environment` returned.
+        commit: What `git_commit` returned.
+    """
+    words = shlex.split(str(described.get("command", "")))
+    if words[:1] != [CONSOLE]:
+        words = words[2:] if words[1:2] == ["-m"] else words[1:]
+    name = " ".join(words[:2] if words[:1] == [CONSOLE] else words[:1])
+    tags = {"mlflow.source.name": name, "mlflow.source.type": "LOCAL"} if name else {}
+    return tags if commit == "unknown" else tags | {"mlflow.source.git.commit": commit}
 
 
 def git_commit() -> str:

@@ -15,11 +15,11 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.record.schema import Race
+from analysis.record.schema import EXPERIMENT, Race
 from sweeps.planning.asked import given_of
 from sweeps.planning.plan import EarlierRuns, Plan, PlannedRun, Trial
 from sweeps.planning.state import SweepState
-from sweeps.record.environment import environment, git_commit, git_diff
+from sweeps.record.environment import environment, git_commit, git_diff, owner
 from sweeps.storage.driver_lock import FOLDER
 from sweeps.storage.mirror import Mirror, absolute
 from trainable.config.loading import config_from
@@ -60,7 +60,7 @@ FIELDS: dict[str, type] = {
 }
 
 
-def begin(state: SweepState, tracking_uri: str) -> dict[str, Any]:
+def begin(state: SweepState, tracking_uri: str, experiment: str = EXPERIMENT) -> dict[str, Any]:
     """Write the manifest of a sweep that starts, and return it.
 
     What it runs on is noted when there is something to train: who only looks at what is done
@@ -70,7 +70,8 @@ def begin(state: SweepState, tracking_uri: str) -> dict[str, Any]:
     known = _read(_path(plan.storage, plan.sweep_key)) or {}
     path = diff_path(plan.storage, plan.sweep_key)
     now = time.time()
-    content: dict[str, Any] = {"created": now} | known
+    # Whoever goes on with a storage that was moved goes on with the sweep of who began it.
+    content: dict[str, Any] = {"created": now, "owner": owner()} | known
     if not known or state.pending():
         diff = git_diff()
         content |= {"environment": environment(), "git_commit": git_commit(), "diff": bool(diff)}
@@ -79,6 +80,7 @@ def begin(state: SweepState, tracking_uri: str) -> dict[str, Any]:
             write_atomically(path, diff.encode())
     uri = redact_uri(tracking_uri)
     content |= {"tracking_uri": absolute(uri), "password": uri != tracking_uri, "started": now}
+    content["experiment"] = experiment
     content["storage"] = str(plan.storage)  # in which the store may lie, too
     given = given_of(plan.base) if plan.given is None else plan.given
     content["given"] = known.get("given", {}) | dict(given)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from analysis.record.mlflow_calls import StoreError
-from analysis.record.origin import FACTS, TAG, Origin, RecordError
+from analysis.record.origin import FACTS, TAG, USER, Origin, RecordError
 from sweeps.record.mlflow_store import search
 from trainable.storage import json_files
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
+    from sweeps.planning.plan import Plan
+
+MLFLOW_DATASET_CONTEXT = "mlflow.data.context"  # MLflow's tag of what a data set is used for
 BATCH = 900  # MLflow's limit is 1000 of metrics, params and tags in one call
 
 
@@ -31,6 +34,7 @@ class MlflowRun:
         params: The params of the run, as text.
         metrics: The last value of each metric.
         origin: What the run was made from.
+        digests: Those of the data sets that the run is known to have used.
     """
 
     run_id: str
@@ -41,6 +45,7 @@ class MlflowRun:
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     origin: Origin = field(default_factory=Origin)
+    digests: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, run: Run) -> Self:
@@ -53,6 +58,7 @@ class MlflowRun:
             origin = Origin.of_run(run)
         except RecordError as error:
             raise StoreError(str(error), lasting=True) from error
+        used = () if run.inputs is None else run.inputs.dataset_inputs
         return cls(
             run_id=run.info.run_id,
             status=run.info.status,
@@ -62,6 +68,7 @@ class MlflowRun:
             params=dict(run.data.params),
             metrics=dict(run.data.metrics),
             origin=origin,
+            digests=frozenset(one.dataset.digest for one in used),
         )
 
     @property
@@ -81,31 +88,57 @@ class MlflowRun:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRuns:
-    """The runs of a sweep in an experiment of MLflow.
+    """The runs of one person's sweep in an experiment of MLflow.
+
+    Another's sweep of the same key stands beside it, and is left alone. A record of before says of
+    no run whose it is: whoever goes on with it first takes it over.
 
     Attributes:
         client: The client of the store.
         experiment_id: MLflow's id of the experiment.
         sweep_key: The key of the sweep, which is a tag of its runs.
+        owner: Who began the sweep, as `user@host`.
     """
 
     client: MlflowClient
     experiment_id: str
     sweep_key: str
+    owner: str
 
     def search(self, condition: str) -> list[Run]:
         """Return the runs of the sweep that match a condition, the oldest first."""
         of_sweep = f"tags.sweep_key = '{self.sweep_key}'"
-        return search(self.client, self.experiment_id, f"{of_sweep} and {condition}")
+        found = search(self.client, self.experiment_id, f"{of_sweep} and {condition}")
+        return [run for run in found if run.data.tags.get(USER, self.owner) == self.owner]
 
     def only(self, runs: list[MlflowRun]) -> MlflowRun:
         """Return the first of several runs of one trial or of the sweep, and delete the others.
 
-        A slow server may have made a run after its client had given up waiting for it.
+        A slow server may have made a run after its client had given up waiting for it. Runs of no
+        one stay where the owner has one.
         """
-        for surplus in runs[1:]:
+        own = [run for run in runs if USER in run.tags] or runs
+        for surplus in own[1:]:
             self.client.delete_run(surplus.run_id)
-        return runs[0]
+        return own[0]
+
+    def log_data(self, run: MlflowRun, plan: Plan) -> None:
+        """Log the data set of a sweep as an input of a run, unless that is known."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        name, data = plan.base.dataset, plan.data
+        if data.fingerprint in run.digests:
+            return
+        dataset = Dataset(
+            name=name,
+            digest=data.fingerprint,
+            source_type="pixelwise-adversarial",
+            source=json_files.dumps({"dataset": name}).decode(),
+            profile=json_files.dumps({"classes": list(data.classes)}).decode(),
+        )
+        used = DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training, validation")])
+        self.client.log_inputs(run.run_id, [used])
+        run.digests |= {data.fingerprint}
 
     def log(
         self,

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from analysis.record.mlflow_calls import MODEL_S, Patience
+from analysis.record.schema import EXPERIMENT
 from sweeps.planning.live_trials import LiveTrials
 from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.ranking import best_point
@@ -53,6 +54,8 @@ class Publisher:
             the machine refused the store.
         tracking_uri: URI of the MLflow store.
         warn: Called with each warning.
+        say: Called with what takes a while; None says nothing of it.
+        experiment: The name of MLflow's experiment.
         with_model: Whether the best trial's model is logged at the end, which takes about 10 s.
         opened: Called with the record whenever it has been opened; it raises no error of a store.
 
@@ -67,12 +70,16 @@ class Publisher:
         tracking_uri: str,
         warn: Warn,
         *,
+        say: Callable[[str], None] | None = None,
+        experiment: str = EXPERIMENT,
         with_model: bool = True,
         opened: Opened | None = None,
     ) -> None:
         self.state = state
         self.tracking_uri = tracking_uri
         self.warn = warn
+        self.say = say
+        self.experiment = experiment
         self.with_model = with_model
         self._tell_opened = opened
         self.live = LiveTrials()
@@ -108,7 +115,7 @@ class Publisher:
             wait("publisher", self._done)
 
     def _work(self) -> None:
-        manifest = manifest_module.begin(self.state, self.tracking_uri)
+        manifest = manifest_module.begin(self.state, self.tracking_uri, self.experiment)
         written_at, ended = time.monotonic(), False
         while not ended:
             ended = self._take()
@@ -139,7 +146,7 @@ class Publisher:
                     record.publish(*self._left[key], self.live.is_known)
                     del self._left[key]
                 if ended:
-                    conclude(record, self.tracking_uri, self.warn, with_model=self.with_model)
+                    self._conclude(record)
                 else:
                     self._follow(record)
             self.reachable, self._fault = True, ""
@@ -152,6 +159,9 @@ class Publisher:
             if ended and self._fault:
                 self.state.machine_refused(self._fault)
             self.reachable = False
+
+    def _conclude(self, record: MlflowWriter) -> None:
+        conclude(record, self.tracking_uri, self.warn, say=self.say, with_model=self.with_model)
 
     def _opened(self, manifest: Mapping[str, Any]) -> MlflowWriter:
         """Return the record, in which no trial is RUNNING that no one trains."""
@@ -175,7 +185,9 @@ class Publisher:
         if not ended and self._warned:
             return
         store = redact_uri(self.tracking_uri)
-        cause = lasting_fault(self.tracking_uri) if self._patience.left() else None
+        cause = None
+        if self._patience.left():
+            cause = lasting_fault(self.tracking_uri, self.experiment)
         cause = cause or first_line(error, self.tracking_uri)
         if ended:
             self.warn(
@@ -198,7 +210,12 @@ def say_moved(record: MlflowWriter, warn: Warn) -> None:
 
 
 def conclude(
-    record: MlflowWriter, tracking_uri: str, warn: Warn, *, with_model: bool = True
+    record: MlflowWriter,
+    tracking_uri: str,
+    warn: Warn,
+    *,
+    say: Callable[[str], None] | None = None,
+    with_model: bool = True,
 ) -> None:
     """Write the summary of a sweep, and log the best trial's model if all trials have ended.
 
@@ -206,6 +223,7 @@ def conclude(
         record: The record of the sweep, whose trials are up to date.
         tracking_uri: The URI of the MLflow store.
         warn: Called with the reason why a model is not logged.
+        say: Called where one is being logged, which takes a while.
         with_model: Whether to log the model.
     """
     left, best = len(record.state.left()), best_point(record.state)
@@ -215,11 +233,16 @@ def conclude(
     wanted = with_model and not why
     found = record.best_trial(best) if wanted and best is not None else None
     if found is not None:
-        _log_model(record, *found, tracking_uri, warn)
+        _log_model(record, *found, tracking_uri, warn, say)
 
 
 def _log_model(
-    record: MlflowWriter, trial: Trial, child: MlflowRun, tracking_uri: str, warn: Warn
+    record: MlflowWriter,
+    trial: Trial,
+    child: MlflowRun,
+    tracking_uri: str,
+    warn: Warn,
+    say: Callable[[str], None] | None = None,
 ) -> None:
     """Log a trial's averaged generator, unless it is logged: in a process of its own, torch's."""
     storage, mirror = record.state.plan.storage, record.state.plan.mirror
@@ -234,7 +257,8 @@ def _log_model(
             return
     if not (storage / trial.training_key / MODEL_FILE).exists():
         return
-    warn("logging the model of the best trial")
+    if say is not None:
+        say("logging the model of the best trial")
     command = [sys.executable, "-m", "sweeps.log_model", child.run_id]
     command += ["--tracking-uri", "-", "--storage", str(storage)]
     try:

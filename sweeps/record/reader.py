@@ -131,27 +131,31 @@ class RecordedSweep:
     trials: Sequence[RecordedTrial]
 
 
-def read_sweep(tracking_uri: str, wanted: str) -> RecordedSweep:
+def read_sweep(tracking_uri: str, wanted: str, experiment: str = EXPERIMENT) -> RecordedSweep:
     """Return the sweep that stands for a name, or the one of a key.
 
     Args:
         tracking_uri: The URI of the MLflow store; a SQLite file must exist.
         wanted: Name of a sweep, its `sweep_key`, or the id of its parent run; see
             `analysis.record.choice.find`.
+        experiment: The name of the experiment that holds the sweep.
 
     Raises:
         ConfigError: The store does not answer or has no such sweep, or none of its trials has
             finished.
     """
-    _check_store(tracking_uri)
+    _check_store(tracking_uri, experiment)
     try:
         client = open_store(tracking_uri, create=False)
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            raise RecordError(f"no experiment {EXPERIMENT!r}; run a sweep first")
+        place = client.get_experiment_by_name(experiment)
+        if place is None:
+            raise RecordError(
+                f"no experiment {experiment!r}; run a sweep first, or name another with "
+                "--experiment"
+            )
 
         def runs_where(condition: str) -> list[Run]:
-            return search(client, experiment.experiment_id, condition)
+            return search(client, place.experiment_id, condition)
 
         trials: dict[str, list[Run]] = {}
 
@@ -182,13 +186,13 @@ def read_sweep(tracking_uri: str, wanted: str) -> RecordedSweep:
     )
 
 
-def _check_store(tracking_uri: str) -> None:
+def _check_store(tracking_uri: str, experiment: str = EXPERIMENT) -> None:
     """Refuse a store that will not give the record, however long one waits.
 
     Raises:
         ConfigError: It will not.
     """
-    fault = lasting_fault(tracking_uri, writing=False)
+    fault = lasting_fault(tracking_uri, experiment, writing=False)
     if fault is not None:
         raise ConfigError(f"{STORE} must name a store that holds the record, but {fault}")
 

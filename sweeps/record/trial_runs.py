@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from analysis.record.mlflow_calls import StoreError
-from analysis.record.origin import FACTS, TAG, Origin
+from analysis.record.origin import FACTS, TAG, USER, Origin
 from analysis.record.schema import CURVES, DETAIL_FILE, MASKS_FILE
 from sweeps.planning.asked import EFFECTIVE, Asked
 from sweeps.planning.live_trials import LiveStep
@@ -160,6 +160,7 @@ class TrialRuns:
             facts={**facts, "training_key": trial.training_key}, config=config_text(trial.config)
         )
         self.runs.log(child, points, as_text(self.asked.of(trial)), tags, origin)
+        self.runs.log_data(child, self.state.plan)
 
     def end_left_off(self, cause: str, under_way: Container[str] = ()) -> None:
         """End the runs of trials that no one trains any more; trained on, they are RUNNING again.
@@ -223,7 +224,7 @@ class TrialRuns:
             found.setdefault(run.tags["trial_key"], []).append(run)
         children = {key: self.runs.only(runs) for key, runs in found.items()}
         for child in children.values():
-            self.runs.tag(child, {"mlflow.parentRunId": self.parent.run_id})
+            self.runs.tag(child, {"mlflow.parentRunId": self.parent.run_id, USER: self.runs.owner})
         return children
 
     def _create(self, trial: Trial, start_time: int | None) -> MlflowRun:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeGuard
 
 from analysis.record.mlflow_calls import Patience
-from analysis.record.origin import Origin
+from analysis.record.origin import USER, Origin
 from analysis.record.schema import ENVIRONMENT_FILE, EXPERIMENT, SCHEMA
 from sweeps.planning.asked import Asked, given_of
 from sweeps.planning.plan import PlannedRun, Trial
@@ -20,6 +20,7 @@ from sweeps.planning.ranking import BestPoint
 from sweeps.planning.state import SweepState
 from sweeps.planning.version_mix import mixtures_among
 from sweeps.record.ended_run import as_text, config_text, point
+from sweeps.record.environment import owner, source_tags
 from sweeps.record.manifest import diff_path
 from sweeps.record.mlflow_run import MlflowRun, SweepRuns
 from sweeps.record.mlflow_store import open_store
@@ -42,6 +43,7 @@ class MlflowWriter:
         patience: How long all calls of the store together may take; None has no limit.
 
     Attributes:
+        experiment: The name of the experiment, as the manifest has it.
         moved_from: The folder that a SQLite file was in before it was moved or copied here, empty
             if it was not.
         parent: The run of the sweep.
@@ -66,10 +68,14 @@ class MlflowWriter:
         )
         self.patience = patience or Patience()
         self.tracking_uri = tracking_uri
-        self.moved_from = bring_home(tracking_uri)
+        self.experiment = str(manifest.get("experiment") or EXPERIMENT)
+        self.moved_from = bring_home(tracking_uri, self.experiment)
         self.client = open_store(tracking_uri, patience=self.patience)
         self.runs = SweepRuns(
-            client=self.client, experiment_id=self._experiment(), sweep_key=state.plan.sweep_key
+            client=self.client,
+            experiment_id=self._experiment(),
+            sweep_key=state.plan.sweep_key,
+            owner=str(manifest.get("owner") or owner()),
         )
         self.parent = self._parent()
         self.trials = TrialRuns(
@@ -202,12 +208,12 @@ class MlflowWriter:
         return {trial.trial_key for trial in self.state.known_trials}
 
     def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
+        found = self.client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        place = artifact_location(self.tracking_uri)
-        created = str(self.client.create_experiment(EXPERIMENT, artifact_location=place))
-        bring_home(self.tracking_uri)  # it is tagged with where it is
+        place = artifact_location(self.tracking_uri, self.experiment)
+        created = str(self.client.create_experiment(self.experiment, artifact_location=place))
+        bring_home(self.tracking_uri, self.experiment)  # it is tagged with where it is
         return created
 
     def _parent(self) -> MlflowRun:
@@ -238,6 +244,7 @@ class MlflowWriter:
         shared = config_text(self.state.plan.base, without=(*self.state.plan.axes, "seed"))
         origin = Origin(facts=self._facts(), config=shared)
         self.runs.log(parent, [], as_text(self.asked.of_sweep()), {}, origin)
+        self.runs.log_data(parent, self.state.plan)
         return parent
 
     def _log_capture(self) -> None:
@@ -260,6 +267,8 @@ class MlflowWriter:
             "sweep": self.state.plan.name,
             "sweep_key": self.state.plan.sweep_key,
             "dataset": self.state.plan.base.dataset,
+            USER: self.runs.owner,
+            **source_tags(self.manifest["environment"], self.manifest["git_commit"]),
         }
 
     def _facts(self) -> dict[str, str]:

@@ -234,7 +234,7 @@ def test_processes_get_the_store_by_standard_input(
         monkeypatch.setattr(subprocess, "Popen", Drawing)
         child = record.children[trial.trial_key]
         publisher_module._log_model(record, trial, child, uri, warnings.append)
-        warnings += summary.draw(state.plan, uri, "figures", warnings.append).lines()
+        warnings += summary.draw(state.plan.sweep_key, uri, "figures", warnings.append).lines()
     assert [options["input"] for _, options in asked] == [uri for uri in URIS for _ in "ab"]
     assert leaks("\n".join(warnings)) == []
     for words, options in asked:

@@ -34,12 +34,12 @@ def swept(folder: Path, uri: str, *, ended: int = 6) -> tuple[SweepState, Presen
 
 
 def test_the_link_is_said_once_and_leads_to_the_sweeps_view(tmp_path: Path, uri: str) -> None:
-    state, presentation, said = swept(tmp_path, uri)
+    _, presentation, said = swept(tmp_path, uri)
     assert presentation.place is not None
     assert presentation.place.parent_id == parent_of(uri).info.run_id
     (line,) = said
     assert line.startswith("record: mlflow ui --backend-store-uri sqlite:///")
-    assert f"viewStateShareKey={state.plan.sweep_key}" in line
+    assert f"viewStateShareKey={presentation.place.parent_id}" in line
 
 
 def test_the_parent_says_question_answer_and_settings_and_holds_the_best_config(

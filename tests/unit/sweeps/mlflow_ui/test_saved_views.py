@@ -13,7 +13,7 @@ from trainable.config.schema import DEFAULTS
 
 
 def view(*axes: str, **asked: Any) -> SavedView:
-    return trials_view(sweep_key="0123abcd", title="a sweep", created=1000, axes=axes, **asked)
+    return trials_view(parent_id="0123abcd", title="a sweep", created=1000, axes=axes, **asked)
 
 
 def state_of(found: SavedView) -> Any:
@@ -45,7 +45,7 @@ def test_the_table_has_axes_numbers_seed_and_state_the_best_first() -> None:
 
 def test_only_the_trials_of_the_sweep_are_in_it_and_the_parents_in_the_view_of_all() -> None:
     filters = state_of(view("lambda_adv"))["searchFilter"]
-    assert filters == "tags.sweep_key = '0123abcd' and tags.kind = 'trial'"
+    assert filters == "tags.kind = 'trial' and tags.`mlflow.parentRunId` = '0123abcd'"
     assert state_of(overview())["searchFilter"] == "tags.kind = 'sweep'"
 
 
