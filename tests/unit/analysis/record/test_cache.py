@@ -42,9 +42,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The stores that were opened, one entry each."""
     opened: list[str] = []
 
-    def store(uri: str) -> Store:
+    def store(uri: str, experiment: str) -> Store:
         opened.append(uri)
-        return Store(uri)
+        return Store(uri, experiment)
 
     monkeypatch.setattr(trials, "Store", store)
     return opened
