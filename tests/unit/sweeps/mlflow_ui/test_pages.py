@@ -53,7 +53,7 @@ def parent_of(client: Any) -> Any:
 @pytest.fixture
 def place(client: Any) -> Place:
     info = parent_of(client).info
-    return Place(experiment_id=info.experiment_id, parent_id=info.run_id, view=KEY)
+    return Place(experiment_id=info.experiment_id, parent_id=info.run_id, view=info.run_id)
 
 
 def drawn_in(folder: Path, figure: bytes = b"png") -> Path:
@@ -77,16 +77,17 @@ def artifacts(client: Any, place: Place) -> list[str]:
 def test_the_experiment_gets_its_views_and_its_note_once(client: Any, place: Place) -> None:
     assert write_front_page(client, place.experiment_id, place.parent_id) == place
     tags = client.get_experiment(place.experiment_id).tags
-    assert {PREFIX + KEY, f"{PREFIX}sweeps", NOTE} <= tags.keys()
-    assert json.loads(tags[PREFIX + KEY])["name"] == "lambda_grid on shapes, 2023-11-14 22:13 UTC"
-    assert f"viewStateShareKey={KEY}" in tags[NOTE]
+    assert {PREFIX + place.view, f"{PREFIX}sweeps", NOTE} <= tags.keys()
+    assert json.loads(tags[PREFIX + place.view])["name"] == "lambda_grid on shapes, 2023-11-14 22:13 UTC"
+    assert f"viewStateShareKey={place.view}" in tags[NOTE]
     client.written.clear()
     write_front_page(client, place.experiment_id, place.parent_id)
     assert client.written == []
 
 
-@pytest.mark.parametrize("name", [NOTE, PREFIX + KEY])
-def test_what_a_person_wrote_on_the_experiment_stays(client: Any, place: Place, name: str) -> None:
+@pytest.mark.parametrize("own", ["note", "view"])
+def test_what_a_person_wrote_on_the_experiment_stays(client: Any, place: Place, own: str) -> None:
+    name = NOTE if own == "note" else PREFIX + place.view
     by_hand = json.dumps({"name": "mine", "createdAt": 1, "updatedAt": 2, "state": "{}"})
     client.set_experiment_tag(place.experiment_id, name, by_hand)
     write_front_page(client, place.experiment_id, place.parent_id)

@@ -44,7 +44,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 
 NOWHERE = "http://127.0.0.1:1"
 PUBLISH_S = 20.0  # a store that is not there is given up within this; with stock settings minutes
-COMMON_TAGS = {"schema", "sweep", "sweep_key", "dataset", "kind", TAG}
+COMMON_TAGS = {
+    *("schema", "sweep", "sweep_key", "dataset", "kind", TAG, "mlflow.user"),
+    *("mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit"),
+}
 COMMON_FACTS = {"data_fingerprint", "code_version", "git_commit"}
 SWEEP_TAGS = COMMON_TAGS | {"trials_total", "axes", "state"}
 SETTING = {"device", "cpu", "torch", "torchvision", "python", "threads", "host"}
@@ -110,8 +113,8 @@ def test_params_metrics_and_tags_are_spelled_as_designed(tmp_path: Path, uri: st
     assert child.data.params.keys() - parent.data.params.keys() == {"lambda_adv", "seed"}
     assert child.data.metrics.keys() == METRICS
     assert len(METRICS) <= 12
-    assert child.data.tags.keys() - {"mlflow.runName", "mlflow.user"} == TRIAL_TAGS
-    parents_own = parent.data.tags.keys() - {"mlflow.runName", "mlflow.user"}
+    assert child.data.tags.keys() - {"mlflow.runName"} == TRIAL_TAGS
+    parents_own = parent.data.tags.keys() - {"mlflow.runName"}
     assert parents_own == SWEEP_TAGS
     for tags in (child.data.tags, parent.data.tags):
         assert tags["sweep"] == "lambda_grid"
