@@ -78,7 +78,10 @@ def test_the_experiment_gets_its_views_and_its_note_once(client: Any, place: Pla
     assert write_front_page(client, place.experiment_id, place.parent_id) == place
     tags = client.get_experiment(place.experiment_id).tags
     assert {PREFIX + place.view, f"{PREFIX}sweeps", NOTE} <= tags.keys()
-    assert json.loads(tags[PREFIX + place.view])["name"] == "lambda_grid on shapes, 2023-11-14 22:13 UTC"
+    assert (
+        json.loads(tags[PREFIX + place.view])["name"]
+        == "lambda_grid on shapes, 2023-11-14 22:13 UTC"
+    )
     assert f"viewStateShareKey={place.view}" in tags[NOTE]
     client.written.clear()
     write_front_page(client, place.experiment_id, place.parent_id)
