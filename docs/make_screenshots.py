@@ -49,7 +49,7 @@ def main() -> int:
 def take_all(page: Page, server: str, place: Place) -> None:
     """Take each picture."""
     open_view(page, server, place)
-    take(page, "view", 640)
+    take(page, "view", 740)
     trials = cells(page, "attributes.`Run Name`").count()
     compare(page, range(0, trials, 2))
     take(page, "compare", 620)
