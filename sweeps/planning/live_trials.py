@@ -18,7 +18,7 @@ EVERY_S = 10.0  # at least, between two requests for one trial
 LOAD_EVERY_S = 60.0  # at least, between two requests that have nothing but the machine's load
 REQUESTS_PER_S = 4.0  # of all trials together, so that the load does not grow with their number
 BURST_S = 1.0  # whose requests may come at once: the publisher looks about once a second
-TO_BEGIN = 4  # requests that make a trial's run
+TO_BEGIN = 5  # requests that make a trial's run
 MOST_ROWS = 20_000  # held of a training run; one of the paper's has 400
 
 Row = Mapping[str, float]

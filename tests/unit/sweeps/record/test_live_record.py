@@ -336,7 +336,7 @@ def test_a_new_trial_takes_few_requests_and_its_rows_one_each_time(
         live.written(step, more=record.trials.follow(step))
         return [address.rpartition("/")[2] for address in server.asked]
 
-    assert asked_for([]) == ["search", "create", "search", "log-batch"]
+    assert asked_for([]) == ["search", "create", "search", "log-batch", "log-inputs"]
     assert len(server.asked) == live_trials.TO_BEGIN
     for count in (2, 4, 6):
         assert asked_for(rows[count - 2 : count]) == ["log-batch"]
