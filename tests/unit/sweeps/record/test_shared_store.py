@@ -178,22 +178,26 @@ def test_an_experiment_of_any_name_holds_its_own_sweeps(uri: str, opened: Open, 
     check_usable(uri, name)
 
 
-def test_all_experiments_of_a_moved_database_are_brought_home(
+def test_all_experiments_of_a_database_that_was_moved_and_then_copied_are_brought_home(
     tmp_path: Path, uri: str, opened: Open
 ) -> None:
     for name in (EXPERIMENT, "team"):
         opened("anna@one", experiment=name)
-    moved = tmp_path / "moved"
-    moved.mkdir()
-    for name in ("mlflow.db", "mlruns"):
-        shutil.move(tmp_path / name, moved / name)
-    there = f"sqlite:///{moved}/mlflow.db"
-    state = swept(moved / "runs")
-    record = MlflowWriter(state, there, manifest.begin(state, there) | {"owner": "anna@one"})
-    assert record.moved_from == str(tmp_path)
-    for name in (EXPERIMENT, "team"):
-        assert Path(place_of(record, name)).is_relative_to(moved)
-    assert {Path(run.info.artifact_uri).is_relative_to(moved) for run in runs_of(there)} == {True}
+    before, state = tmp_path, swept(tmp_path / "runs")
+    for folder, name in (("moved", EXPERIMENT), ("copied", "team")):
+        here = tmp_path / folder
+        here.mkdir()
+        shutil.copy(before / "mlflow.db", here)
+        shutil.copytree(before / "mlruns", here / "mlruns")
+        there = f"sqlite:///{here}/mlflow.db"
+        found = manifest.begin(state, there, name) | {"owner": "anna@one"}
+        record = MlflowWriter(state, there, found)
+        assert record.moved_from == str(before)
+        for one in (EXPERIMENT, "team"):
+            assert Path(place_of(record, one)).is_relative_to(here)
+        places = {Path(run.info.artifact_uri) for run in runs_of(there)}
+        assert {place.is_relative_to(here) for place in places} == {True}
+        before = here
 
 
 def test_an_experiment_that_is_not_there_or_deleted_is_told_by_its_name(
