@@ -18,7 +18,9 @@ from analysis import load_trials, make_figures
 from analysis.benchmarking.synthetic_record import make_record
 from analysis.figures import FIGURES, FigureSpec
 from analysis.figures.style import add_caption, drawing
+from analysis.report import draw as draw_module
 from analysis.report.catalogue import TABLES
+from analysis.report.files import render
 
 
 @pytest.mark.slow
@@ -86,6 +88,17 @@ def test_a_paper_has_its_own_figures_whose_words_are_a_float(
     assert "<source" not in report  # a column is narrow enough for a phone
 
 
+@pytest.fixture
+def _sketched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave pages for papers empty, half the work, where a test asks which files there are."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # nobody else takes them
+
+    def sketch(figure: Figure, kind: str) -> bytes:
+        return render(figure, kind) if kind == "svg" else b""
+
+    monkeypatch.setattr(draw_module, "render", sketch)
+
+
 def drawn(uri: str, out: Path, *options: str) -> set[str]:
     """The names of the files that the command writes."""
     assert make_figures.main(["--tracking-uri", uri, "--out", str(out), *options]) == 0
@@ -98,6 +111,7 @@ def lines_of(page: str) -> list[str]:
     return [re.sub("</?code>", "`", line) for line in found]
 
 
+@pytest.mark.usefixtures("_sketched")
 def test_a_smaller_newer_sweep_hides_no_larger_one_and_is_named(
     uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,6 +153,7 @@ def test_a_smaller_newer_sweep_hides_no_larger_one_and_is_named(
     assert note.startswith("Older, and not drawn: mine of 1970-01-01 00:02 UTC, with other code")
 
 
+@pytest.mark.usefixtures("_sketched")
 def test_data_sets_and_sweeps_asked_for_stand_side_by_side(
     uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +182,7 @@ def test_data_sets_and_sweeps_asked_for_stand_side_by_side(
     ]
 
 
+@pytest.mark.usefixtures("_sketched")
 def test_the_papers_claims_are_tried_once_over_all_sweeps(uri: str, tmp_path: Path) -> None:
     asked = {"axes": "lambda_adv"}
     write_sweep(uri, "lambda_grid", key="a" * 16, start=1, asked=asked)
