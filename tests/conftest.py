@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,6 @@ os.environ["RAY_AUTH_MODE"] = "token"
 # Ray is courteous: its workers run at niceness 15, and beside other tests for seconds not at all.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
-# Whoever runs the tests may have a store of their own, which is none of the tests'.
-for name in (URI_VARIABLE, EXPERIMENT_VARIABLE):
-    os.environ.pop(name, None)
-
 # In the background of a script and under nohup these are ignored, and what tests start inherits it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -42,6 +39,22 @@ os.environ["XDG_CACHE_HOME"] = CACHE.name
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     CACHE.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _no_store_of_the_environment() -> Iterator[None]:
+    """Whoever runs the tests may have a store; and mlflow notes there which one it was told of."""
+    forget_store()
+    yield
+    forget_store()
+
+
+def forget_store() -> None:
+    for name in (URI_VARIABLE, EXPERIMENT_VARIABLE):
+        os.environ.pop(name, None)
+
+
+forget_store()  # what modules and sessions share is made before any test
 
 
 @pytest.fixture(scope="session")
