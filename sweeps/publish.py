@@ -51,7 +51,7 @@ class PublishOptions:
         storage: Folder or object store of the run folders.
         sweep: Names or keys of sweeps, None for all.
         register: The registered model that the best trial's model becomes a version of, None for
-            none; of one sweep alone.
+            none; of several sweeps of one name, that of the one begun last.
         out: Folder of figures, which are attached to the sweep that they are drawn of.
     """
 
@@ -61,6 +61,9 @@ class PublishOptions:
     register: str | None
     out: str
     sweep: tuple[str, ...] | None
+
+
+Published = tuple[dict[str, Any], SweepState, str]  # manifest, state and store of a sweep
 
 
 @ended_by_signals()
@@ -73,7 +76,7 @@ def main() -> int:
     try:
         storage, mirror = open_storage(options.storage)
         with ExitStack() as stack:
-            sweeps = []
+            sweeps: list[Published] = []
             for manifest in _driven(stack, storage, options.sweep):
                 if options.experiment is not None:
                     manifest["experiment"] = options.experiment
@@ -87,12 +90,10 @@ def main() -> int:
             ):
                 check_store(uri)
                 check_usable(uri, experiment)
-            if options.register is not None and len(sweeps) > 1:
-                raise ConfigError(
-                    f"--register is of one sweep, but got {len(sweeps)}; name one with --sweep"
-                )
-            for sweep in sweeps:  # of all of them, or of none
-                failed += not _publish(*sweep, options)
+            registered = _registered(sweeps, options.register)
+            for manifest, state, uri in sweeps:  # of all of them, or of none
+                name = options.register if manifest is registered else None
+                failed += not _publish(manifest, state, uri, options.out, name)
     except ConfigError as error:
         refuse(str(error))
     except KeyboardInterrupt:
@@ -164,10 +165,32 @@ def _experiment(manifest: Mapping[str, Any]) -> str:
     return str(manifest.get("experiment", EXPERIMENT))  # that of a version before has none
 
 
+def _registered(sweeps: Sequence[Published], name: str | None) -> Mapping[str, Any] | None:
+    """Return the manifest of the sweep to register the model of: of several, that begun last.
+
+    Raises:
+        ConfigError: They are of several names.
+    """
+    names = sorted({manifest["name"] for manifest, _, _ in sweeps})
+    if name is not None and len(names) > 1:
+        raise ConfigError(
+            f"--register is of one sweep, but got {', '.join(names)}; name one with --sweep"
+        )
+    return sweeps[-1][0] if sweeps else None
+
+
 def _publish(
-    manifest: Mapping[str, Any], state: SweepState, uri: str, options: PublishOptions
+    manifest: Mapping[str, Any], state: SweepState, uri: str, out: str, register: str | None
 ) -> bool:
-    """Bring a sweep's record up to date, say so, and return whether the store took it."""
+    """Bring a sweep's record up to date, say so, and return whether the store took it.
+
+    Args:
+        manifest: The manifest of the sweep.
+        state: Its state.
+        uri: The MLflow store.
+        out: Folder of figures.
+        register: The registered model that the best trial's model becomes a version of.
+    """
     named = f"{state.plan.name} {state.plan.sweep_key}"
     try:
         with only_writer(uri, state.plan.sweep_key):
@@ -182,11 +205,11 @@ def _publish(
                 _say,
                 _warn,
                 experiment=_experiment(manifest),
-                register=options.register,
+                register=register,
             )
             presentation.open(record)
         summary = SweepSummary.of(state, ExecutionStats())
-        presentation.conclude(summary, drawn_of(options.out, record))
+        presentation.conclude(summary, drawn_of(out, record))
     except STORE_ERRORS as error:
         lasting = isinstance(error, StoreError) and error.lasting
         cause = first_line(error, uri) + ("" if lasting else "; try again")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import pytest
+from record_helpers import BASE, DATA, finish, grid, sweep_state
 
 from analysis.record.mlflow_calls import open_client
+from sweeps import publish
 from sweeps.mlflow_ui.registry import ALIAS, register, registered_name
+from sweeps.planning.plan import make_plan
+from sweeps.planning.state import SweepState
+from sweeps.record import manifest
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
@@ -61,3 +67,29 @@ def test_a_name_that_mlflow_or_its_filters_do_not_take_is_refused(text: str) -> 
 
 def test_a_plain_name_is_taken() -> None:
     assert registered_name("road masks-2.1_b") == "road masks-2.1_b"
+
+
+def published(state: SweepState, uri: str) -> None:
+    for run in state.runs:
+        finish(state, run)
+    manifest.begin(state, uri)
+
+
+def test_of_several_sweeps_of_one_name_the_model_of_the_last_is_registered(
+    tmp_path: Path, uri: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = tmp_path / "runs"
+    for width in (8, 16):
+        configs = grid(generator_width=width)
+        published(sweep_state(storage, configs, base=configs[0]), uri)
+    options = ("--storage", str(storage), "--register", "roads")
+    monkeypatch.setattr("sys.argv", ["publish", *options])
+    assert publish.main() == 0
+    # No run folder holds a model, which is told of once, and the sweeps are published.
+    assert capsys.readouterr().err.count("no version of roads is registered") == 1
+    plan = make_plan("swa_grid", base=BASE, axes=("swa_n",), data=DATA, storage=storage)
+    published(SweepState.of(plan, grid()), uri)
+    with pytest.raises(SystemExit) as ended:
+        publish.main()
+    assert ended.value.code == 2
+    assert "--register is of one sweep, but got lambda_grid, swa_grid" in capsys.readouterr().err
