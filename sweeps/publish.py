@@ -147,10 +147,10 @@ def _store_of(manifest: Mapping[str, Any], storage: Path) -> str:
         ConfigError: It had a password, which is written nowhere.
     """
     uri: str = manifest["tracking_uri"]
-    told = default_uri()
-    if manifest["password"] and redact_uri(told) == uri:
-        return told
     if manifest["password"]:
+        told = default_uri()
+        if redact_uri(told) == uri:
+            return told
         raise ConfigError(
             f"the MLflow store must be named by --tracking-uri for {manifest['name']}, whose "
             f"store {uri} had a password, which is written nowhere"

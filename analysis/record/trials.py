@@ -82,7 +82,7 @@ def load_trials(
 
     Returns:
         One row per trial, sorted by `trial_key`: the columns of `COLUMNS` and the config's fields,
-        numbers as numbers. `attrs` holds the fields of `Sweep` the `tracking_uri` and
+        numbers as numbers. `attrs` holds the fields of `Sweep`, the `tracking_uri` and
         the `experiment`.
 
     Raises:

@@ -18,9 +18,11 @@ from analysis.record.tracking_uri import (
     URI_VARIABLE,
     describe_choice,
 )
-from sweeps import best, doctor, lambda_grid, log_model
+from sweeps import best, doctor, lambda_grid, log_model, publish
 from sweeps.driver.options import sweep_parser
 from sweeps.driver.sweep import answer
+from trainable.config.schema import ConfigError
+from trainable.storage.redaction import redact_uri
 
 SERVER = "http://somewhere:5000"
 PARSERS = {
@@ -91,3 +93,15 @@ def test_a_sweep_says_where_it_records_and_by_which_variables(
     said = " ".join(capsys.readouterr().out.split())
     assert f"recording in experiment mine in {uri} (as {URI_VARIABLE} says)" in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_publishing_takes_the_password_of_a_sweeps_own_store_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri = "postgresql://me:hush@somewhere/mlflow"
+    manifest = {"name": "mine", "tracking_uri": redact_uri(uri), "password": True}
+    monkeypatch.setenv(URI_VARIABLE, uri)
+    assert publish._store_of(manifest, Path("runs")) == uri
+    monkeypatch.setenv(URI_VARIABLE, "postgresql://me:hush@elsewhere/mlflow")
+    with pytest.raises(ConfigError, match="which is written nowhere"):
+        publish._store_of(manifest, Path("runs"))
