@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
-from sweeps import Sweep, run_sweep, sweep_parser
+from sweeps import SweepScript, run_sweep, sweep_parser
 
 
 def trials(base, seeds, options):
@@ -12,7 +12,7 @@ def trials(base, seeds, options):
     return [replace(base, seed=s, lambda_adv=x, swa_threshold=t) for s, x, t in grid]
 
 
-SWEEP = Sweep(name="my-sweep", axes=("lambda_adv", "swa_threshold"), trials=trials)
+SWEEP = SweepScript(name="my-sweep", axes=("lambda_adv", "swa_threshold"), trials=trials)
 
 if __name__ == "__main__":
     raise SystemExit(run_sweep(SWEEP, sweep_parser(__doc__)))

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from sweeps import Sweep, run_sweep, sweep_parser
+from sweeps import SweepScript, run_sweep, sweep_parser
 from trainable import ConfigError, TrialConfig
 from trainable.cli.parser import Parser
 from trainable.config.choices import ADVERSARIAL, GENERATORS
@@ -95,7 +95,7 @@ def with_loss(config: TrialConfig, loss: str) -> TrialConfig:
     return dataclasses.replace(config, adversarial=loss, lambda_adv=weight)
 
 
-SWEEP = Sweep(
+SWEEP = SweepScript(
     name="ablation",
     question="What do the adversarial loss, its kind and the generator contribute to the mIoU?",
     axes=("adversarial", "lambda_adv", "generator"),

@@ -22,8 +22,8 @@ from sweeps import (
     Choice,
     Range,
     Space,
-    Sweep,
     SweepOptions,
+    SweepScript,
     add_search_options,
     run_sweep,
     search_source,
@@ -78,7 +78,7 @@ def source(state: SweepState, options: SweepOptions, own: argparse.Namespace) ->
     return search_source(state, options, own, space)
 
 
-SWEEP = Sweep(
+SWEEP = SweepScript(
     name="joint_search",
     question="Which adversarial weight, learning rates and averaging together give the best mIoU?",
     axes=("lambda_adv", "lr_generator", "lr_discriminator", "swa_n", "swa_threshold"),

@@ -15,7 +15,7 @@ import dataclasses
 import sys
 from collections.abc import Iterable
 
-from sweeps import Sweep, run_sweep, sweep_parser
+from sweeps import SweepScript, run_sweep, sweep_parser
 from trainable import TrialConfig
 from trainable.cli.parser import Parser
 
@@ -50,7 +50,7 @@ def trials(
     ]
 
 
-SWEEP = Sweep(
+SWEEP = SweepScript(
     name="lambda_grid",
     question="How does the weight of the adversarial loss change the mIoU, with and without SWA?",
     axes=("lambda_adv",),

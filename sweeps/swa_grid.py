@@ -19,7 +19,7 @@ import itertools
 import sys
 from collections.abc import Iterable
 
-from sweeps import Sweep, run_sweep, sweep_parser
+from sweeps import SweepScript, run_sweep, sweep_parser
 from trainable import TrialConfig
 from trainable.cli.options import whole
 from trainable.cli.parser import Parser
@@ -84,7 +84,7 @@ def trials(
     ]
 
 
-SWEEP = Sweep(
+SWEEP = SweepScript(
     name="swa_grid",
     question="Which rule, interval and threshold of weight averaging gives the best mIoU?",
     axes=("swa_rule", "swa_n", "swa_threshold"),

@@ -50,6 +50,8 @@ ROOMS = {
     "sweeps.mlflow_ui": "trainable analysis.record sweeps.record",
     "sweeps.driver": "trainable analysis.record analysis.inference analysis.stats sweeps.storage "
     "sweeps.planning sweeps.search sweeps.record sweeps.execution sweeps.mlflow_ui",
+    "sweeps.api": "trainable analysis.record analysis.stats sweeps.storage sweeps.planning "
+    "sweeps.search sweeps.record sweeps.execution sweeps.driver",
     # It measures two of the sweeps, which are commands.
     "sweeps.benchmarking": "trainable analysis.record analysis.benchmarking sweeps sweeps.planning "
     "sweeps.search sweeps.record sweeps.execution sweeps.mlflow_ui",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from rich.console import Console, RenderableType
 
+from sweeps.execution.notebook import COLUMNS, in_notebook
 from trainable.cli.streams import STDERR, STDOUT, OutputClosed, silence
 from trainable.storage.redaction import printable
 
@@ -27,11 +28,18 @@ class SweepConsole(Console):
             raise OutputClosed
 
 
-def open_console(*, stderr: bool) -> Console:
-    """Return where a sweep says its lines: standard output, or standard error."""
-    console = SweepConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
+def open_console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """Return where a sweep says its lines: standard output, standard error, or nowhere."""
+    console = SweepConsole(
+        stderr=stderr,
+        quiet=quiet,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        force_jupyter=False,  # it would make a paragraph of each line
+    )
     if not console.is_terminal:
-        console.width = FILE_WIDTH
+        console.width = COLUMNS if in_notebook() else FILE_WIDTH
     return console
 
 

@@ -101,7 +101,10 @@ class SweepOptions(ConfigOptions, StoreOptions):
 
 
 def sweep_parser(
-    description: str, example: str = "--seeds 4 --plan", seeds: int | None = 3
+    description: str,
+    example: str = "--seeds 4 --plan",
+    seeds: int | None = 3,
+    kind: type[Parser] = Parser,
 ) -> Parser:
     """Return the parser of a sweep script; the script adds the options of its own axes.
 
@@ -109,8 +112,9 @@ def sweep_parser(
         description: The docstring of the script.
         example: Options of the script, to show what it is for.
         seeds: How many each setting has by default; None where a file says it.
+        kind: The class of the parser.
     """
-    parser = Parser(description=description, example=example, own="what is swept")
+    parser = kind(description=description, example=example, own="what is swept")
     add_config_options(parser)
     _add_seeds(parser, seeds)
     add_store_options(parser)

@@ -19,7 +19,7 @@ Sources = Callable[["SweepState", SweepOptions, argparse.Namespace], "RunSource"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
+class SweepScript:
     """The sweep that a script runs.
 
     Attributes:

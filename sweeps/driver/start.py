@@ -11,13 +11,13 @@ import dataclasses
 
 from sweeps.driver.console import open_console, say
 from sweeps.driver.options import SweepOptions
-from sweeps.driver.script import Sweep
+from sweeps.driver.script import SweepScript
 from trainable.cli.options import ended_by_signals
 from trainable.cli.parsed_options import split_options
 
 
 @ended_by_signals()
-def run_sweep(question: Sweep, parser: argparse.ArgumentParser) -> int:
+def run_sweep(question: SweepScript, parser: argparse.ArgumentParser) -> int:
     """Answer the question as the command line says, and return the exit code.
 
     A question that says nothing of itself is the first line of the parser's description. What the
@@ -29,7 +29,7 @@ def run_sweep(question: Sweep, parser: argparse.ArgumentParser) -> int:
 
 
 @ended_by_signals()
-def start(question: Sweep, options: SweepOptions, own: argparse.Namespace) -> int:
+def start(question: SweepScript, options: SweepOptions, own: argparse.Namespace) -> int:
     """Say what begins, load what it needs, answer the question and return the exit code.
 
     Args:

@@ -14,6 +14,7 @@ from rich.console import RenderableType
 from analysis.record.schema import EXPERIMENT
 from analysis.record.version_mix import VersionMix
 from analysis.stats.ranking import Ranking
+from analysis.stats.rounding import count
 from sweeps.driver.tables import (
     axis_table,
     best_table,
@@ -71,6 +72,20 @@ class SweepSummary:
             refused=execution.refused,
             mixtures=mixtures_among(settings_made_on(state)),
         )
+
+    @property
+    def problem(self) -> str:
+        """What keeps the sweep from having all of its numbers, empty if nothing does."""
+        state = self.state
+        if state.fault or self.refused:
+            return state.fault or f"refused: {self.refused}"
+        if self.failures:
+            _, label, cause = self.failures[0]
+            failed = count(len(self.failures), "training run")
+            return f"{failed} of {len(state.runs)} failed, the first at {label}: {cause}"
+        if state.why_partial:
+            return f"ended by its {state.why_partial}: {count(self.left, 'training run')} left"
+        return f"{count(self.left, 'training run')} left" if self.left else ""
 
     def lines(self) -> Iterator[str | RenderableType]:
         """Yield what a person is told, before the figures."""

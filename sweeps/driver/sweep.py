@@ -6,8 +6,10 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -16,7 +18,7 @@ from analysis.record.tracking_uri import describe_choice
 from sweeps.driver.console import open_console, say, say_all
 from sweeps.driver.options import SweepOptions
 from sweeps.driver.presentation import Presentation, drawn_by
-from sweeps.driver.script import Sweep
+from sweeps.driver.script import SweepScript
 from sweeps.driver.session import OtherPrecisionError, Session, assumed_precision
 from sweeps.driver.summary import Drawn, SweepSummary, draw, record_line
 from sweeps.execution.executor import ray_slots
@@ -62,76 +64,138 @@ from trainable.training.numerics import (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How the work on a sweep ended.
+
+    Attributes:
+        summary: What came out of the sweep.
+        drawn: What was drawn of it.
+        problem: What keeps it from having all of its numbers, empty if nothing does, and where it
+            was planned alone.
+    """
+
+    summary: SweepSummary
+    drawn: Drawn
+    problem: str
+
+    def as_primitives(self) -> dict[str, Any]:
+        """Return what a program is told."""
+        return self.summary.as_primitives() | self.drawn.as_primitives()
+
+
 @ended_by_signals()
-def answer(question: Sweep, options: SweepOptions, own: argparse.Namespace) -> int:
-    """Answer the question and return the exit code.
+def answer(question: SweepScript, options: SweepOptions, own: argparse.Namespace) -> int:
+    """Answer the question of a command and return its exit code.
 
     Args:
         question: The sweep to run.
         options: The options of `sweep_parser`.
         own: The options that the script added.
     """
-    if options.config is None:
-        overrides = (*question.settings, *options.overrides)
-        options = dataclasses.replace(options, overrides=overrides)
-    console = open_console(stderr=options.json)
+    console, command = open_console(stderr=options.json), resume_command(options.no_reuse)
     try:
-        return _answer(question, options, own, console)
+        ended = carry_out(question, options, own, console, command)
+    except (ConfigError, ExecutorError) as error:
+        refuse(str(error))
     except RayGoneError as error:
-        command = resume_command(options.no_reuse)
         kept = "what was trained is kept; resume with"
         print(f"error: {error}; {kept}: {command}", file=sys.stderr)
         return SOME_FAILED
     except OutputClosed:
         raise
     except KeyboardInterrupt:
-        command = resume_command(options.no_reuse)
         say(console, f"interrupted; what was trained is kept; resume with: {command}")
         return INTERRUPTED
     except Exception as error:
-        fault = machine_fault(error)
-        if fault is None and isinstance(error, ThreadEndedError):
-            fault = str(error)
+        fault = fault_of(error)
         if fault is None:
             raise
-        return _give_up(fault, options)
+        return _give_up(fault, command)
+    if options.json:
+        print(json.dumps(ended.as_primitives()))
+    if ended.summary.state.fault:
+        return _give_up(ended.summary.state.fault, command)
+    return SOME_FAILED if ended.summary.failures or ended.summary.refused else OK
 
 
-def _give_up(fault: str, options: SweepOptions) -> int:
-    command = resume_command(options.no_reuse)
+def fault_of(error: Exception) -> str | None:
+    """Return what the machine refused, or which thread it ended; None for any other error."""
+    fault = machine_fault(error)
+    return str(error) if fault is None and isinstance(error, ThreadEndedError) else fault
+
+
+def _give_up(fault: str, command: str) -> int:
     return give_up(fault, f"what was trained is kept; mend that and resume with: {command}")
 
 
-def _answer(
-    question: Sweep,
+def carry_out(
+    question: SweepScript,
     options: SweepOptions,
     own: argparse.Namespace,
     console: Console,
-    precision: str | None = None,
-) -> int:
-    """Answer a question; a precision is what `auto` was found to mean on a cluster's nodes."""
+    command: str,
+    planned: Callable[[SweepState], object] = id,
+) -> Ended:
+    """Plan, train, record and draw a sweep; say on a console what happens.
+
+    It neither heeds signals nor ends the process, so that a program can call it in any thread.
+
+    Args:
+        question: The sweep to run.
+        options: The options of `sweep_parser`.
+        own: The options that the script added.
+        console: Where to say what happens.
+        command: The command line that asks, or resumes; the record keeps it.
+        planned: Called with the state of the sweep before anything is trained.
+
+    Raises:
+        ConfigError: The sweep cannot be done as it is asked; nothing was trained.
+        ExecutorError: Ray cannot be reached or lacks the resources.
+        RayGoneError: Ray is gone and is not started again; what was trained is kept.
+        KeyboardInterrupt: The driver was interrupted; the record says so.
+    """
+    if options.config is None:
+        overrides = (*question.settings, *options.overrides)
+        options = dataclasses.replace(options, overrides=overrides)
     if chosen := describe_choice(options.tracking_uri, options.experiment):
         say(console, f"recording in {chosen}")
+    precision = None
+    while True:
+        state, source = _prepare(question, options, own, console, command, precision)
+        planned(state)
+        if options.plan:
+            _say_plan(state, options, console, searching=question.source is not None)
+            return Ended(summary=SweepSummary(state=state), drawn=Drawn(), problem="")
+        try:
+            return _train(state, source, options, console)
+        except OtherPrecisionError as other:
+            say(console, str(other))
+            precision = other.precision
+
+
+def _prepare(
+    question: SweepScript,
+    options: SweepOptions,
+    own: argparse.Namespace,
+    console: Console,
+    command: str,
+    precision: str | None,
+) -> tuple[SweepState, RunSource]:
+    """Return the state of a sweep and the source of its runs, once all of it is checked.
+
+    A precision is what `auto` was found to mean on a cluster's nodes.
+    """
     say(console, "checking data, run folders and record")
-    try:
-        state = _plan(question, options, own, precision)
-        source = _source(question, state, options, own)
-        take_over_trials(state)
-        check_ended(state)
-        changed = changes(state, state.plan.storage)
-        slots_here(options.resources)
-    except (ConfigError, ExecutorError) as error:
-        refuse(str(error))
-    if options.plan:
-        _say_plan(state, options, console, searching=question.source is not None)
-        return OK
-    if changed:
+    state = _plan(question, options, own, command, precision)
+    source = _source(question, state, options, own)
+    take_over_trials(state)
+    check_ended(state)
+    changed = changes(state, state.plan.storage)
+    slots_here(options.resources)
+    if changed and not options.plan:
         say(console, "\n  ".join([f"changed since the last {state.plan.name} here:", *changed]))
-    try:
-        return _train(state, source, options, console)
-    except OtherPrecisionError as other:
-        say(console, str(other))
-        return _answer(question, options, own, console, other.precision)
+    return state, source
 
 
 def _say_plan(
@@ -147,9 +211,6 @@ def _say_plan(
     here = options.address is None
     slots = _slots(options.resources, len(state.pending()), console)
     say(console, describe(state, measure if here else None, slots=slots, searching=searching))
-    if options.json:
-        nothing = {"figure": None, "report": None}
-        print(json.dumps(SweepSummary(state=state).as_primitives() | nothing))
 
 
 def _slots(resources: Resources, wanted: int, console: Console) -> int | None:
@@ -167,7 +228,11 @@ def _slots(resources: Resources, wanted: int, console: Console) -> int | None:
 
 
 def _plan(
-    question: Sweep, options: SweepOptions, own: argparse.Namespace, precision: str | None = None
+    question: SweepScript,
+    options: SweepOptions,
+    own: argparse.Namespace,
+    command: str = "",
+    precision: str | None = None,
 ) -> SweepState:
     given = pretrained.pin(config_of(options))
     device = _device(options, given)
@@ -202,7 +267,7 @@ def _plan(
         auto_precision=auto,
         question=question.question,
         with_samples=question.with_samples,
-        command=resume_command(options.no_reuse),
+        command=command,
         given=given_of(options),
     )
     state = SweepState.of(plan, trials)
@@ -226,7 +291,7 @@ def _device(options: SweepOptions, base: TrialConfig) -> torch.device:
     return pick_device(name)
 
 
-def _check_trials(question: Sweep, trials: Sequence[TrialConfig], base: TrialConfig) -> None:
+def _check_trials(question: SweepScript, trials: Sequence[TrialConfig], base: TrialConfig) -> None:
     """Refuse what no record could tell apart, or would tell wrongly.
 
     Raises:
@@ -249,7 +314,7 @@ def _check_trials(question: Sweep, trials: Sequence[TrialConfig], base: TrialCon
 
 
 def _source(
-    question: Sweep, state: SweepState, options: SweepOptions, own: argparse.Namespace
+    question: SweepScript, state: SweepState, options: SweepOptions, own: argparse.Namespace
 ) -> RunSource:
     """Return what gives the training runs: a search's own, a race, or the runs as they are.
 
@@ -266,7 +331,7 @@ def _source(
     return AdaptiveSeeds(state, options.race_limit) if options.race else FixedRuns(state.pending())
 
 
-def _train(state: SweepState, source: RunSource, options: SweepOptions, console: Console) -> int:
+def _train(state: SweepState, source: RunSource, options: SweepOptions, console: Console) -> Ended:
     _announce(state, source, console)
     presentation = Presentation(
         options.tracking_uri,
@@ -291,10 +356,7 @@ def _train(state: SweepState, source: RunSource, options: SweepOptions, console:
         console=console,
         most_trials=options.max_trials,
     )
-    try:
-        execution = session.run()
-    except (ConfigError, ExecutorError) as error:
-        refuse(str(error))
+    execution = session.run()
     if isinstance(source, AdaptiveSeeds):
         state.note(source.describe())
     conclusion = SweepSummary.of(state, execution)
@@ -319,8 +381,8 @@ def _conclude(
     console: Console,
     publisher: Publisher,
     presentation: Presentation,
-) -> int:
-    """Say what came out, draw the figures, attach them, and return the exit code."""
+) -> Ended:
+    """Say what came out, draw the figures and attach them."""
     say_all(console, conclusion.lines())
     say(console, record_line(options.tracking_uri, presentation.place))
     drawn = Drawn()
@@ -337,8 +399,4 @@ def _conclude(
         attached = drawn_by(drawn.figure, conclusion.state.plan.sweep_key)
         presentation.conclude(conclusion, attached)
     say_all(console, drawn.lines())
-    if options.json:
-        print(json.dumps(conclusion.as_primitives() | drawn.as_primitives()))
-    if conclusion.state.fault:
-        return _give_up(conclusion.state.fault, options)
-    return SOME_FAILED if conclusion.failures or conclusion.refused else OK
+    return Ended(summary=conclusion, drawn=drawn, problem=conclusion.problem)

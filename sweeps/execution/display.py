@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from sweeps.execution.notebook import CellOutput, in_notebook
 from sweeps.execution.progress import Pace, Running
 from trainable.cli.durations import format_seconds
 from trainable.storage.redaction import printable
@@ -23,10 +24,12 @@ RARELY = 20  # times as long as it takes to find the best setting, none is looke
 
 
 def shows_live(console: Console) -> bool:
-    """Return whether a console can show what changes: a terminal that can move its cursor.
+    """Return whether what changes can be shown: on a terminal that can move its cursor, in a cell.
 
-    Not so a file, whatever FORCE_COLOR says, a notebook, or TERM=dumb.
+    Not so in a file, whatever FORCE_COLOR says, or with TERM=dumb.
     """
+    if in_notebook():
+        return not console.quiet
     return console.is_terminal and not console.is_dumb_terminal and console.file.isatty()
 
 
@@ -66,7 +69,7 @@ class LiveDisplay:
     _began_s: float = 0.0
     _line_due_s: float = 0.0
     _best_after_s: float = 0.0
-    _live: Live | None = None
+    _live: Live | CellOutput | None = None
 
     def __post_init__(self) -> None:
         self._began_s = self.pace.clock()
@@ -75,8 +78,10 @@ class LiveDisplay:
     def __enter__(self) -> Self:
         if self.live:
             self._find_best()
-            self._live = Live(
-                get_renderable=self.render, console=self.console, refresh_per_second=2
+            self._live = (
+                CellOutput(self.render)
+                if in_notebook()
+                else Live(get_renderable=self.render, console=self.console, refresh_per_second=2)
             )
             self._live.start()
         return self
@@ -93,11 +98,13 @@ class LiveDisplay:
     def started(self, key: str, label: str, iterations: int) -> None:
         """Show that a run starts."""
         self.running[key] = self.pace.begin(printable(label), iterations)
+        self._changed()
 
     def progressed(self, key: str, iteration: int, miou: float | None) -> None:
         """Show how far a run is."""
         self.running[key].miou = miou
         self.pace.report(self.running[key], iteration)
+        self._changed()
         if self.pace.clock() >= self._line_due_s:
             self._line(f"{len(self.running)} under way")
 
@@ -132,7 +139,13 @@ class LiveDisplay:
         run = self.running.pop(key)
         self.done += 1
         self.pace.end(run, complete=complete)
+        self._changed()
         self._line(f"{run.label}: {words}")
+
+    def _changed(self) -> None:
+        """Have a cell show what is new; a terminal looks by itself."""
+        if isinstance(self._live, CellOutput):
+            self._live.refresh()
 
     def _line(self, words: str) -> None:
         """Print a line where nothing is shown live, and no other for a while if no run ends."""

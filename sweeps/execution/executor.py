@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -135,6 +136,11 @@ def _started(address: str | None, say: Callable[[str], None]) -> Iterator[Lifeli
     """Start Ray with a folder of its own, or join a cluster; shut it down at the end."""
     import ray
 
+    if ray.is_initialized():
+        raise ExecutorError(
+            "a sweep starts or joins a Ray by itself, but this process is connected to one; call "
+            "`ray.shutdown()` first"
+        )
     _hide_arguments()
     with ExitStack() as stack:
         if address is None:
@@ -198,7 +204,8 @@ def start_ray(folder: Path, say: Callable[[str], None]) -> None:
                     ) from error
                 say("Ray took too long to start; starting it anew")
     finally:
-        signal.signal(signal.SIGTERM, heeded)
+        if threading.current_thread() is threading.main_thread():  # Ray answers in no other
+            signal.signal(signal.SIGTERM, heeded)
 
 
 def _runtime_env(python: str) -> dict[str, str] | None:

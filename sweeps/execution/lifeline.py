@@ -107,7 +107,8 @@ class Watch:
     """A context manager that probes every few seconds whether each program of Ray answers.
 
     Where the driver's thread does not call `check` in time, as it hangs in a call to Ray, it is
-    interrupted; where that does not help, the process ends.
+    interrupted; where that does not help, the process ends. A thread beside the main one cannot be
+    interrupted, and the process is not its own to end: it hangs on.
 
     Args:
         doors: The address where each program listens, by the program's name.
@@ -122,7 +123,7 @@ class Watch:
     def __init__(self, doors: Mapping[str, Door]) -> None:
         self.doors = doors
         self.lost: tuple[str, str] | None = None
-        self._interrupted = False
+        self._interrupted = self._in_main = False
         self._over = threading.Event()
         self._interrupts = signals_handled(_interrupt, signal.SIGUSR2)
         self._silent = dict.fromkeys(doors, 0)
@@ -138,6 +139,7 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._interrupts.__enter__()
+        self._in_main = threading.current_thread() is threading.main_thread()
         if self.doors:
             threading.Thread(target=self._look, name="watch", daemon=True).start()
         return self
@@ -159,7 +161,7 @@ class Watch:
                 return
             faults = ((name, self._fault(name)) for name in self.doors)
             self.lost = next((fault for fault in faults if fault[1]), None)
-        if not self._over.wait(STUCK_S):
+        if not self._over.wait(STUCK_S) and self._in_main:
             self._interrupted = True
             # SIGINT is ignored in what a script has in the background.
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR2)

@@ -152,6 +152,17 @@ class BestPoint:
     smallest_found: float
     metrics: Mapping[str, Interval]
 
+    @property
+    def mean(self) -> float:
+        """The mean of `swa/miou`, by which settings are ranked, as a fraction."""
+        return self.metrics[OBJECTIVE].mean
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the mean's 95 % interval, NaN for a single seed."""
+        found = self.metrics[OBJECTIVE]
+        return found.low, found.high
+
     def numbers(self) -> dict[str, float | None]:
         """Return what the record holds of it: counts as `best/...`, and the means' numbers."""
         counts = ("seeds", "others", "not_distinguishable")

@@ -111,7 +111,8 @@ def open_store(
     if path is not None and not create:
         raise FileNotFoundError(f"there is no file {path}")
     if path is not None:
-        call_within(ARTIFACT_S, create_database, path)
+        call_within(ARTIFACT_S, create_database, path.absolute())
+        call_within(ARTIFACT_S, _forget_former, tracking_uri)
     check_reachable(tracking_uri)
     return open_client(tracking_uri, patience)
 
@@ -143,6 +144,17 @@ def create_database(path: Path) -> None:
             os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _forget_former(tracking_uri: str) -> None:
+    """Close what this process has open of a file of the same name that was deleted since.
+
+    MLflow keeps an engine for each URI, whose connections would go on writing to that file.
+    """
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(tracking_uri, DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
 
 
 def _drop_abandoned(path: Path) -> None:

@@ -106,6 +106,16 @@ class Range:
         return f"{self.low:g} to {self.high:g}"
 
 
+def log_range(low: float, high: float) -> Range:
+    """Return an axis of numbers that are drawn evenly on a logarithmic scale.
+
+    Args:
+        low: The smallest number, above 0.
+        high: The largest number.
+    """
+    return Range(low, high, log=True)
+
+
 @dataclass(frozen=True)
 class Choice:
     """An axis of a few values.

@@ -13,7 +13,7 @@ from paths import ROOT
 
 from sweeps.driver import sweep
 from sweeps.driver.options import SweepOptions, sweep_parser
-from sweeps.driver.script import Sweep
+from sweeps.driver.script import SweepScript
 from sweeps.driver.start import run_sweep
 
 SLOW_TO_LOAD = ("matplotlib", "mlflow", "optuna", "pandas", "ray", "scipy", "sqlalchemy", "torch")
@@ -54,7 +54,7 @@ def test_a_sweep_says_what_begins_before_it_loads_the_rest(
 ) -> None:
     seen: list[str] = []
 
-    def answer(asked: Sweep, given: SweepOptions, own: argparse.Namespace) -> int:
+    def answer(asked: SweepScript, given: SweepOptions, own: argparse.Namespace) -> int:
         seen.append(capsys.readouterr().out)
         return 0
 

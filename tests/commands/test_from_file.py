@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from small import SMALL
 from whole_sweeps import DEADLINE_S
 
 from sweeps import from_file
-from sweeps.from_file import read_sweep
+from sweeps.api.checks import TAKEN
+from sweeps.api.description import Sweep
+from sweeps.api.options import trials as trials_of
 from sweeps.search.space import Choice, Range
 from trainable.config.loading import load_config
 from trainable.config.schema import ConfigError
@@ -29,9 +32,12 @@ GRID = "grid: {lr_generator: [0.1]}\n"
 # What a file holds, and what its refusal must name.
 BAD_FILES = {
     f"{HEAD}grid: {{lr_genrator: [1]}}": ("'lr_genrator'", "did you mean 'lr_generator'?"),
-    f"{HEAD}grids: {{lr_generator: [1]}}": ("unknown key 'grids'", "did you mean 'grid'?"),
-    f"{HEAD}grid: {{}}": ("a grid must have from 1", "has 0"),
-    f"{HEAD}grid:": ("grid must hold `field: value`", "nothing"),
+    f"{HEAD}grids: {{lr_generator: [1]}}": ("unknown key 'grids'",),
+    f"{HEAD}grid: {{}}": ("axes must have from 1", "have 0"),
+    f"{HEAD}grid:": ("one of axes, points and search", "none"),
+    f"{HEAD}grid: 3": ("axes must hold `field: value`", "3"),
+    f"{HEAD}axes: [3]": ("axes must hold `field: value`", "a list"),
+    f"{HEAD}axis: {{swa_n: [3]}}": ("unknown key 'axis'", "did you mean 'axes'?"),
     f"{HEAD}grid: {{lr_generator: []}}": ("`lr_generator: [value, ...]`", "at least one", "[]"),
     f"{HEAD}grid: {{lr_generator: 0.1}}": ("`lr_generator: [value, ...]`", "0.1"),
     f"{HEAD}grid: {{lr_generator: [-1]}}": ("`lr_generator > 0`", "lr_generator=-1.0"),
@@ -41,7 +47,7 @@ BAD_FILES = {
     f"{HEAD}{GRID}{GRID}": ("'grid' stands twice",),
     f"{HEAD}grid: {{swa_n: [{'1, ' * 101}], log_every: [{'1, ' * 100}]}}": ("10000", "10100"),
     f"{HEAD}{GRID}sampler: tpe": ("a grid names its points", "`sampler`", "`search`"),
-    f"{HEAD}{GRID}search: {{lambda_adv: [0, 1]}}": ("one of grid, points and search", "grid and"),
+    f"{HEAD}{GRID}search: {{lambda_adv: [0, 1]}}": ("one of axes, points and search", "axes and"),
     f"{HEAD}search: {{lambda_adv: [0, 1]}}\nsampler: tpe": ("`--sampler`",),
     f"{HEAD}search: {{lambda_adv: {{low: -1, high: 1}}}}": ("`lambda_adv >= 0`", "out of bounds"),
     f"{HEAD}search: {{lambda_adv: {{low: 1, high: 0}}}}": ("`low <= high`", "1.0 to 0.0"),
@@ -55,8 +61,8 @@ BAD_FILES = {
     f"{HEAD}search: {{lr_generator: []}}": ("lr_generator must have at least one value",),
     f"{HEAD}search: {{lr_generator: [1e-3, 0.001]}}": ("each value once", "[0.001, 0.001]"),
     f"{HEAD}search: {{iterations: {{low: 1, high: 1.0e+300}}}}": ("within 64 bits", "iterations"),
-    f"{HEAD}": ("one of grid, points and search", "none"),
-    f"{HEAD}{GRID}points: [{{swa_n: 1}}]": ("one of grid, points and search", "grid and points"),
+    f"{HEAD}": ("one of axes, points and search", "none"),
+    f"{HEAD}{GRID}points: [{{swa_n: 1}}]": ("one of axes, points and search", "axes and points"),
     f"{HEAD}points: []": ("points must be a list of 1", "of 0"),
     f"{HEAD}points: {{swa_n: 1}}": ("points must be a list", "a mapping"),
     f"{HEAD}points: [3]": ("a point must hold `field: value`", "3"),
@@ -74,7 +80,7 @@ BAD_FILES = {
     f"{HEAD}{GRID}preset: demmo": ("unknown preset 'demmo'", "did you mean 'demo'?"),
     f"{HEAD}{GRID}preset: 3": ("preset must be text", "3"),
     f"question: Why?\n{GRID}": ("name must be text", "nothing"),
-    f"name: mine\n{GRID}": ("question must be text", "nothing"),
+    f"name: mine\nquestion: 3\n{GRID}": ("question must be text", "3"),
     f"name: ../mine\nquestion: Why?\n{GRID}": ("name must match", "'../mine'"),
     f"name: {'a' * 65}\nquestion: Why?\n{GRID}": ("name must match", "aaa"),
     f"name: swa_grid\nquestion: Why?\n{GRID}": ("a sweep that ships", "'swa_grid'"),
@@ -133,16 +139,16 @@ def test_a_grid_takes_no_option_of_a_search(
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
-        read_sweep(tmp_path / "q.yaml")
+        Sweep.from_yaml(tmp_path / "q.yaml")
 
 
 def test_a_grid_is_the_product_of_its_axes_with_every_seed(tmp_path: Path) -> None:
     path = tmp_path / "q.yaml"
     path.write_text(f"{HEAD}grid: {{swa_n: [1, 2], lr_generator: [1e-3, 0.1]}}\n")
-    own = read_sweep(path)
-    assert own.axes == ("swa_n", "lr_generator")
-    options = from_file.parser().parse_args([str(path)])
-    found = [(t.seed, t.swa_n, t.lr_generator) for t in own.trials(load_config(), [4, 5], options)]
+    own = Sweep.from_yaml(path)
+    assert own.varied == ("swa_n", "lr_generator")
+    trials = trials_of(own, load_config(), [4, 5], Namespace())
+    found = [(t.seed, t.swa_n, t.lr_generator) for t in trials]
     # 1e-3 is text in YAML 1.1, and a number here.
     assert found == list(itertools.product((4, 5), (1, 2), (0.001, 0.1)))
 
@@ -150,10 +156,10 @@ def test_a_grid_is_the_product_of_its_axes_with_every_seed(tmp_path: Path) -> No
 def test_a_point_that_does_not_name_an_axis_has_the_value_of_the_base(tmp_path: Path) -> None:
     path = tmp_path / "q.yaml"
     path.write_text(f"{HEAD}points: [{{swa_n: 9}}, {{lambda_adv: 0}}]\n")
-    own = read_sweep(path)
-    assert own.axes == ("swa_n", "lambda_adv")
-    options = from_file.parser().parse_args([str(path)])
-    found = [(trial.swa_n, trial.lambda_adv) for trial in own.trials(load_config(), [0], options)]
+    own = Sweep.from_yaml(path)
+    assert own.varied == ("swa_n", "lambda_adv")
+    trials = trials_of(own, load_config(), [0], Namespace())
+    found = [(trial.swa_n, trial.lambda_adv) for trial in trials]
     assert found == [(9, 0.2), (5, 0.0)]
 
 
@@ -184,14 +190,14 @@ def test_a_search_has_the_axes_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "q.yaml"
     axes = "lr_generator: {low: 1e-3, high: 1, log: true}, batch_size: {low: 2, high: 9}"
     path.write_text(f"{HEAD}search: {{{axes}, swa_n: [2, 5]}}\n")
-    own = read_sweep(path)
-    assert own.axes == ("lr_generator", "batch_size", "swa_n")
+    own = Sweep.from_yaml(path)
+    assert own.varied == ("lr_generator", "batch_size", "swa_n")
     assert own.space == {
         "lr_generator": Range(0.001, 1.0, log=True),
         "batch_size": Range(2.0, 9.0, whole=True),
         "swa_n": Choice((2, 5)),
     }
-    assert own.points == ()
+    assert own.settings == ()
 
 
 EXAMPLE_COMMANDS = {
@@ -223,8 +229,8 @@ def test_each_example_answers_its_question(example: str, tmp_path: Path) -> None
 
 def test_no_file_may_take_the_name_of_a_sweep_that_ships() -> None:
     scripts = (ROOT / "sweeps").glob("*.py")
-    ships = {path.stem for path in scripts if "\nSWEEP = Sweep(" in path.read_text()}
-    assert ships == set(from_file.TAKEN)
+    ships = {path.stem for path in scripts if "\nSWEEP = SweepScript(" in path.read_text()}
+    assert ships == set(TAKEN)
 
 
 @pytest.mark.parametrize(

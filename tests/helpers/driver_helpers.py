@@ -11,20 +11,20 @@ from typing import Any
 from small import SMALL
 
 from sweeps.driver.options import SweepOptions, sweep_parser
-from sweeps.driver.script import Sweep
+from sweeps.driver.script import SweepScript
 from trainable.cli.parsed_options import split_options
 from trainable.config.schema import TrialConfig
 
 SETS = [part for setting in SMALL for part in ("--set", setting)]
 
 
-def question(changes: list[dict[str, Any]], axes: tuple[str, ...] = ("lambda_adv",)) -> Sweep:
+def question(changes: list[dict[str, Any]], axes: tuple[str, ...] = ("lambda_adv",)) -> SweepScript:
     def trials(
         base: TrialConfig, seeds: Iterable[int], options: argparse.Namespace
     ) -> list[TrialConfig]:
         return [dataclasses.replace(base, **change) for change in changes]
 
-    return Sweep(name="mine", axes=axes, trials=trials)
+    return SweepScript(name="mine", axes=axes, trials=trials)
 
 
 Asked = tuple[SweepOptions, argparse.Namespace]

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -220,6 +221,8 @@ def check_writable(option: str, folder: Path) -> None:
 def signals_handled(handle: Callable[[int], None], *numbers: int) -> Iterator[None]:
     """Handle signals for a while; one that is ignored, as SIGHUP under `nohup`, stays so.
 
+    Python gives signals to its main thread alone: in another one this does nothing.
+
     Args:
         handle: Is given the number of each that comes.
         numbers: The signals.
@@ -232,7 +235,8 @@ def signals_handled(handle: Callable[[int], None], *numbers: int) -> Iterator[No
                 silence(stream)  # to write to a terminal that was closed is an error
         handle(number)
 
-    before = {number: signal.getsignal(number) for number in numbers}
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in numbers if in_main}
     heeded = {number: old for number, old in before.items() if old != signal.SIG_IGN}
     for number in heeded:
         signal.signal(number, handle_one)

@@ -19,7 +19,7 @@ from store_helpers import parent_of
 
 from sweeps.driver import session, sweep
 from sweeps.driver.options import sweep_parser
-from sweeps.driver.script import Sweep
+from sweeps.driver.script import SweepScript
 from sweeps.driver.start import run_sweep
 from sweeps.driver.sweep import answer
 from sweeps.execution.lifeline import RayGoneError
@@ -41,7 +41,7 @@ from trainable.data import datasets
     ],
 )
 def test_a_script_that_cannot_be_answered_is_refused_and_nothing_is_written(
-    asked: Sweep, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    asked: SweepScript, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         answer(asked, *options(tmp_path))
@@ -66,7 +66,7 @@ def test_a_script_is_given_the_options_that_it_added_and_no_others(
     paths = ["--storage", str(tmp_path / "runs"), "--tracking-uri", f"sqlite:///{tmp_path}/m.db"]
     argv = ["mine.py", "--widths", "8", "12", "--plan", *SETS, *paths]
     monkeypatch.setattr("sys.argv", argv)
-    assert run_sweep(Sweep(name="mine", axes=(), trials=trials), parser) == 0
+    assert run_sweep(SweepScript(name="mine", axes=(), trials=trials), parser) == 0
     assert given == [argparse.Namespace(widths=[8, 12])]
 
 

@@ -1,16 +1,21 @@
 """What a person sees: one line per finished run in a file, a live screen on a terminal."""
 
+from __future__ import annotations
+
 import io
 import os
 import pty
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from sweeps.driver.console import open_console
 from sweeps.execution.display import LiveDisplay, shows_live
+from sweeps.execution.notebook import CellOutput, in_notebook
 from sweeps.execution.progress import ExecutionStats, Pace
 
 
@@ -308,3 +313,65 @@ def test_a_notebook_gets_lines() -> None:
 def test_utilisation_is_the_share_of_the_slots_time() -> None:
     assert ExecutionStats(busy_s=30, wall_s=20, slots=2).utilisation == 0.75
     assert ExecutionStats().utilisation == 0.0
+
+
+class Cell:
+    """The output of a cell: what it showed, one after another."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def display(self, content: dict[str, str], *, raw: bool, display_id: bool) -> Cell:
+        assert raw
+        assert display_id
+        self.shown.append(content["text/plain"])
+        return self
+
+    def update(self, content: dict[str, str], *, raw: bool) -> None:
+        self.shown.append(content["text/plain"])
+
+
+def test_in_a_notebook_one_output_of_the_cell_changes_as_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cell = Cell()
+    monkeypatch.setattr("IPython.display.display", cell.display)
+    monkeypatch.setattr("sweeps.execution.display.in_notebook", lambda: True)
+    monkeypatch.setattr("sweeps.execution.notebook.EVERY_S", 0.0)
+    screen = Screen(live=True)
+    with screen.shown as shown:
+        shown.started("a", "width=8 seed=0", 10)
+        shown.progressed("a", 5, 0.25)
+        shown.finished("a", 0.4, 0.5, busy_s=9)
+    assert screen.printed == ""
+    assert "0/4 training runs" in cell.shown[0]
+    assert "width=8 seed=0" in cell.shown[2]
+    assert "5/10  val/miou 0.2500" in cell.shown[2]
+    assert "1/4 training runs" in cell.shown[-1]
+    assert all(len(line) <= 100 for text in cell.shown for line in text.splitlines())
+
+
+def test_a_cell_is_not_drawn_more_often_than_an_eye_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, clock = Cell(), Clock()
+    monkeypatch.setattr("IPython.display.display", cell.display)
+    output = CellOutput(lambda: f"at {clock.now}", clock)
+    output.start()
+    for _ in range(3):
+        clock.now += 0.25
+        output.refresh()
+    output.stop()
+    assert cell.shown == ["at 1000.0", "at 1000.5", "at 1000.75"]
+
+
+def test_a_kernel_is_known_by_its_shell_and_a_quiet_one_shows_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not in_notebook()
+    kernel = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    assert in_notebook()
+    assert shows_live(open_console(stderr=False))
+    assert not shows_live(open_console(stderr=False, quiet=True))
+    shell = SimpleNamespace(get_ipython=SimpleNamespace)  # in a terminal
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+    assert not in_notebook()

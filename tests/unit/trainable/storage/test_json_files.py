@@ -18,7 +18,7 @@ from small import SMALL, small_config
 
 from sweeps import publish
 from sweeps.driver.options import sweep_parser
-from sweeps.driver.script import Sweep
+from sweeps.driver.script import SweepScript
 from sweeps.driver.sweep import answer
 from sweeps.planning.state import SweepState
 from sweeps.record.ended_run import EndedRun
@@ -238,7 +238,7 @@ def test_a_sweep_that_is_started_again_refuses_it_before_anything_else(
     given += ["--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"]
     options, own = read(sweep_parser("What?"), *given)
     with pytest.raises(SystemExit) as ended:
-        answer(Sweep(name="lambda_grid", axes=(), trials=lambda *_: [base]), options, own)
+        answer(SweepScript(name="lambda_grid", axes=(), trials=lambda *_: [base]), options, own)
     assert ended.value.code == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {path} must be what a training run wrote, but it was changed")

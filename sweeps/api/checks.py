@@ -1,0 +1,238 @@
+"""What a description of a sweep may hold: each part is checked, and turned into values of fields.
+
+A description comes from a YAML file or from Python; the same rules hold for both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from sweeps.search.space import Axis, Choice, Range
+from trainable.config.loading import presets
+from trainable.config.places import Placed, places_of
+from trainable.config.schema import (
+    DATA_FIELDS,
+    DEFAULTS,
+    EXECUTION_FIELDS,
+    ConfigError,
+    TrialConfig,
+    Value,
+    coerce,
+    kind_of,
+    shown,
+    suggest,
+)
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+TAKEN = ("ablation", "joint_search", "lambda_grid", "swa_grid")
+RANGE_KEYS = ("low", "high", "log")
+MAX_POINTS = 10_000
+MAX_SEEDS = 10_000
+
+KINDS = {field.name: str(field.type) for field in dataclasses.fields(TrialConfig)}
+
+Fields = Mapping[str, Value]  # of a config
+
+
+def name_of(value: object) -> str:
+    """Return the name of a sweep.
+
+    Raises:
+        ConfigError: It has other characters than it may, or is that of a sweep that ships.
+    """
+    name = text_of("name", value)
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"name must match {NAME.pattern}, but got {name!r}")
+    if name in TAKEN:
+        raise ConfigError(f"name must not be that of a sweep that ships, but got {name!r}")
+    return name
+
+
+def preset_of(value: object) -> str:
+    """Return the name of a preset.
+
+    Raises:
+        ConfigError: There is no preset of that name.
+    """
+    preset = text_of("preset", value)
+    if preset not in presets():
+        raise ConfigError(f"unknown preset {preset!r}; {suggest(preset, presets())}")
+    return preset
+
+
+def text_of(key: str, value: object) -> str:
+    """Return a text on one line.
+
+    Args:
+        key: What the text is for.
+        value: The text.
+
+    Raises:
+        ConfigError: It is none, or empty.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{key} must be text, but got {shown(value)} ({kind_of(value)})")
+    return " ".join(value.split())
+
+
+def seeds_of(value: object) -> int:
+    """Return how many seeds each setting has.
+
+    Raises:
+        ConfigError: It is no whole number from 1 to MAX_SEEDS.
+    """
+    if type(value) is not int or not 1 <= value <= MAX_SEEDS:
+        raise ConfigError(
+            f"seeds must be a whole number from 1 to {MAX_SEEDS}, but got {shown(value)}"
+        )
+    return value
+
+
+def base_of(value: object) -> Fields:
+    """Return the fields that are changed for all trials.
+
+    Raises:
+        ConfigError: A field is unknown, or its value is none of one.
+    """
+    base = _mapping("base", value)
+    for field in base:
+        _check_field(field)
+    for field, one in base.items():
+        if not isinstance(_plain(one), str | int | float):
+            raise ConfigError(f"{field} must be one value, but got {shown(one)} ({kind_of(one)})")
+    return _fields(base)
+
+
+def axes_of(value: object) -> Mapping[str, tuple[Value, ...]]:
+    """Return the values of each field, of which every combination is a point.
+
+    Raises:
+        ConfigError: A field is no axis, has no values, or there are too many points.
+    """
+    axes: dict[str, tuple[Value, ...]] = {}
+    for field, values in _mapping("axes", value).items():
+        given = _plain(values)
+        if not isinstance(given, list) or not given:
+            raise ConfigError(
+                f"`{field}: [value, ...]` must hold at least one value, but got {shown(given)} "
+                f"({kind_of(given)})"
+            )
+        _check_axis(field)
+        axes[field] = tuple(_coerced(field, one) for one in given)
+    size = math.prod(len(values) for values in axes.values())
+    if not axes or size > MAX_POINTS:
+        raise ConfigError(
+            f"axes must have from 1 to {MAX_POINTS} points in all, but have {size if axes else 0}"
+        )
+    return Placed(axes, places_of(value))
+
+
+def points_of(value: object) -> tuple[Fields, ...]:
+    """Return the fields of each point.
+
+    Raises:
+        ConfigError: There are none or too many, or one has no field or one that is no axis.
+    """
+    given = list(value) if isinstance(value, list | tuple) else None
+    if given is None or not 1 <= len(given) <= MAX_POINTS:
+        raise ConfigError(
+            f"points must be a list of 1 to {MAX_POINTS} points, but got {kind_of(value)}"
+            + ("" if given is None else f" of {len(given)}")
+        )
+    points = [_mapping("a point", point) for point in given]
+    if not all(points):
+        raise ConfigError("a point must have at least one field, but one is empty")
+    for point in points:
+        for field in point:
+            _check_axis(field)
+    return tuple(_fields(point) for point in points)
+
+
+def space_of(value: object) -> Mapping[str, Axis]:
+    """Return the axes of a search; `Space.check` tells later whether they fit the config.
+
+    Raises:
+        ConfigError: There is none, or one is neither a range nor a list of values.
+    """
+    space = _mapping("search", value)
+    if not space:
+        raise ConfigError("search must have at least one axis, but has none")
+    for field in space:
+        _check_field(field)
+        _check_no_seed(field)
+    axes = {field: _axis(field, axis) for field, axis in space.items()}
+    return Placed(axes, places_of(space))
+
+
+def _axis(field: str, value: object) -> Axis:
+    given = value.values if isinstance(value, Choice) else _plain(value)
+    if isinstance(given, list | tuple):
+        return Choice(tuple(_coerced(field, one) for one in given))
+    whole = isinstance(DEFAULTS[field], int)
+    if isinstance(given, Range):
+        if given.whole and not whole:
+            raise ConfigError(f"{field} is no whole number; leave `whole` out, or give a list")
+        given = {"low": given.low, "high": given.high, "log": given.log}
+    axis: Mapping[str, Any] = _mapping(field, given)
+    for key in axis:
+        if key not in RANGE_KEYS:
+            raise ConfigError(f"unknown key {key!r} of {field}; {suggest(str(key), RANGE_KEYS)}")
+    try:
+        low, high = float(axis["low"]), float(axis["high"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"`{field}: {{low: number, high: number}}` must hold, but got {dict(axis)}"
+        ) from error
+    if not isinstance(axis.get("log", False), bool):
+        raise ConfigError(f"log of {field} must be true or false, but got {axis['log']!r}")
+    return Range(low, high, log=axis.get("log", False), whole=whole)
+
+
+def _mapping(what: str, value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"{what} must hold `field: value`, but got {shown(value)} ({kind_of(value)})"
+        )
+    return value
+
+
+def _fields(values: Mapping[str, object]) -> Fields:
+    coerced = {field: _coerced(field, value) for field, value in values.items()}
+    return Placed(coerced, places_of(values))
+
+
+def _coerced(field: str, value: object) -> Value:
+    # As a config holds them: 1e-3 is text in YAML 1.1, and no value of a float field.
+    return coerce(field, KINDS[field], _plain(value))
+
+
+def _plain(value: object) -> object:
+    """Return an array, a number of NumPy or another sequence as YAML would give it."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple | range) else value
+
+
+def _check_field(field: str) -> None:
+    if field not in DEFAULTS:
+        raise ConfigError(f"unknown field {field!r}; {suggest(str(field), DEFAULTS)}")
+
+
+def _check_no_seed(field: str) -> None:
+    if field == "seed":
+        raise ConfigError("seed is no axis: every point has every seed; say how many in `seeds`")
+
+
+def _check_axis(field: str) -> None:
+    _check_field(field)
+    _check_no_seed(field)
+    if field in DATA_FIELDS:
+        raise ConfigError(f"a sweep has one data set, so {field} is no axis; set it in `base`")
+    if field in (*EXECUTION_FIELDS, "weights_sha256"):
+        raise ConfigError(
+            f"an axis must decide the numbers, but {field} does not; set it in `base`"
+        )
