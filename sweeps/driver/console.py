@@ -37,6 +37,7 @@ def open_console(*, stderr: bool = False, quiet: bool = False) -> Console:
         markup=False,
         emoji=False,
         force_jupyter=False,  # it would make a paragraph of each line
+        force_terminal=False if in_notebook() else None,  # a kernel says that it has colours
     )
     if not console.is_terminal:
         console.width = COLUMNS if in_notebook() else FILE_WIDTH

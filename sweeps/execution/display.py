@@ -92,6 +92,8 @@ class LiveDisplay:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if isinstance(self._live, CellOutput) and kind is None:
+            self._find_best()  # a cell keeps what it has shown last
         if self._live is not None:
             self._live.stop()
 

@@ -134,6 +134,8 @@ def _asked_for(
 @contextmanager
 def _started(address: str | None, say: Callable[[str], None]) -> Iterator[Lifeline]:
     """Start Ray with a folder of its own, or join a cluster; shut it down at the end."""
+    # In a notebook its import asks for packages that nothing of ours shows anything with.
+    logging.getLogger("ray.widgets").setLevel(logging.CRITICAL)
     import ray
 
     if ray.is_initialized():
@@ -372,12 +374,15 @@ def _run_config(
     """Return how a Tuner runs: in a folder that is thrown away, without checkpoints of its own."""
     from ray import tune
 
+    from sweeps.execution.tune_hooks import NoReporter
+
     return tune.RunConfig(
         name=plan.sweep_key,
         storage_path=str(scratch),
         verbose=0,
         stop=budget,
         callbacks=[callback],
+        progress_reporter=NoReporter(),
         failure_config=tune.FailureConfig(max_failures=MAX_RETRIES),
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
     )

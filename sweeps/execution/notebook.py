@@ -65,7 +65,13 @@ class CellOutput:
         self._due_s = self._clock() + EVERY_S
 
     def _content(self) -> dict[str, str]:
-        page = Console(file=StringIO(), width=COLUMNS, force_jupyter=False, highlight=False)
+        page = Console(
+            file=StringIO(),
+            width=COLUMNS,
+            highlight=False,
+            force_jupyter=False,
+            force_terminal=False,  # a kernel says that it has colours
+        )
         page.print(self._render())
         assert isinstance(page.file, StringIO)  # nosec B101  # as made above
         return {"text/plain": page.file.getvalue().rstrip()}

@@ -333,6 +333,16 @@ class SourceScheduler(FIFOScheduler):
         self.in_flight.on_result(str(trial), result["validations"])
 
 
+class NoReporter(tune.ProgressReporter):
+    """Reports nothing: in a notebook Tune's own would clear what the cell has shown."""
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: str) -> None:
+        """Report nothing."""
+
+
 class Budget(Stopper):
     """The stopper that ends an execution when a budget is used up; workers save what they have.
 

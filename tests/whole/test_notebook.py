@@ -64,6 +64,7 @@ def test_a_sweep_runs_in_a_cell_beside_the_event_loop_of_its_kernel(
     said = "".join(one.text for one in ran if one.output_type == "stream")
     assert "width on shapes: 8 trials from 8 training runs, 0 done, 8 to train" in said
     assert "trained 8 runs" in said
+    assert "ipywidgets'" not in said  # which Ray asks for
     (shown,) = [one for one in ran if one.output_type == "display_data"]
     assert "8/8 training runs" in shown.data["text/plain"]  # as it was last changed
     assert "BestPoint(point=" in ran[-1].data["text/plain"]

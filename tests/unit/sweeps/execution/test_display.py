@@ -338,7 +338,9 @@ def test_in_a_notebook_one_output_of_the_cell_changes_as_it_goes(
     monkeypatch.setattr("IPython.display.display", cell.display)
     monkeypatch.setattr("sweeps.execution.display.in_notebook", lambda: True)
     monkeypatch.setattr("sweeps.execution.notebook.EVERY_S", 0.0)
-    screen = Screen(live=True)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a kernel does
+    bests = iter(("", "width=4", "width=8"))
+    screen = Screen(live=True, find_best=lambda: next(bests))
     with screen.shown as shown:
         shown.started("a", "width=8 seed=0", 10)
         shown.progressed("a", 5, 0.25)
@@ -348,6 +350,8 @@ def test_in_a_notebook_one_output_of_the_cell_changes_as_it_goes(
     assert "width=8 seed=0" in cell.shown[2]
     assert "5/10  val/miou 0.2500" in cell.shown[2]
     assert "1/4 training runs" in cell.shown[-1]
+    assert "best so far: width=8" in cell.shown[-1]
+    assert "\x1b" not in "".join(cell.shown)
     assert all(len(line) <= 100 for text in cell.shown for line in text.splitlines())
 
 
@@ -369,7 +373,10 @@ def test_a_kernel_is_known_by_its_shell_and_a_quiet_one_shows_nothing(
     assert not in_notebook()
     kernel = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
     monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a kernel does
     assert in_notebook()
+    console = open_console()
+    assert (console.is_terminal, console.width) == (False, 100)
     assert shows_live(open_console(stderr=False))
     assert not shows_live(open_console(stderr=False, quiet=True))
     shell = SimpleNamespace(get_ipython=SimpleNamespace)  # in a terminal
