@@ -18,7 +18,7 @@ from sweeps.record.model_export import log_model
 from sweeps.record.moved_artifacts import bring_home
 from sweeps.record.reader import read_trial
 from sweeps.storage.mirror import open_storage
-from trainable.cli.options import OK, command, ended_by_signals
+from trainable.cli.options import OK, add_network, command, ended_by_signals
 from trainable.cli.parsed_options import read_options
 from trainable.cli.parser import Parser, refuse
 from trainable.config.schema import ConfigError
@@ -31,9 +31,11 @@ class LogModelOptions(StoreOptions):
 
     Attributes:
         run_id: MLflow's, of a finished trial.
+        network: Networks of one's own that the model may name.
     """
 
     run_id: str
+    network: tuple[str, ...]
 
 
 @ended_by_signals()
@@ -57,7 +59,7 @@ def main() -> int:
             )
         # The weights that training began with are not looked for.
         readout = trial.config(weights_sha256="").readout
-        uri = log_model(trial, options.tracking_uri, folder, readout)
+        uri = log_model(trial, options.tracking_uri, folder, readout, options.network)
     except ConfigError as error:
         refuse(str(error))
     except STORE_ERRORS as error:
@@ -77,6 +79,7 @@ def parser() -> Parser:
     )
     options.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
     add_store_options(options)
+    add_network(options)
     return options
 
 

@@ -33,6 +33,7 @@ from trainable.cli.options import (
     OK,
     SOME_FAILED,
     ConfigOptions,
+    add_network,
     add_set,
     command,
     ended_by_signals,
@@ -45,6 +46,7 @@ from trainable.cli.reproduce import Repetition, compare, doubts, numbers
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data import datasets
 from trainable.networks import pretrained
+from trainable.networks.custom_code import check_trusted
 from trainable.runs.keys import RunSpec, code_version
 from trainable.runs.results import read_history, read_result
 from trainable.runs.training_run import TrainingRun
@@ -62,10 +64,12 @@ class RepeatOptions(ConfigOptions):
     Attributes:
         run_id: MLflow's, of a finished trial.
         tracking_uri: MLflow store that holds it.
+        network: Networks of one's own that the trial may name.
     """
 
     run_id: str
     tracking_uri: str
+    network: tuple[str, ...]
 
 
 @ended_by_signals()
@@ -110,7 +114,9 @@ def _config(trial: RecordedTrial, options: RepeatOptions) -> TrialConfig:
             f"the trial began with pretrained weights of SHA-256 {digest[:16]}, but got none; "
             "name their file with --set weights=FILE"
         )
-    config = pretrained.pin(trial.config(**execution))
+    config = trial.config(**execution)
+    check_trusted(config, f"trial {options.run_id}", options.network)
+    config = pretrained.pin(config)
     data = datasets.inspect(config)
     if data.fingerprint != tags["data_fingerprint"]:
         raise ConfigError(
@@ -191,6 +197,7 @@ def parser() -> Parser:
     options.add_argument("run_id", metavar="RUN_ID", help="of a finished trial")
     add_tracking_uri(options)
     options.add_argument("--data-root", metavar="DIR", help="folder that holds the real data set")
+    add_network(options)
     add_set(options, "where it runs, such as device=cpu")
     options.set_defaults(preset="demo", config=None)  # of which only what is set is taken
     return options

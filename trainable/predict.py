@@ -28,6 +28,7 @@ from trainable.cli.options import (
     INTERRUPTED,
     OK,
     SOME_FAILED,
+    add_network,
     check_writable,
     command,
     ended_by_signals,
@@ -61,6 +62,7 @@ class PredictOptions:
         scales: Sizes of the image to average over, relative to its own.
         flip: Whether the mirrored images are averaged, too.
         overlay: Whether overlays are written.
+        network: Networks of one's own that the model may name.
         device: `auto`, `cpu` or `cuda`.
         inputs: Images and folders of them.
     """
@@ -72,6 +74,7 @@ class PredictOptions:
     scales: tuple[float, ...]
     flip: bool
     overlay: bool
+    network: tuple[str, ...]
     device: str
     inputs: tuple[str, ...]
 
@@ -86,7 +89,7 @@ def main() -> int:
         targets = _targets(_images(options.inputs), out, overlay=options.overlay)
         check_writable("--out", out)
         device = pick_device(options.device)
-        model = load_model(Path(options.model))
+        model = load_model(Path(options.model), networks=options.network)
         readout_key = choose_weights(model, options.weights, options.readout)
     except ConfigError as error:
         refuse(str(error))
@@ -279,6 +282,7 @@ def parser() -> Parser:
     options.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto"
     )
+    add_network(options)
     options.add_argument("inputs", nargs="+", metavar="INPUT", help="an image, or a folder of them")
     return options
 

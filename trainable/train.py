@@ -31,6 +31,7 @@ from trainable.cli.options import (
     SOME_FAILED,
     ConfigOptions,
     add_config_options,
+    add_network,
     add_no_reuse,
     check_writable,
     command,
@@ -50,6 +51,7 @@ from trainable.config.schema import ConfigError, Readout
 from trainable.data import datasets
 from trainable.data.datasets import DataFacts
 from trainable.networks import pretrained
+from trainable.networks.custom_check import check_networks
 from trainable.runs.folder import RunFolder, RunFolderLockedError
 from trainable.runs.keys import RunSpec, readout_key, trial_key
 from trainable.runs.results import Failure, Result, outcome
@@ -68,6 +70,7 @@ class TrainOptions(ConfigOptions):
         threads: How many threads of the CPU to use, None for torch's choice.
         no_reuse: The attempt to train for, None to take what is there.
         run_folder: What to repeat, None to train.
+        network: Networks of one's own that the run folder may name.
         fields: The word whose fields are listed, empty for all, None to train.
         json: Whether one JSON object goes to standard output.
     """
@@ -76,6 +79,7 @@ class TrainOptions(ConfigOptions):
     threads: int | None
     no_reuse: str | None
     run_folder: str | None
+    network: tuple[str, ...]
     fields: str | None
     json: bool
 
@@ -137,6 +141,7 @@ def _spec(options: TrainOptions) -> tuple[RunSpec, DataFacts]:
     for line in data.describe():
         _say(options, line)
     pretrained.check_start(config)
+    check_networks([config], len(data.classes))
     if config.weights:
         _say(options, pretrained.try_out(config, len(data.classes)).describe())
     spec = RunSpec.of(config, [config.readout], data.fingerprint, options.no_reuse or "")
@@ -209,7 +214,7 @@ def _repeat(folder: Path, options: TrainOptions) -> int:
     """Train again what a run folder holds, and say what of its numbers differs."""
     execution = _execution(options)
     try:
-        repeated = repeat(folder, execution, partial(_say, options))
+        repeated = repeat(folder, execution, partial(_say, options), options.network)
     except NonFiniteLossError as error:
         print(f"error: the repetition ended without numbers: {error}", file=sys.stderr)
         return SOME_FAILED
@@ -259,6 +264,7 @@ def parser() -> Parser:
         help="repeat what it holds, with as many threads, and compare; only --data-root and --set "
         "of fields that decide no number may stand beside it",
     )
+    add_network(options)
     options.add_argument(
         "--json", action="store_true", help="one JSON object on standard output, at the end"
     )

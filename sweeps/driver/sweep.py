@@ -54,6 +54,7 @@ from trainable.cli.streams import OutputClosed
 from trainable.config.schema import DATA_FIELDS, DEFAULTS, ConfigError, TrialConfig, suggest
 from trainable.data import datasets
 from trainable.networks import pretrained
+from trainable.networks.custom_check import check_networks
 from trainable.runs.keys import RunSpec
 from trainable.storage.faults import machine_fault
 from trainable.training.devices import pick_device
@@ -254,6 +255,7 @@ def _plan(
     data = datasets.inspect(base)
     for trial in trials or [base]:
         pretrained.check_start(trial)
+    check_networks(trials or [base], len(data.classes))
     for network in {one.generator: one for one in trials or [base] if one.weights}.values():
         pretrained.try_out(network, len(data.classes))
     plan = make_plan(

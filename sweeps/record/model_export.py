@@ -9,6 +9,7 @@ Shapes: N images, C classes, H and W pixels.
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 from analysis.record.mlflow_calls import MODEL_S, SMALL_S, call_within
 from sweeps.record.environment import git_commit
 from sweeps.record.reader import RecordedTrial
-from trainable.config.choices import GENERATORS
 from trainable.config.schema import ConfigError, Readout
 from trainable.data.augmentation import normalise
 from trainable.inference.saved_model import SavedModel, load_model
@@ -77,7 +77,13 @@ def segmenter(model: SavedModel, readout: Readout) -> Segmenter:
     return Segmenter(network.requires_grad_(False), caffe=model.config.is_caffe)
 
 
-def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout: Readout) -> str:
+def log_model(
+    trial: RecordedTrial,
+    tracking_uri: str,
+    run_folder: Path,
+    readout: Readout,
+    networks: Collection[str] = (),
+) -> str:
     """Log the averaged generator of a run folder as the MLflow model of a trial.
 
     Args:
@@ -85,6 +91,7 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
         tracking_uri: The URI of the MLflow store that holds the trial.
         run_folder: The folder of the trial's training run.
         readout: The readout of the trial.
+        networks: The networks of one's own that the model may name.
 
     Returns:
         The URI of the model, as `mlflow.pytorch.load_model` takes it.
@@ -95,7 +102,7 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
     """
     import mlflow
 
-    model = _load(run_folder, trial.tags["training_key"])
+    model = _load(run_folder, trial.tags["training_key"], networks)
     module = segmenter(model, readout)
     example = torch.randint(0, 256, EXAMPLE, dtype=torch.uint8)
     module(example)  # what normalising keeps for later calls must be there before the export
@@ -118,13 +125,13 @@ def log_model(trial: RecordedTrial, tracking_uri: str, run_folder: Path, readout
     return str(logged.model_uri)
 
 
-def _load(run_folder: Path, training_key: str) -> SavedModel:
+def _load(run_folder: Path, training_key: str, networks: Collection[str]) -> SavedModel:
     """Return the model of a run folder.
 
     Raises:
         ConfigError: The folder does not hold the model of this training run.
     """
-    model = load_model(run_folder)
+    model = load_model(run_folder, networks=networks)
     if model.training_key != training_key:
         raise ConfigError(
             f"{model.path}: must be of the trial's run {training_key}, but is of "
@@ -160,7 +167,7 @@ def _source_tags() -> dict[str, str]:
 
 def _metadata(model: SavedModel) -> dict[str, object]:
     """Return what a user of the model should know besides its signature."""
-    least = GENERATORS[model.config.generator].least_px
+    least = model.config.generator_spec.least_px
     return {
         "input": f"RGB, uint8 [N, 3, H, W], 0 to 255, H and W at least {least}",
         "output": "logits, float32 [N, C, H, W]; the mask is their argmax over C",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from own_nets import EVERY_GENERATOR, config_with
 from record_helpers import fail, finish, grid, sweep_state
 from small import small_config
 from store_helpers import children_of, parent_of, publish
@@ -24,7 +25,6 @@ from sweeps.planning.state import SweepState
 from sweeps.record.environment import git_commit
 from sweeps.record.model_export import EXAMPLE, Segmenter
 from sweeps.record.publisher import Publisher
-from trainable.config.choices import GENERATORS
 from trainable.data import datasets
 from trainable.data.augmentation import normalise
 from trainable.inference.saved_model import load_model
@@ -225,10 +225,10 @@ def test_a_model_whose_run_folder_is_elsewhere_is_refused_in_one_line(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize("generator", EVERY_GENERATOR)
 def test_every_generator_is_exported_for_any_size(generator: str) -> None:
     torch.manual_seed(0)
-    config = small_config(generator=generator, image_px=32, crop_px=32)
+    config = config_with(generator, image_px=32, crop_px=32)
     network = build_generator(config, 3).eval().requires_grad_(False)
     module = Segmenter(network, caffe=config.is_caffe)
     example = torch.zeros(EXAMPLE, dtype=torch.uint8)
@@ -236,7 +236,7 @@ def test_every_generator_is_exported_for_any_size(generator: str) -> None:
     auto = torch.export.Dim.AUTO  # what MLflow takes for the sizes that a signature leaves open
     sizes = ({0: auto, 2: auto, 3: auto},)
     program = torch.export.export(module, (example,), dynamic_shapes=sizes).module()
-    for size in ((1, 3, GENERATORS[generator].least_px, 40), (3, 3, 65, 33)):
+    for size in ((1, 3, config.generator_spec.least_px, 40), (3, 3, 65, 33)):
         images = torch.randint(0, 256, size, dtype=torch.uint8)
         assert torch.equal(program(images), module(images))
 

@@ -19,7 +19,7 @@ from trainable.config.schema import TrialConfig
 from trainable.data.batches import Batches, stream_seed
 from trainable.data.datasets import DataSet
 from trainable.data.sources.labels import VOID
-from trainable.networks.build import build_discriminator
+from trainable.networks.build import build_discriminator, parts_of
 from trainable.training.build import new_generator
 from trainable.training.losses import counted, label_maps
 
@@ -39,10 +39,10 @@ class PlainLoop:
         self.batches = Batches(data.train, config, device)
         self.iteration = 0
         self.generator = new_generator(config, self.classes).to(device).train()
-        trunk, head = (self.generator.get_submodule(part) for part in ("trunk", "head"))
+        multipliers = {"trunk": config.lr_trunk_multiplier, "head": config.lr_head_multiplier}
         groups: list[dict[str, Any]] = [
-            {"params": trunk.parameters(), "lr": config.lr_generator * config.lr_trunk_multiplier},
-            {"params": head.parameters(), "lr": config.lr_generator * config.lr_head_multiplier},
+            {"params": parameters, "lr": config.lr_generator * multipliers.get(part, 1.0)}
+            for part, parameters in parts_of(self.generator).items()
         ]
         self.sgd = torch.optim.SGD(
             groups, momentum=config.momentum, weight_decay=config.weight_decay

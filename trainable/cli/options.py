@@ -107,6 +107,17 @@ def add_set(parser: OptionGroup, does: str) -> None:
     )
 
 
+def add_network(parser: OptionGroup) -> None:
+    """Add the option that names the code which a file or a record may name, too."""
+    parser.add_argument(
+        "--network",
+        action="append",
+        default=[],
+        metavar="MODULE:CALLABLE",
+        help="a network of your own that was trained: none is imported unless you name it",
+    )
+
+
 def config_of(options: ConfigOptions) -> TrialConfig:
     """Return the config that the options name.
 

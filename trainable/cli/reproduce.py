@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from trainable.cli.progress import train_to_end
 from trainable.config.loading import config_from
 from trainable.config.schema import ConfigError, TrialConfig
+from trainable.networks.custom_code import check_trusted
 from trainable.runs.keys import RunSpec
 from trainable.runs.machine import CPU
 from trainable.runs.results import Result, read_result
@@ -72,13 +73,19 @@ class Repetition:
         )
 
 
-def repeat(folder: Path, execution: Mapping[str, Any], say: Callable[[str], None]) -> Repetition:
+def repeat(
+    folder: Path,
+    execution: Mapping[str, Any],
+    say: Callable[[str], None],
+    networks: Collection[str] = (),
+) -> Repetition:
     """Train again, from the beginning and in a temporary folder, what a run folder holds.
 
     Args:
         folder: The run folder of a finished run.
         execution: Fields of the config to change, none of which decides a number.
         say: Called, before training, with each reason why the digits may differ.
+        networks: The networks of one's own that the folder may name.
 
     Raises:
         ConfigError: The folder holds no result, or the data is not what it was.
@@ -88,6 +95,7 @@ def repeat(folder: Path, execution: Mapping[str, Any], say: Callable[[str], None
     past = read_run(folder)
     # What a file says decides no path: the key is made anew, for the code at hand.
     config = dataclasses.replace(past.spec.config, **execution)
+    check_trusted(config, folder, networks)
     spec = RunSpec.of(config, past.spec.readouts, past.spec.data_fingerprint)
     torch.set_num_threads(int(past.setting["threads"]))
     with TemporaryDirectory() as storage, closing(TrainingRun(spec, Path(storage))) as run:

@@ -8,6 +8,7 @@ stand the facts that the checks of a config need.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -138,6 +139,12 @@ DISCRIMINATORS = {
         builder="trainable.networks.discriminators:EncoderDecoderSkips", least_px=16
     ),
 }
+# Any other network is named as "module:callable"; see `trainable.networks.custom`.
+CUSTOM = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+CUSTOM_GENERATOR = GeneratorSpec(builder="trainable.networks.custom:custom_generator", least_px=16)
+CUSTOM_DISCRIMINATOR = DiscriminatorSpec(
+    builder="trainable.networks.custom:custom_discriminator", least_px=16
+)
 NO_ADVERSARY = "none"
 ADVERSARIAL = {
     NO_ADVERSARY: None,
@@ -174,12 +181,22 @@ SWA_BATCH_NORMS = {
 }
 
 
+def is_custom(network: str) -> bool:
+    """Return whether the name of a generator or a discriminator is that of one of one's own."""
+    return CUSTOM.fullmatch(network) is not None
+
+
+def generator_spec(generator: str) -> GeneratorSpec:
+    """Return what is known of a generator by its name in a config."""
+    return CUSTOM_GENERATOR if is_custom(generator) else GENERATORS[generator]
+
+
 def references() -> list[str]:
     """Return every "module:attribute" of these dicts."""
     adversaries = [spec for spec in ADVERSARIAL.values() if spec is not None]
     judges = [spec.discriminator for spec in adversaries if spec.discriminator is not None]
     return [
-        *(spec.builder for spec in GENERATORS.values()),
+        *(spec.builder for spec in (*GENERATORS.values(), CUSTOM_GENERATOR)),
         *(spec.builder for spec in (*DISCRIMINATORS.values(), *judges)),
         *(spec.loss for spec in adversaries),
         *(spec.source for spec in DATASETS.values()),

@@ -10,9 +10,11 @@ import yaml
 
 from trainable.config.places import Placed, located, place_of, places_of
 from trainable.config.schema import (
+    ARGUMENTS_FIELDS,
     DEFAULTS,
     ConfigError,
     TrialConfig,
+    arguments_in,
     kind_of,
     shown,
     suggest,
@@ -61,12 +63,31 @@ def load_given(
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"`--set key=value` must hold, but got {shown(text)}")
-        values[key.strip()] = _parse_scalar(key.strip(), value)
-        given[key.strip()] = place_of(text)
+        _set(values, key.strip(), _parse_scalar(key.strip(), value))
+        given[key.strip().partition(".")[0]] = place_of(text)
     try:
         return config_from(values), tuple(values)
     except ConfigError as error:  # a preset by itself is right
         raise located(error, given, {} if file is None else places_of(values)) from error
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    """Set a field, or, where a key is `FIELD.NAME`, one name of a field of arguments.
+
+    Raises:
+        ConfigError: The field is none of arguments.
+    """
+    field, dot, name = key.partition(".")
+    if not dot:
+        values[field] = value
+    elif field not in ARGUMENTS_FIELDS:
+        raise ConfigError(
+            f"unknown key {shown(key)}; names with a dot are of {', '.join(ARGUMENTS_FIELDS)}"
+        )
+    else:
+        before = values.get(field) or {}
+        before = arguments_in(before) if isinstance(before, str) else before
+        values[field] = {**before, name: value}
 
 
 def config_from(values: Mapping[str, Any]) -> TrialConfig:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trainable.config.choices import (
     ADVERSARIAL,
+    CUSTOM_DISCRIMINATOR,
     DATASETS,
     DISCRIMINATORS,
     GENERATORS,
@@ -23,10 +25,16 @@ from trainable.config.choices import (
     SWA_RULES,
     AdversarialSpec,
     DiscriminatorSpec,
+    GeneratorSpec,
+    generator_spec,
+    is_custom,
 )
 from trainable.storage.redaction import shorten
 
 Value = bool | int | float | str  # of a field
+Arguments = (
+    str  # a mapping of names to values, as JSON in its one spelling; empty where it is empty
+)
 FIELDS = "`python -m trainable.train --fields`"
 
 
@@ -84,7 +92,11 @@ class TrialConfig:
     crop_px: int = 321  # side of a training crop; base code
 
     # Networks
-    generator: str = "deeplabv2_resnet101"  # the network that segments; section 4.1
+    # The network that segments; section 4.1. One of one's own is `MODULE:CALLABLE`, and
+    # `torchvision:NAME` and `smp:NAME` are those libraries'
+    generator: str = "deeplabv2_resnet101"
+    generator_args: Arguments = ""  # of such a generator; --set generator_args.NAME=VALUE sets one
+    generator_code: str = ""  # what its code must be; filled in when it is imported
     weights: str = ""  # file with pretrained weights, or `torchvision`; empty: random
     weights_sha256: str = ""  # what the content of that file must be; filled in when it is read
     # Where a bottleneck strides, how pooling rounds, order and mean of the input: `caffe`
@@ -96,7 +108,10 @@ class TrialConfig:
     # Atrous convolutions of the head that are summed, of rates 6, 12, 18, 24; base code really
     # computes the first 2
     aspp_branches: int = 4
-    discriminator: str = "encoder_decoder"  # the network that judges; section 3.1 and Fig. 2
+    # The network that judges, or `MODULE:CALLABLE`; section 3.1 and Fig. 2
+    discriminator: str = "encoder_decoder"
+    discriminator_args: Arguments = ""  # of such a discriminator, as for a generator
+    discriminator_code: str = ""  # what its code must be; filled in when it is imported
     output_stride: int = 8  # pixels per cell, 8 (section 4.1) or 16 (deeplabv3_* only)
     generator_width: int = 16  # channels of the first stage (deeplab_small only)
     discriminator_width: int = 64  # channels of the first encoder layer; base code 64
@@ -165,8 +180,20 @@ class TrialConfig:
     def _check_names(self) -> None:
         for name, known in CHOICES.items():
             value = getattr(self, name)
+            if name in NETWORKS and is_custom(value):
+                continue
             if value not in known:
                 raise ConfigError(f"unknown {name} {shown(value)}; {suggest(value, known)}")
+            if name in NETWORKS and (given := self._only_of_custom(name)):
+                raise ConfigError(
+                    f"{given} is of a {name} of one's own, MODULE:CALLABLE, but got "
+                    f"{name}={value}; leave {given} out"
+                )
+
+    def _only_of_custom(self, network: str) -> str:
+        """Return a field that is set and that only a network of one's own reads, or nothing."""
+        fields = (f"{network}_args", f"{network}_code")
+        return next((name for name in fields if getattr(self, name)), "")
 
     def _check_together(self) -> None:
         if self.scale_min > self.scale_max:
@@ -174,7 +201,7 @@ class TrialConfig:
                 "`scale_min <= scale_max` must hold, but got "
                 f"scale_min={self.scale_min}, scale_max={self.scale_max}"
             )
-        generator = GENERATORS[self.generator]
+        generator = self.generator_spec
         least = generator.least_px
         if (judge := self.discriminator_spec) is not None:
             least = max(least, judge.least_px)
@@ -208,6 +235,17 @@ class TrialConfig:
             )
 
     @property
+    def generator_spec(self) -> GeneratorSpec:
+        """What is known of the generator."""
+        return generator_spec(self.generator)
+
+    @property
+    def custom_networks(self) -> tuple[str, ...]:
+        """The names of those of its networks that are of one's own."""
+        names = (getattr(self, network) for network in NETWORKS)
+        return tuple(name for name in names if is_custom(name))
+
+    @property
     def adversary_spec(self) -> AdversarialSpec | None:
         """The adversarial loss, None where none acts on the weights: with lambda 0 none does."""
         return ADVERSARIAL[self.adversarial] if self.lambda_adv > 0 else None
@@ -222,14 +260,17 @@ class TrialConfig:
         """The discriminator that acts on the weights, None where there is none."""
         if self.adversary_spec is None:
             return None
-        return self.adversary_spec.discriminator or DISCRIMINATORS[self.discriminator]
+        if self.adversary_spec.discriminator is not None:
+            return self.adversary_spec.discriminator
+        custom = is_custom(self.discriminator)
+        return CUSTOM_DISCRIMINATOR if custom else DISCRIMINATORS[self.discriminator]
 
     @property
     def is_caffe(self) -> bool:
         """Whether trunk and input are laid out as Caffe's weights want them (`trunk_layout`)."""
         if self.trunk_layout != "auto":
             return self.trunk_layout == "caffe"
-        layout = GENERATORS[self.generator].trunk_layout
+        layout = self.generator_spec.trunk_layout
         return layout == "caffe" and self.weights != "torchvision"
 
     @property
@@ -248,7 +289,7 @@ class TrialConfig:
             spelled |= {name: DEFAULTS[name] for name in ADVERSARY_FIELDS}
             spelled |= {"adversarial": NO_ADVERSARY, "lambda_adv": 0.0}
         elif self.adversary_spec.discriminator is not None:  # its own, whatever the config names
-            spelled["discriminator"] = DEFAULTS["discriminator"]
+            spelled |= {name: DEFAULTS[name] for name in ADVERSARY_FIELDS[:3]}
         return dataclasses.replace(self, **spelled)
 
     def training_identity(self) -> dict[str, Value]:
@@ -276,14 +317,18 @@ EXECUTION_FIELDS = (
 )
 ADVERSARY_FIELDS = (
     "discriminator",
+    "discriminator_args",
+    "discriminator_code",
     "discriminator_width",
     "loss_disc_weight",
     "lr_discriminator",
     "adam_beta1",
     "adam_beta2",
 )
+ARGUMENTS_FIELDS = ("generator_args", "discriminator_args")
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
 
+NETWORKS = ("generator", "discriminator")  # which may be of one's own, too
 # What each field may be that is a name.
 CHOICES: dict[str, Collection[str]] = {
     "dataset": DATASETS,
@@ -420,12 +465,38 @@ def _to_text(name: str, value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _to_arguments(name: str, value: object) -> str | None:
+    if isinstance(value, str) and value:
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+    if value in ("", None) or value == {}:
+        return ""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        return None
+    try:
+        return json.dumps(value, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{name} must map names to texts, numbers, true, false, or lists and mappings of them, "
+            f"but {error}"
+        ) from error
+
+
+def arguments_in(text: Arguments) -> dict[str, Any]:
+    """Return the mapping that a field of arguments holds."""
+    found: dict[str, Any] = json.loads(text or "{}")
+    return found
+
+
 # What a message calls each type of a field, and how a value becomes one; None where it cannot.
 _KINDS: dict[str, tuple[str, Callable[[str, object], Value | None]]] = {
     "int": ("a whole number", _to_int),
     "float": ("a number", _to_float),
     "bool": ("true or false", _to_bool),
     "str": ("text", _to_text),
+    "Arguments": ("a mapping of names to values", _to_arguments),
 }
 
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainable.config.choices import GENERATORS
 from trainable.config.schema import TrialConfig
 from trainable.data.augmentation import normalise
 
@@ -52,7 +51,7 @@ def predict_multi_scale(
 def _predict_view(network: nn.Module, view: Tensor, config: TrialConfig) -> Tensor:
     """Return the probabilities [1, C, H, W] of a normalised view, enlarged if it is too small."""
     height, width = view.shape[-2:]
-    least = GENERATORS[config.generator].least_px
+    least = config.generator_spec.least_px
     padded = functional.pad(view, (0, max(0, least - width), 0, max(0, least - height)))
     logits: Tensor = network(padded)
     return logits[..., :height, :width].softmax(dim=1)

@@ -11,7 +11,7 @@ The file may come from anywhere: what it holds is checked, and no code in it is 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainable.config.choices import is_custom
 from trainable.config.loading import config_from
 from trainable.config.schema import ConfigError, Readout, TrialConfig
 from trainable.networks.build import build_generator
+from trainable.networks.custom_code import UntrustedNetworkError, check_trusted
 from trainable.storage import json_files
 from trainable.storage.tensors import BROKEN, DamagedFileError, check_tensors, read_tensors
 
 DESCRIPTION = "config.json"  # which every run folder has
+
 Form = tuple[tuple[int, ...], torch.dtype, torch.layout]  # of a tensor
 
 
@@ -62,17 +65,19 @@ class SavedModel:
         return network.eval()
 
 
-def load_model(path: Path) -> SavedModel:
+def load_model(path: Path, *, networks: Collection[str] = ()) -> SavedModel:
     """Read a saved generator.
 
     Args:
         path: A `model.pt`, a `checkpoint-*.pt`, or a run folder: its `model.pt`, or else its newest
             checkpoint.
+        networks: The networks of one's own, each MODULE:CALLABLE, that the file may name: no module
+            is imported since a file says so.
 
     Raises:
         ConfigError: There is no such file, its checksum does not hold or, in a run folder, is
             missing, it is another run's, or not a generator that this version of the code can
-            build.
+            build; or it names a network of one's own that is not in `networks`.
     """
     is_of_folder = path.is_dir() or (path.parent / DESCRIPTION).exists()
     if path.is_dir():
@@ -87,7 +92,7 @@ def load_model(path: Path) -> SavedModel:
         raise _refused(path, "it cannot be read, or holds code, which is not run") from error
     if not isinstance(saved, dict):
         raise _refused(path, f"it holds a {type(saved).__name__}")
-    model = _checked(path, saved)
+    model = _checked(path, saved, networks)
     _check_run(model)
     return model
 
@@ -139,10 +144,11 @@ def _check_run(model: SavedModel) -> None:
         )
 
 
-def _checked(path: Path, saved: dict[str, Any]) -> SavedModel:
+def _checked(path: Path, saved: dict[str, Any], networks: Collection[str]) -> SavedModel:
     """Return the model that the content of a file is, once all of it is known to fit together."""
     try:
         config = config_from(saved["config"])
+        check_trusted(config, path, networks)
         classes = tuple(saved["classes"])
         raw, averages = saved["generator"], saved["averages"]
         # A checkpoint has a list: the batch norm of its averages is not settled.
@@ -165,6 +171,8 @@ def _checked(path: Path, saved: dict[str, Any]) -> SavedModel:
         )
     except KeyError as error:
         raise _refused(path, f"it has no {error}") from error
+    except UntrustedNetworkError:
+        raise
     except (AttributeError, TypeError, ValueError) as error:
         raise _refused(path, str(error)) from error
 
@@ -175,8 +183,11 @@ def _readout(config: TrialConfig, values: Mapping[str, object]) -> Readout:
 
 
 def _skeleton(config: TrialConfig, classes: Sequence[str]) -> nn.Module:
-    """Build the generator without memory behind it: a file may ask for one of any size."""
-    with torch.device("meta"):
+    """Build the generator without memory behind it: a file may ask for one of any size.
+
+    One's own has memory: what it does when it is built, no other device may stand in for.
+    """
+    with torch.device("cpu" if is_custom(config.generator) else "meta"):
         return build_generator(config, len(classes))
 
 

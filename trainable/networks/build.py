@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from trainable.config.choices import GENERATORS, imported
+from trainable.config.choices import imported, is_custom
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.networks.convolutions import without_strided_1x1
+from trainable.networks.custom import CustomGenerator, custom_discriminator
 
 
 def build_generator(config: TrialConfig, classes: int) -> nn.Module:
@@ -15,7 +16,9 @@ def build_generator(config: TrialConfig, classes: int) -> nn.Module:
     Raises:
         ConfigError: A weight of it would not train, since it lies in neither of the two parts.
     """
-    network: nn.Module = imported(GENERATORS[config.generator].builder)(config, classes)
+    network: nn.Module = imported(config.generator_spec.builder)(config, classes)
+    if isinstance(network, CustomGenerator):
+        return network
     parts = sorted({name.partition(".")[0] for name, _ in network.named_parameters()})
     if parts != ["head", "trunk"]:
         raise ConfigError(
@@ -31,5 +34,17 @@ def build_discriminator(config: TrialConfig, classes: int) -> nn.Module | None:
     spec = config.discriminator_spec
     if spec is None:
         return None
+    if config.adversary_spec.discriminator is None and is_custom(config.discriminator):
+        return custom_discriminator(config, classes)
     network: nn.Module = imported(spec.builder)(classes, width=config.discriminator_width)
     return without_strided_1x1(network)
+
+
+def parts_of(generator: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Return the weights of a generator by the part whose learning rate they have.
+
+    `trunk` and `head`, or `all` of a network of one's own that names no trunk.
+    """
+    if isinstance(generator, CustomGenerator):
+        return generator.parts()
+    return {part: list(generator.get_submodule(part).parameters()) for part in ("trunk", "head")}

@@ -21,9 +21,9 @@ from typing import BinaryIO
 import torch
 from torch import Tensor, nn
 
-from trainable.config.choices import GENERATORS
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.networks.build import build_generator
+from trainable.networks.custom_code import pinned
 from trainable.networks.resnet import RESNETS
 from trainable.networks.trunk_layout import trained_layout
 from trainable.storage.bounded_reads import open_file
@@ -75,11 +75,14 @@ class LoadReport:
 def pin(config: TrialConfig) -> TrialConfig:
     """Return the config with its weights made definite: an absolute path and the content's sha256.
 
-    `torchvision` stays the word it is, since the layout of trunk and input follows from it.
+    So is the code of networks of one's own. `torchvision` stays the word it is, since the layout
+    of trunk and input follows from it.
 
     Raises:
-        ConfigError: The file cannot be read, or its content is not what `weights_sha256` says.
+        ConfigError: The file cannot be read, or its content is not what `weights_sha256` says; or
+            as `pinned`.
     """
+    config = pinned(config)
     if not config.weights:
         return config
     with _opened(config) as (_, path, digest):
@@ -212,7 +215,7 @@ def _check_layout(
     Raises:
         ConfigError: They were.
     """
-    if not GENERATORS[config.generator].resnet:
+    if not config.generator_spec.resnet:
         return  # no published weights
     kernels, variance = found["trunk.conv1.weight"], found["trunk.bn1.running_var"]
     trained = trained_layout(state, kernels, variance)
@@ -244,7 +247,7 @@ def _locate(config: TrialConfig) -> tuple[Path, str]:
     if config.weights != TORCHVISION:
         path = Path(os.path.abspath(os.path.expanduser(config.weights)))
         return path, "put it there, or name the file with weights=FILE"
-    resnet = GENERATORS[config.generator].resnet
+    resnet = config.generator_spec.resnet
     if not resnet:
         raise ConfigError(
             f"weights=torchvision needs a generator with a ResNet of {', '.join(RESNETS)}, but got "

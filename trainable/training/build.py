@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from trainable.config.choices import imported
 from trainable.config.schema import Readout, TrialConfig
 from trainable.data.batches import stream_seed
 from trainable.data.datasets import DataSet
-from trainable.networks.build import build_discriminator, build_generator
+from trainable.networks.build import build_discriminator, build_generator, parts_of
 from trainable.training.adversary import Adversary
 from trainable.training.numerics import Numerics
 from trainable.training.trainer import Trainer
@@ -65,7 +65,7 @@ def _new_adversary(config: TrialConfig, classes: int, numerics: Numerics) -> Adv
         return None
     numerics.place(discriminator)
     adam = torch.optim.Adam(
-        [_group(discriminator, config.lr_discriminator)],
+        [_group(discriminator.parameters(), config.lr_discriminator)],
         betas=(config.adam_beta1, config.adam_beta2),
         fused=numerics.fused or None,
     )
@@ -81,11 +81,11 @@ def _new_adversary(config: TrialConfig, classes: int, numerics: Numerics) -> Adv
 
 
 def _sgd(generator: nn.Module, config: TrialConfig, *, fused: bool | None) -> torch.optim.SGD:
-    trunk, head = (generator.get_submodule(part) for part in ("trunk", "head"))
+    multipliers = {"trunk": config.lr_trunk_multiplier, "head": config.lr_head_multiplier}
     return torch.optim.SGD(
         [
-            _group(trunk, config.lr_generator * config.lr_trunk_multiplier),
-            _group(head, config.lr_generator * config.lr_head_multiplier),
+            _group(parameters, config.lr_generator * multipliers.get(part, 1.0))
+            for part, parameters in parts_of(generator).items()
         ],
         momentum=config.momentum,
         weight_decay=config.weight_decay,
@@ -93,6 +93,6 @@ def _sgd(generator: nn.Module, config: TrialConfig, *, fused: bool | None) -> to
     )
 
 
-def _group(module: nn.Module, lr: float) -> dict[str, object]:
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+def _group(parameters: Iterable[nn.Parameter], lr: float) -> dict[str, object]:
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
     return {"params": trained, "lr": lr, "initial_lr": lr}

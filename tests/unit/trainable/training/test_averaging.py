@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from own_nets import EVERY_GENERATOR, config_with
 from small import small_config
 from torch import Tensor, nn
 
-from trainable.config.choices import GENERATORS, SWA_BATCH_NORMS, SWA_RULES
+from trainable.config.choices import SWA_BATCH_NORMS, SWA_RULES
 from trainable.config.schema import Readout
 from trainable.data import datasets
 from trainable.networks.build import build_generator
@@ -270,11 +271,14 @@ LARGE = ("deeplabv2_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101")  # 
 
 @pytest.mark.parametrize(
     "generator",
-    [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in GENERATORS],
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in LARGE else ())
+        for name in EVERY_GENERATOR
+    ],
 )
 def test_an_average_has_the_same_bits_alone_beside_another_and_reopened(generator: str) -> None:
-    config = small_config(
-        generator=generator, crop_px=32, image_px=32, batch_size=2, iterations=3, val_images=2
+    config = config_with(
+        generator, crop_px=32, image_px=32, batch_size=2, iterations=3, val_images=2
     )
     data = datasets.load(config)
     first, second = (readout(swa_rule=rule, swa_n=1) for rule in ("eq7", "uniform"))
