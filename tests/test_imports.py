@@ -22,6 +22,7 @@ ROOMS = {
     "trainable.storage": "",
     "trainable.config": "trainable.storage",
     "trainable.data.sources": "trainable.storage trainable.config",
+    "trainable.data.folders": "trainable.config trainable.data.sources",
     "trainable.data": "trainable.storage trainable.config trainable.data.sources",
     "trainable.networks": "trainable.storage trainable.config",
     "trainable.training": "trainable.config trainable.data trainable.data.sources "

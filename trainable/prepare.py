@@ -1,7 +1,11 @@
-"""Make real data ready: `voc-aug` builds train_aug from VOC and SBD, `check` looks a folder over.
+"""Make data ready: `init` describes your own, `check` looks a folder over, `voc-aug` joins two.
 
-    python -m trainable.prepare voc-aug --voc DIR --sbd DIR --out DIR
+    python -m trainable.prepare init DIR
     python -m trainable.prepare check DIR
+    python -m trainable.prepare voc-aug --voc DIR --sbd DIR --out DIR
+
+`init` looks at a folder of images and masks and writes a draft of its `dataset.yaml`. `voc-aug`
+builds train_aug from Pascal VOC and SBD.
 
 `check` looks at what was decoded before, too, every byte of it.
 
@@ -11,6 +15,7 @@ Exit codes: 0 done, 1 `check` has findings, 2 bad input, 130 interrupted.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +29,7 @@ from trainable.cli.parser import Parser, refuse
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.check import check
 from trainable.data.decoded_cache import cache_folder, check_cache
+from trainable.data.folders.draft import draft
 from trainable.data.sources import file_tree, sbd, voc
 from trainable.data.sources.images import read_content
 from trainable.data.sources.labels import mask_image
@@ -47,6 +53,19 @@ class CheckOptions:
     command: str
     folder: str
     cache_dir: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitOptions:
+    """The options of `init`.
+
+    Attributes:
+        command: The name of the subcommand.
+        folder: Of images and masks.
+    """
+
+    command: str
+    folder: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +93,8 @@ def main() -> int:
     try:
         if parsed.command == "check":
             return _check(read_options(CheckOptions, parsed))
+        if parsed.command == "init":
+            return _init(read_options(InitOptions, parsed))
         return _voc_aug(read_options(VocAugOptions, parsed))
     except ConfigError as error:
         refuse(str(error))
@@ -90,6 +111,8 @@ def parser() -> Parser:
     aug.add_argument("--voc", required=True, metavar="DIR", help=f"holds {voc.FOLDER}")
     aug.add_argument("--sbd", required=True, metavar="DIR", help="holds img, cls and two lists")
     aug.add_argument("--out", required=True, metavar="DIR", help="new data root, or --voc's")
+    first = commands.add_parser("init", help="draft the dataset.yaml of your own images and masks")
+    first.add_argument("folder", metavar="DIR", help="holds a folder of images and one of masks")
     titles = ", ".join(source.title for source in file_sources().values())
     look = commands.add_parser("check", help="say what a folder holds and all that is wrong")
     look.add_argument("folder", metavar="DIR", help=f"root of one of {titles}")
@@ -97,6 +120,16 @@ def parser() -> Parser:
         "--cache-dir", default="", metavar="DIR", help="of decoded data (default: the user's)"
     )
     return options
+
+
+def _init(options: InitOptions) -> int:
+    folder = Path(options.folder).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: must be a folder of images and masks, but is none; name one")
+    path, about = draft(folder)
+    print("\n".join([*about, f"{path}: a draft; complete it, then:"]))
+    print(f"python -m trainable.prepare check {shlex.quote(str(folder))}")
+    return OK
 
 
 def _check(options: CheckOptions) -> int:

@@ -164,6 +164,7 @@ DATASETS = {
     ),
     "voc2012": DatasetSpec(source="trainable.data.sources.voc:SOURCE", fields=("voc_train",)),
     "sbd": DatasetSpec(source="trainable.data.sources.sbd:SOURCE"),
+    "folder": DatasetSpec(source="trainable.data.folders.layouts:SOURCE"),
     "segtrackv2": DatasetSpec(
         source="trainable.data.sources.segtrack:SOURCE",
         fields=("segtrack_classes", "segtrack_split"),

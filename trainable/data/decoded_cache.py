@@ -228,7 +228,7 @@ def _add(folder: Path, signature: str, tree: FileTree, config: TrialConfig) -> E
 
 def _write(folder: Path, tree: FileTree, *, skip: bool) -> EntryRecord:
     """Decode a tree into a folder, and return what the cache notes of it."""
-    digest = hashlib.sha256(json.dumps(tree.classes).encode())
+    digest = hashlib.sha256(_dumped(tree))
     sizes: Sizes = {}
     skipped: list[str] = []
     checks = {name: LabelCheck(tree=tree, split=name) for name in tree.splits}
@@ -277,9 +277,13 @@ def _write(folder: Path, tree: FileTree, *, skip: bool) -> EntryRecord:
     }
 
 
+def _dumped(tree: FileTree, *more: object) -> bytes:
+    return json.dumps([tree.classes, tree.labels, *more]).encode()
+
+
 def _signature(tree: FileTree, config: TrialConfig) -> str:
     """Return what a tree on disk is known by, from a look at each of its files."""
-    digest = hashlib.sha256(json.dumps([tree.classes, config.skip_bad_images]).encode())
+    digest = hashlib.sha256(_dumped(tree, config.skip_bad_images))
     for name, samples in tree.splits.items():
         for sample in samples:
             looks = [(tree.relative(path), *_look(path)) for path in (sample.image, *sample.masks)]
@@ -299,7 +303,10 @@ def _look(path: Path) -> tuple[int, int]:
 def code_version() -> str:
     """Return the hash of what decodes, 8 hex digits."""
     here = Path(__file__)
-    text = hash_of([*sorted((here.parent / "sources").glob("*.py")), here])
+    folders = [
+        path for name in ("sources", "folders") for path in (here.parent / name).glob("*.py")
+    ]
+    text = hash_of([*sorted(folders), here])
     return hashlib.sha256(f"{PIL.__version__} {text}".encode()).hexdigest()[:8]
 
 

@@ -50,6 +50,8 @@ class FileTree:
         val: The validation images.
         lists: The files that name the images.
         classes: The names of the classes, the background first.
+        labels: What decides the labels besides the files and the code, such as what values of a
+            mask stand for.
         read_mask: The function from a mask file and its content to uint8 [H, W].
         merge: The function from the masks of an image and their classes to labels uint8 [H, W]
             in 0..C-1 or VOID.
@@ -62,6 +64,12 @@ class FileTree:
     classes: tuple[str, ...]
     read_mask: Callable[[Path, bytes], Pixels]
     merge: Callable[[Sequence[Pixels], tuple[int, ...]], Pixels] = only_mask
+    labels: str = ""
+
+    @property
+    def has_background(self) -> bool:
+        """Whether the first class is what is no object."""
+        return self.classes[0] == "background"
 
     @property
     def splits(self) -> dict[str, tuple[Sample, ...]]:
@@ -182,7 +190,9 @@ def read_lines(
 ) -> list[str]:
     """Return the lines of a list without the space round them, as `read_list`, blank ones too."""
     try:
-        return [line.strip() for line in read_bounded(path, MOST_LIST).decode("utf-8").splitlines()]
+        return [
+            line.strip() for line in read_bounded(path, MOST_LIST).decode("utf-8-sig").splitlines()
+        ]
     except OSError as error:
         reason = str(error.strerror)
     except UnicodeDecodeError as error:

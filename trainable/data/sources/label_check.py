@@ -56,8 +56,9 @@ class LabelCheck:
         name = self.tree.relative(sample.masks[0])
         has_objects = bool(counts[1:VOID].any())
         if not has_objects and counts[0]:
-            # A mask per object is black and white by itself: its folder tells the class.
-            is_binary = counts[VOID] and not sample.classes
+            # A mask per object is black and white by itself: its folder tells the class. And where
+            # the values of masks are described, so is void.
+            is_binary = counts[VOID] and not sample.classes and not self.tree.labels
             (self.binary if is_binary else self.background_only).append(name)
         elif has_objects and not counts[0]:
             self.without_background.append(name)
@@ -88,6 +89,8 @@ class LabelCheck:
         if len(held) == 1:
             only = self.tree.classes[held[0]] if held[0] < len(self.tree.classes) else held[0]
             said.append(f"all pixels that count are of one class, {only}")
+            return self._lines(said)
+        if not self.tree.has_background:
             return self._lines(said)
         if self._is_off_by_one(shares):
             said.append(
@@ -120,6 +123,10 @@ def warnings_of(train: LabelCheck, val: LabelCheck) -> list[str]:
     alone = np.flatnonzero((val.counts[:VOID] > 0) & (train.counts[:VOID] == 0))
     names = [val.tree.classes[label] for label in alone if label < len(val.tree.classes)]
     said = [*train.warnings(), *val.warnings()]
+    held = val.counts[: len(val.tree.classes)] + train.counts[: len(val.tree.classes)]
+    nowhere = [name for name, count in zip(val.tree.classes, held, strict=True) if not count]
+    if nowhere and val.tree.labels:  # who described the masks named one that is not there
+        said.append(f"no mask has a pixel of {', '.join(nowhere)}")
     if names and train.images:
         said.append(f"{val.split}: no image of {train.split} has its {', '.join(names)}")
     return said
