@@ -22,7 +22,7 @@ ROOMS = {
     "trainable.storage": "",
     "trainable.config": "trainable.storage",
     "trainable.data.sources": "trainable.storage trainable.config",
-    "trainable.data.folders": "trainable.config trainable.data.sources",
+    "trainable.data.folders": "trainable.storage trainable.config trainable.data.sources",
     "trainable.data": "trainable.storage trainable.config trainable.data.sources",
     "trainable.networks": "trainable.storage trainable.config",
     "trainable.training": "trainable.config trainable.data trainable.data.sources "
@@ -30,7 +30,8 @@ ROOMS = {
     "trainable.inference": "trainable.storage trainable.config trainable.data trainable.networks",
     "trainable.runs": "trainable.storage trainable.config trainable.data trainable.networks "
     "trainable.training",
-    "trainable.cli": "trainable.storage trainable.config trainable.training trainable.runs",
+    "trainable.cli": "trainable.storage trainable.config trainable.networks trainable.training "
+    "trainable.runs",
     "trainable.benchmarking": "trainable.config trainable.data trainable.data.sources "
     "trainable.networks trainable.training",
     "analysis.record": "trainable.storage",

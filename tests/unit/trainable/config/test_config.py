@@ -38,6 +38,7 @@ NOT_ZERO = (
     "swa_n", "swa_decay", "swa_batch_norm_batches", "eval_every",
     "log_every", "checkpoint_every",
 )  # fmt: skip
+OF_OWN_NETWORKS = ("generator_args", "generator_code", "discriminator_args", "discriminator_code")
 BELOW_ONE = ("momentum", "adam_beta1", "adam_beta2", "swa_threshold", "swa_decay")
 ANOTHER_NAME = {
     "dataset": "segtrackv2",
@@ -46,6 +47,8 @@ ANOTHER_NAME = {
     "segtrack_split": "block",
     "generator": "deeplab_small",
     "discriminator": "encoder_decoder_skips",
+    **{f"{network}_args": '{"width": 4}' for network in ("generator", "discriminator")},
+    **{f"{network}_code": "0" * 12 for network in ("generator", "discriminator")},
     "adversarial": "standard",
     "swa_rule": "uniform",
     "swa_batch_norm": "average",
@@ -262,7 +265,8 @@ def test_an_unusable_file_is_refused_by_name(
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in READOUT + EXECUTION])
 def test_a_field_of_the_training_changes_its_key(name: str) -> None:
-    config = TrialConfig()
+    own = {"generator": "nets:unet", "discriminator": "nets:judge"}
+    config = TrialConfig(**(own if name in OF_OWN_NETWORKS else {}))
     assert training_key(changed(config, name), "data") != training_key(config, "data")
 
 
