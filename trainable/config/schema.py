@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ Value = bool | int | float | str  # of a field
 Arguments = (
     str  # a mapping of names to values, as JSON in its one spelling; empty where it is empty
 )
+TORCHVISION = "torchvision"  # instead of a file of weights
 FIELDS = "`python -m trainable.train --fields`"
 
 
@@ -97,7 +99,9 @@ class TrialConfig:
     generator: str = "deeplabv2_resnet101"
     generator_args: Arguments = ""  # of such a generator; --set generator_args.NAME=VALUE sets one
     generator_code: str = ""  # what its code must be; filled in when it is imported
-    weights: str = ""  # file with pretrained weights, or `torchvision`; empty: random
+    # File with pretrained weights, or a run folder, `torchvision`, or the name of any weights of
+    # torchvision's such as ResNet50_Weights.IMAGENET1K_V2; empty: random
+    weights: str = ""
     weights_sha256: str = ""  # what the content of that file must be; filled in when it is read
     # Where a bottleneck strides, how pooling rounds, order and mean of the input: `caffe`
     # (BGR) or `torchvision` (RGB); `auto`: caffe for deeplabv2_resnet101, torchvision for others
@@ -223,9 +227,9 @@ class TrialConfig:
                 "`weights` must name a file where weights_sha256 is set, but is empty; "
                 "set weights=FILE, or leave weights_sha256 out"
             )
-        if self.weights == "torchvision" and self.trunk_layout == "caffe":
+        if is_torchvisions(self.weights) and self.trunk_layout == "caffe":
             raise ConfigError(
-                "`trunk_layout=torchvision` must hold for weights=torchvision, but got "
+                f"`trunk_layout=torchvision` must hold for weights={self.weights}, but got "
                 "trunk_layout=caffe; leave it at auto"
             )
         if self.trunk_batch_norm == "frozen" and not self.weights:
@@ -271,7 +275,7 @@ class TrialConfig:
         if self.trunk_layout != "auto":
             return self.trunk_layout == "caffe"
         layout = self.generator_spec.trunk_layout
-        return layout == "caffe" and self.weights != "torchvision"
+        return layout == "caffe" and not is_torchvisions(self.weights)
 
     @property
     def readout(self) -> Readout:
@@ -404,6 +408,11 @@ RULES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("log_every", "log_every >= 1", lambda v: v >= 1),
     ("checkpoint_every", "checkpoint_every >= 1", lambda v: v >= 1),
 )
+
+
+def is_torchvisions(weights: str) -> bool:
+    """Return whether pretrained weights are torchvision's, by the word or by their enum's name."""
+    return weights == TORCHVISION or re.fullmatch(r"\w+_Weights\.\w+", weights) is not None
 
 
 def coerce(name: str, kind: str, value: object) -> Value:

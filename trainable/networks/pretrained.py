@@ -1,36 +1,23 @@
-"""Pretrained weights from a local file: found, known by their content, put in by name and shape.
-
-Nothing is ever downloaded, and nothing that a file says is executed. Names understood, each also
-behind `module.` or `Scale.`:
-    torchvision's ResNet           conv1, bn1, layer1..4             fc is left out
-    resnet101COCO-41f33a49.pth     the same, and layer5.conv2d_list.0..3 for the head
-    torchvision's DeepLabv3        backbone.*, classifier.*          aux_classifier is left out
-"""
+"""Pretrained weights from a local file: found, known by their content, put in by name and shape."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
-from trainable.config.schema import ConfigError, TrialConfig
+from trainable.config.schema import ConfigError, TrialConfig, is_torchvisions
 from trainable.networks.build import build_generator
 from trainable.networks.custom_code import pinned
-from trainable.networks.resnet import RESNETS
 from trainable.networks.trunk_layout import trained_layout
-from trainable.storage.bounded_reads import open_file
-from trainable.storage.tensors import BROKEN, read_tensors
+from trainable.networks.weight_files import opened, part_of, read_weights
+from trainable.networks.weight_names import WRAPPERS, common, counts, translated, unwrapped
 
 PIXELS = {"caffe": "BGR of 0 to 255", "torchvision": "RGB in units of its deviation"}
-TORCHVISION = "torchvision"  # instead of a file: torchvision's IMAGENET1K_V1 of the trunk's ResNet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +72,9 @@ def pin(config: TrialConfig) -> TrialConfig:
     config = pinned(config)
     if not config.weights:
         return config
-    with _opened(config) as (_, path, digest):
-        weights = TORCHVISION if config.weights == TORCHVISION else str(path)
+    with opened(config) as (_, path, digest):
+        named = is_torchvisions(config.weights)
+        weights = config.weights if named else f"{path}{part_of(config)}"
         return dataclasses.replace(config, weights=weights, weights_sha256=digest)
 
 
@@ -103,14 +91,14 @@ def load_pretrained(generator: nn.Module, config: TrialConfig) -> LoadReport:
 
     Source: section 4.1, "pretrained"; the base code starts from `resnet101COCO-41f33a49.pth`.
     """
-    with _opened(config) as (file, path, _):
-        state = _read(file, path)
+    with opened(config) as (file, path, _):
+        state = read_weights(file, path, config)
     match = _match(generator, state)
     _check_trunk(match, config, path)
     _check_layout(state, match.found, config, path)
     loaded = {name: match.found[name] for name in match.loaded}
     generator.load_state_dict(loaded, strict=False)
-    last = match.head[-1]  # a bias, in every head: one number per class
+    last = (match.head or match.trunk)[-1]  # a bias, in every head of ours: one number per class
     return LoadReport(
         file=str(path),
         layout="caffe" if config.is_caffe else "torchvision",
@@ -165,11 +153,14 @@ class _Match:
 
     @property
     def trunk(self) -> tuple[str, ...]:
-        return tuple(name for name in self.wanted if name.startswith("trunk."))
+        """The tensors that must be there: the trunk's, or all where none is named so."""
+        named = tuple(name for name in self.wanted if common(name).startswith("trunk."))
+        return named or tuple(self.wanted)
 
     @property
     def head(self) -> tuple[str, ...]:
-        return tuple(name for name in self.wanted if name.startswith("head."))
+        trunk = set(self.trunk)
+        return tuple(name for name in self.wanted if name not in trunk)
 
     @property
     def head_fits(self) -> bool:
@@ -183,9 +174,9 @@ class _Match:
 
 def _match(generator: nn.Module, state: Mapping[str, Tensor]) -> _Match:
     """Compare the tensors of a file with a generator's."""
-    names = _translated(state)
+    wanted = {name: value for name, value in generator.state_dict().items() if counts(name)}
+    names = translated(state, wanted)
     found = {ours: state[theirs] for ours, theirs in names.items()}
-    wanted = {name: value for name, value in generator.state_dict().items() if _counts(name)}
     misfits = {name: _misfit(value, found.get(name)) for name, value in wanted.items()}
     return _Match(names=names, found=found, wanted=wanted, misfits=misfits)
 
@@ -218,7 +209,8 @@ def _check_layout(
     if not config.generator_spec.resnet:
         return  # no published weights
     kernels, variance = found["trunk.conv1.weight"], found["trunk.bn1.running_var"]
-    trained = trained_layout(state, kernels, variance)
+    bare = (unwrapped(name, WRAPPERS[:-1]) for name in state)  # by the last, `Scale.`, one tells
+    trained = trained_layout(bare, kernels, variance)
     layout = "caffe" if config.is_caffe else "torchvision"
     if trained not in (None, layout):
         raise ConfigError(
@@ -240,90 +232,3 @@ def _misfit(wanted: Tensor, found: Tensor | None) -> str:
     if not found.isfinite().all():
         return "must be finite, but holds infinite numbers or NaN"
     return ""
-
-
-def _locate(config: TrialConfig) -> tuple[Path, str]:
-    """Return where the file must lie, and what to do if it does not."""
-    if config.weights != TORCHVISION:
-        path = Path(os.path.abspath(os.path.expanduser(config.weights)))
-        return path, "put it there, or name the file with weights=FILE"
-    resnet = config.generator_spec.resnet
-    if not resnet:
-        raise ConfigError(
-            f"weights=torchvision needs a generator with a ResNet of {', '.join(RESNETS)}, but got "
-            f"generator={config.generator}; leave weights empty, or name a file"
-        )
-    from torchvision.models import get_model_weights
-
-    url = get_model_weights(resnet).IMAGENET1K_V1.url
-    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
-    return path, f"put {url} there (IMAGENET1K_V1), or name a file with weights=FILE"
-
-
-@contextmanager
-def _opened(config: TrialConfig) -> Iterator[tuple[BinaryIO, Path, str]]:
-    """Open the file that `config` names, checked against its sha256, which comes with it."""
-    path, way_out = _locate(config)
-    try:
-        file = open_file(path)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: must be the file of the pretrained weights, but got {error.strerror!r}; "
-            f"{way_out}"
-        ) from error
-    with file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if config.weights_sha256.lower() not in ("", digest):
-            raise ConfigError(
-                f"{path}: its sha256 must be weights_sha256={config.weights_sha256}, but is "
-                f"{digest}; restore the file, or leave weights_sha256 out to take this one"
-            )
-        file.seek(0)
-        yield file, path, digest
-
-
-def _read(file: BinaryIO, path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file by name; nothing in it is executed."""
-    try:
-        content = read_tensors(file)
-    except BROKEN as error:
-        raise ConfigError(
-            f"{path}: must be a file that torch.load reads with weights_only=True, but is broken "
-            "or holds more than tensors; get it again, or save its state dict alone"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    entries = content.items() if isinstance(content, Mapping) else [(None, content)]
-    for name, value in entries:
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise ConfigError(
-                f"{path}: must map names to tensors, at the top or under `state_dict` or `model`, "
-                f"but holds {type(value).__name__}{'' if name is None else f' under {name!r}'}; "
-                "save the network's state dict alone"
-            )
-    return dict(entries)
-
-
-def _translated(names: Iterable[str]) -> dict[str, str]:
-    """Return a file's names by what the generator calls them, without what it never has."""
-    translated = {}
-    for name in names:
-        bare = name.removeprefix("module.").removeprefix("Scale.")
-        if not _counts(bare) or bare.startswith(("fc.", "aux_classifier.")):
-            continue
-        ours = f"trunk.{bare}"
-        for theirs, prefix in (
-            ("backbone.", "trunk."),
-            ("classifier.", "head."),
-            ("layer5.", "head."),
-        ):
-            if bare.startswith(theirs):
-                ours = prefix + bare.removeprefix(theirs)
-        translated[ours] = name
-    return translated
-
-
-def _counts(name: str) -> bool:
-    """Whether a tensor is a weight or a statistic; old files lack batch norm's counters."""
-    return not name.endswith("num_batches_tracked")

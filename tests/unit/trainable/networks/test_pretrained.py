@@ -138,7 +138,8 @@ def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path: Path) -> None
     missing = tmp_path / "none.pth"
     assert "No such file or directory" in refusal(missing)
     assert "put it there, or name the file with weights=FILE" in refusal(missing)
-    assert "Is a directory" in refusal(tmp_path)
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}/model\.pt: must be the file of"):
+        pin(config_of(tmp_path))
     with pytest.raises(ConfigError, match="No such file"):
         pin(config_of(missing))
 
