@@ -143,7 +143,7 @@ DISCRIMINATORS = {
 CUSTOM = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 CUSTOM_GENERATOR = GeneratorSpec(builder="trainable.networks.custom:custom_generator", least_px=16)
 CUSTOM_DISCRIMINATOR = DiscriminatorSpec(
-    builder="trainable.networks.custom:custom_discriminator", least_px=16
+    builder="trainable.networks.custom:CustomDiscriminator", least_px=16
 )
 NO_ADVERSARY = "none"
 ADVERSARIAL = {

@@ -33,9 +33,9 @@ from trainable.config.choices import (
 from trainable.storage.redaction import shorten
 
 Value = bool | int | float | str  # of a field
-Arguments = (
-    str  # a mapping of names to values, as JSON in its one spelling; empty where it is empty
-)
+# A mapping of names to values: JSON in its one spelling, empty where there is none.
+Arguments = str
+ClassWeights = str  # a name, or numbers with commas between them
 TORCHVISION = "torchvision"  # instead of a file of weights
 FIELDS = "`python -m trainable.train --fields`"
 
@@ -124,6 +124,10 @@ class TrialConfig:
     adversarial: str = "pixelwise"  # `none`, `standard` (section 5.1) or `pixelwise` (section 3.3)
     lambda_adv: float = 0.01  # weight of the adversarial term; section 4.2, Fig. 4
     loss_disc_weight: float = 1.0  # of Eq. 5's sum of fake and real; base code 0.5
+    # What the generator learns by itself: `ce` (Eq. 3), `ce+dice` or `focal`, for rare classes
+    generator_loss: str = "ce"
+    # Of each class's pixels in the cross entropy: `none`, `inverse_frequency`, or a list of them
+    class_weights: ClassWeights = "none"
 
     # Optimisation
     iterations: int = 20000  # steps of training; section 4.3; SegTrack-v2 5,000
@@ -138,6 +142,11 @@ class TrialConfig:
     weight_decay: float = 5e-5  # of SGD, for the generator; section 4.2; base code 5e-4
     adam_beta1: float = 0.9  # of Adam, for the discriminator; section 4.2
     adam_beta2: float = 0.99  # of Adam, for the discriminator; section 4.2
+    accumulate: int = 1  # parts of a batch, one after the other, whose gradients add up
+    # Compute the activations of a generator's blocks again in the backward pass: less memory
+    activation_checkpointing: bool = False
+    clip_norm: float = 0.0  # largest norm of each network's gradients; 0: none
+    warmup: int = 0  # iterations over which learning rates rise to what they are
     poly_power: float = 0.9  # by which learning rates fall to 0 at the end; section 4.2
     seed: int = 0  # decides initialisation, batches and crops, alike in paired trials
 
@@ -214,9 +223,10 @@ class TrialConfig:
                 f"`crop_px >= {least}` must hold for generator={self.generator}, "
                 f"but got crop_px={self.crop_px}"
             )
-        if generator.pools_images and self.batch_size < 2:
+        self._check_parts()
+        if generator.pools_images and self.batch_size < 2 * self.accumulate:
             raise ConfigError(
-                f"`batch_size >= 2` must hold for generator={self.generator}, "
+                f"`batch_size >= {2 * self.accumulate}` must hold for generator={self.generator}, "
                 f"but got batch_size={self.batch_size}"
             )
         for name, smallest in DATASETS[self.dataset].least.items():
@@ -236,6 +246,23 @@ class TrialConfig:
             raise ConfigError(
                 "trunk_batch_norm=frozen needs the statistics of pretrained weights, but weights "
                 "is empty; set weights=FILE or trunk_batch_norm=train"
+            )
+
+    def _check_parts(self) -> None:
+        if self.accumulate > self.batch_size:
+            raise ConfigError(
+                "`accumulate <= batch_size` must hold, but got "
+                f"accumulate={self.accumulate}, batch_size={self.batch_size}"
+            )
+        if self.accumulate > 1 and self.generator_loss != "ce":
+            raise ConfigError(
+                f"generator_loss={self.generator_loss} is of a whole batch, but accumulate="
+                f"{self.accumulate} parts it; set accumulate=1 or generator_loss=ce"
+            )
+        if self.warmup > self.iterations:
+            raise ConfigError(
+                "`warmup <= iterations` must hold, but got "
+                f"warmup={self.warmup}, iterations={self.iterations}"
             )
 
     @property
@@ -339,6 +366,7 @@ CHOICES: dict[str, Collection[str]] = {
     "adversarial": ADVERSARIAL,
     "generator": GENERATORS,
     "discriminator": DISCRIMINATORS,
+    "generator_loss": ("ce", "ce+dice", "focal"),
     "swa_rule": SWA_RULES,
     "swa_batch_norm": SWA_BATCH_NORMS,
     "voc_train": ("train", "train_aug"),
@@ -398,6 +426,9 @@ RULES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("weight_decay", "weight_decay >= 0", lambda v: v >= 0),
     ("adam_beta1", "0 <= adam_beta1 < 1", lambda v: 0 <= v < 1),
     ("adam_beta2", "0 <= adam_beta2 < 1", lambda v: 0 <= v < 1),
+    ("accumulate", "accumulate >= 1", lambda v: v >= 1),
+    ("clip_norm", "clip_norm >= 0", lambda v: v >= 0),
+    ("warmup", "warmup >= 0", lambda v: v >= 0),
     ("poly_power", "poly_power >= 0", lambda v: v >= 0),
     ("seed", "0 <= seed < 2**31", lambda v: 0 <= v < 2**31),
     ("swa_n", "swa_n >= 1", lambda v: v >= 1),
@@ -493,6 +524,24 @@ def _to_arguments(name: str, value: object) -> str | None:
         ) from error
 
 
+def _to_class_weights(name: str, value: object) -> str | None:
+    if value in ("none", "inverse_frequency"):
+        return str(value)
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple):
+        return None
+    numbers = [_number_in(part) for part in parts]
+    usable = [one for one in numbers if one is not None and math.isfinite(one) and one >= 0]
+    if len(usable) < len(numbers) or not any(usable):
+        return None
+    return ",".join(f"{one:g}" for one in usable)
+
+
+def class_weights_in(text: ClassWeights) -> str | list[float]:
+    """Return what a field of class weights holds: a name, or a weight for each class."""
+    return text if text[:1].isalpha() else [float(part) for part in text.split(",")]
+
+
 def arguments_in(text: Arguments) -> dict[str, Any]:
     """Return the mapping that a field of arguments holds."""
     found: dict[str, Any] = json.loads(text or "{}")
@@ -505,6 +554,7 @@ _KINDS: dict[str, tuple[str, Callable[[str, object], Value | None]]] = {
     "float": ("a number", _to_float),
     "bool": ("true or false", _to_bool),
     "str": ("text", _to_text),
+    "ClassWeights": ("none, inverse_frequency or a weight for each class", _to_class_weights),
     "Arguments": ("a mapping of names to values", _to_arguments),
 }
 

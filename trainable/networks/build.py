@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from trainable.config.choices import imported, is_custom
+from trainable.config.choices import CUSTOM_DISCRIMINATOR, imported
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.networks.convolutions import without_strided_1x1
 from trainable.networks.custom import CustomGenerator, custom_discriminator
@@ -34,7 +34,7 @@ def build_discriminator(config: TrialConfig, classes: int) -> nn.Module | None:
     spec = config.discriminator_spec
     if spec is None:
         return None
-    if config.adversary_spec.discriminator is None and is_custom(config.discriminator):
+    if spec is CUSTOM_DISCRIMINATOR:
         return custom_discriminator(config, classes)
     network: nn.Module = imported(spec.builder)(classes, width=config.discriminator_width)
     return without_strided_1x1(network)

@@ -39,7 +39,8 @@ def pinned(config: TrialConfig) -> TrialConfig:
     for role in NETWORKS:
         if is_custom(getattr(config, role)):
             code = checked_code(config, role)
-            config = dataclasses.replace(config, **{f"{role}_code": code})
+            given: dict[str, Any] = {f"{role}_code": code}
+            config = dataclasses.replace(config, **given)
     return config
 
 

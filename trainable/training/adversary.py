@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainable.training.gradients import add_up, clip
 from trainable.training.losses import mean_probability
 
 REAL, FAKE = 1.0, 0.0
@@ -25,9 +26,10 @@ class Adversary:
             (section 5.1).
         optimizer: The optimizer of the discriminator's parameters.
         loss: The loss of logits against a target, 1 for real or 0 for fake, over a mask of counted
-            pixels, such as `losses.loss_bce`.
+            pixels and over that of a whole batch, such as `losses.loss_bce`.
         lambda_adv: The weight of the adversarial term in the generator's loss.
         loss_weight: The weight of the discriminator's own loss.
+        clip_norm: The largest norm of its gradients; 0 is none.
         judge: The discriminator's training pass, from maps to fp32 logits; None stands for the
             plain call.
         scaler: Scales the discriminator's loss, so that small gradients do not vanish in fp16;
@@ -39,9 +41,10 @@ class Adversary:
         discriminator: nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
-        loss: Callable[[Tensor, float, Tensor], Tensor],
+        loss: Callable[[Tensor, float, Tensor, Tensor | None], Tensor],
         lambda_adv: float,
         loss_weight: float = 1.0,
+        clip_norm: float = 0.0,
         judge: Callable[[Tensor], Tensor] | None = None,
         scaler: torch.amp.GradScaler | None = None,
     ) -> None:
@@ -50,36 +53,61 @@ class Adversary:
         self.loss = loss
         self.lambda_adv = lambda_adv
         self.loss_weight = loss_weight
+        self.clip_norm = clip_norm
         self.judge: Callable[[Tensor], Tensor] = judge or discriminator
         self.scaler = scaler or torch.amp.GradScaler(enabled=False)
 
-    def loss_adv(self, fake: Tensor, mask: Tensor) -> Tensor:
+    def loss_adv(self, fake: Tensor, mask: Tensor, whole: Tensor | None = None) -> Tensor:
         """Return how far the discriminator is from taking `fake` for real; it stays fixed.
+
+        Args:
+            fake: Maps of the generator.
+            mask: Their counted pixels.
+            whole: Those of the batch that the maps are a part of; None stands for `mask`.
 
         Source: Eq. 4.
         """
         self.discriminator.requires_grad_(False)
-        loss = self.loss(self.judge(fake), REAL, mask)
+        loss = self.loss(self.judge(fake), REAL, mask, whole)
         self.discriminator.requires_grad_(True)
         return loss
 
-    def step(self, fake: Tensor, real: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def step(self, fake: Tensor, real: Tensor, mask: Tensor, parts: int = 1) -> dict[str, Tensor]:
         """Train the discriminator for one step on maps that carry no gradient.
+
+        Args:
+            fake: Maps of the generator.
+            real: Maps of the ground truth.
+            mask: The counted pixels of both.
+            parts: In so many parts, one after the other, whose gradients add up.
 
         Both maps go through in one pass: without batch norm that equals two.
 
         Source: Eq. 5; Algorithm 1, lines 11 and 12; the base code takes half of the sum.
         """
-        on_fake, on_real = self.judge(torch.cat((fake, real))).chunk(2)
-        loss = self.loss_weight * (self.loss(on_fake, FAKE, mask) + self.loss(on_real, REAL, mask))
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self.scaler.scale(loss))
+        losses: dict[str, Tensor] = {}
+        for some in zip(fake.chunk(parts), real.chunk(parts), mask.chunk(parts), strict=True):
+            add_up(losses, self._part(*some, mask if parts > 1 else None))
+        if self.clip_norm:
+            clip(self.discriminator, self.optimizer, self.scaler, self.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        return losses
+
+    def _part(
+        self, fake: Tensor, real: Tensor, mask: Tensor, whole: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Add the gradients of a part of a batch, and return its share of the means."""
+        on_fake, on_real = self.judge(torch.cat((fake, real))).chunk(2)
+        loss = self.loss_weight * (
+            self.loss(on_fake, FAKE, mask, whole) + self.loss(on_real, REAL, mask, whole)
+        )
+        torch.autograd.backward(self.scaler.scale(loss))
         return {
             "train/loss_disc": loss.detach(),
-            "train/d_real": mean_probability(on_real, mask),
-            "train/d_fake": mean_probability(on_fake, mask),
+            "train/d_real": mean_probability(on_real, mask, whole),
+            "train/d_fake": mean_probability(on_fake, mask, whole),
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from trainable.data.datasets import DataSet
 from trainable.networks.build import build_discriminator, build_generator, parts_of
 from trainable.training.adversary import Adversary
 from trainable.training.numerics import Numerics
+from trainable.training.recompute import recompute_blocks
 from trainable.training.trainer import Trainer
 
 
@@ -46,6 +47,8 @@ def build_trainer(
     numerics.apply()
     generator = generator or new_generator(config, classes)
     numerics.place(generator)
+    if config.activation_checkpointing:
+        recompute_blocks(generator)
     return Trainer(
         config,
         data,
@@ -75,6 +78,7 @@ def _new_adversary(config: TrialConfig, classes: int, numerics: Numerics) -> Adv
         loss=imported(spec.loss),
         lambda_adv=config.lambda_adv,
         loss_weight=config.loss_disc_weight,
+        clip_norm=config.clip_norm,
         judge=numerics.forward_of(discriminator),
         scaler=numerics.scaler(),
     )

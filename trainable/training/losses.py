@@ -31,39 +31,77 @@ def label_maps(labels: Tensor, classes: int, mask: Tensor) -> Tensor:
     return mask.new_zeros(count, classes, height, width).scatter_(1, known, mask)
 
 
-def loss_mce(logits: Tensor, labels: Tensor) -> Tensor:
+def loss_mce(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    whole: Tensor | None = None,
+) -> Tensor:
     """Multi-class cross entropy, a mean over counted pixels; 0 where none counts.
+
+    Args:
+        logits: [N, C, H, W].
+        labels: [N, H, W].
+        class_weights: The weight of each class's pixels in the mean, float32 [C]; None is 1.
+        whole: The labels of the batch that these are a part of, over whose pixels the mean is; the
+            losses of all parts then add up to that of the batch. None stands for `labels`.
 
     Source: Eq. 3.
     """
     mask = labels != VOID
     known = labels.masked_fill(~mask, 0).unsqueeze(1)
     log_probability = functional.log_softmax(logits, dim=1).gather(1, known).squeeze(1)
-    return -(log_probability * mask).sum() / mask.sum().clamp(min=1)
+    if class_weights is None:
+        total = (mask if whole is None else whole != VOID).sum()
+        return -(log_probability * mask).sum() / total.clamp(min=1)
+    total = _weights(labels if whole is None else whole, class_weights).sum()
+    each = log_probability * _weights(labels, class_weights)
+    return -each.sum() / total.clamp(min=torch.finfo(total.dtype).tiny)
 
 
-def loss_bce(logits: Tensor, target: float, mask: Tensor) -> Tensor:
+def _weights(labels: Tensor, class_weights: Tensor) -> Tensor:
+    """Return the weight of each pixel, float32 [N, H, W], 0 at void."""
+    mask = labels != VOID
+    return class_weights[labels.masked_fill(~mask, 0)] * mask
+
+
+def loss_bce(logits: Tensor, target: float, mask: Tensor, whole: Tensor | None = None) -> Tensor:
     """Binary cross entropy of the discriminator's logits against one target, 0 or 1.
 
     Args:
         logits: [N, 1, H, W], one decision per pixel, or [N, 1, 1, 1], one per image.
         target: 1 for real, 0 for fake.
         mask: Counted pixels, [N, 1, H, W].
+        whole: Those of the batch that these are a part of; see `loss_mce`.
 
     Returns:
         The mean over counted pixels; with one decision per image, over the images that have any.
 
     Source: Eq. 4 and 5.
     """
-    if logits.shape[-2:] != mask.shape[-2:]:
-        mask = mask.amax(dim=(2, 3), keepdim=True)
+    mask = _decisions(logits, mask)
+    total = mask if whole is None else _decisions(logits, whole)
     each = functional.softplus(-logits if target == 1 else logits)
-    return (each * mask).sum() / mask.sum().clamp(min=1)
+    return (each * mask).sum() / total.sum().clamp(min=1)
 
 
-def mean_probability(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of D's probability for "real" over counted decisions (D(real), D(fake))."""
-    if logits.shape[-2:] != mask.shape[-2:]:
-        mask = mask.amax(dim=(2, 3), keepdim=True)
-    with torch.no_grad():
-        return (logits.sigmoid() * mask).sum() / mask.sum().clamp(min=1)
+def _decisions(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return which decisions count, per pixel or, with one per image, where any pixel does."""
+    if logits.shape[-2:] == mask.shape[-2:]:
+        return mask
+    return mask.amax(dim=(2, 3), keepdim=True)
+
+
+@torch.no_grad()
+def mean_probability(logits: Tensor, mask: Tensor, whole: Tensor | None = None) -> Tensor:
+    """Return the mean of D's probability for "real" over counted decisions (D(real), D(fake)).
+
+    Args:
+        logits: The discriminator's, per pixel or per image.
+        mask: Counted pixels; and `whole` those of a batch, both as for `loss_bce`.
+        whole: See `mask`.
+    """
+    mask = _decisions(logits, mask)
+    total = mask if whole is None else _decisions(logits, whole)
+    return (logits.sigmoid() * mask).sum() / total.sum().clamp(min=1)

@@ -19,9 +19,11 @@ from trainable.data.batches import Batches, stream_seed
 from trainable.data.datasets import DataSet
 from trainable.training.adversary import Adversary
 from trainable.training.averaging import Average, Averages
-from trainable.training.losses import counted, label_maps, loss_mce, probability_maps
+from trainable.training.gradients import add_up, clip
+from trainable.training.losses import counted, label_maps, probability_maps
 from trainable.training.metrics import SegmentationMetrics, confusion_matrices, segmentation_metrics
 from trainable.training.numerics import Numerics
+from trainable.training.segmentation_loss import SegmentationLoss
 
 EVAL_BATCH = 32  # images of equal size that are validated at once
 # Of fp16's gradients. It begins at 2**16 and halves with each step that is left out: below this no
@@ -123,6 +125,7 @@ class Trainer:
         self.train_s = 0.0
         self.history: list[dict[str, float]] = []
         self.scaler = numerics.scaler()
+        self.loss = SegmentationLoss(config, data.train.labels, len(data.classes), self.device)
         self._predict = numerics.forward_of(generator)
         self._pending: list[PendingLosses] = []
         self._sums: dict[str, float] = {}
@@ -148,15 +151,15 @@ class Trainer:
         mask = counted(labels)
 
         # Train generator G: Eq. 2.
-        logits = self._predict(images)
-        losses = {"train/loss_mce": loss_mce(logits, labels)}
-        loss_gen = losses["train/loss_mce"]
-        if self.adversary is not None:
-            fake = probability_maps(logits, mask)
-            losses["train/loss_adv"] = self.adversary.loss_adv(fake, mask)
-            loss_gen = loss_gen + self.adversary.lambda_adv * losses["train/loss_adv"]
+        parts, losses, fakes = self.config.accumulate, dict[str, Tensor](), list[Tensor]()
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(self.scaler.scale(loss_gen))
+        whole = (labels, mask) if parts > 1 else (None, None)
+        for some in zip(images.chunk(parts), labels.chunk(parts), mask.chunk(parts), strict=True):
+            part, fake = self._part(*some, *whole)
+            add_up(losses, part)
+            fakes += fake
+        if self.config.clip_norm:
+            clip(self.generator, self.optimizer, self.scaler, self.config.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.averages.update(i, self.generator)
@@ -164,9 +167,32 @@ class Trainer:
         # Train discriminator D: Eq. 5, with the prediction of the generator's step.
         if self.adversary is not None:
             real = label_maps(labels, len(self.data.classes), mask)
-            losses |= self.adversary.step(fake.detach(), real, mask)
+            losses |= self.adversary.step(torch.cat(fakes), real, mask, parts)
         self.iteration = i + 1
-        return {name: loss.detach() for name, loss in losses.items()}
+        return losses
+
+    def _part(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        mask: Tensor,
+        whole: Tensor | None,
+        whole_mask: Tensor | None,
+    ) -> tuple[dict[str, Tensor], list[Tensor]]:
+        """Add the generator's gradients of a part of a batch.
+
+        Returns:
+            The part's share of the batch's losses, and its maps, where an adversary judges them.
+        """
+        logits, fakes = self._predict(images), list[Tensor]()
+        loss_gen, losses = self.loss(logits, labels, whole)
+        if self.adversary is not None:
+            fake = probability_maps(logits, mask)
+            losses["train/loss_adv"] = self.adversary.loss_adv(fake, mask, whole_mask)
+            loss_gen = loss_gen + self.adversary.lambda_adv * losses["train/loss_adv"]
+            fakes = [fake.detach()]
+        torch.autograd.backward(self.scaler.scale(loss_gen))
+        return {name: loss.detach() for name, loss in losses.items()}, fakes
 
     def advance(self) -> None:
         """Train to the next recorded iteration and append what was measured to the history.
@@ -218,8 +244,13 @@ class Trainer:
         return means
 
     def _decay_learning_rates(self, iteration: int) -> None:
-        """Set lr = lr0 * (1 - k / max_iter) ** p in both optimizers (section 4.2)."""
+        """Set lr = lr0 * (1 - k / max_iter) ** p in both optimizers (section 4.2).
+
+        In the first `warmup` iterations a share of that, (k + 1) / warmup.
+        """
         decay = (1 - iteration / self.config.iterations) ** self.config.poly_power
+        if iteration < self.config.warmup:
+            decay *= (iteration + 1) / self.config.warmup
         optimizers = [self.optimizer]
         if self.adversary is not None:
             optimizers.append(self.adversary.optimizer)

@@ -102,9 +102,7 @@ def _colour(channels: list[int]) -> int:
 
 
 def _ignored(path: Path, given: object, in_colour: bool) -> list[int]:
-    values = [] if given is None else given
-    if not isinstance(values, list):
-        values = [values]
+    values: list[Any] = [] if given is None else given if isinstance(given, list) else [given]
     if in_colour and values and not isinstance(values[0], list):
         values = [values] if len(values) == 3 else [[value] * 3 for value in values]
     flat = [value for one in values for value in (one if isinstance(one, list) else [one])]

@@ -235,7 +235,8 @@ def mask_values(path: Path, content: bytes, *, in_colour: bool) -> NDArray[np.in
                 f"`classes` in {NAME} as `name: [r, g, b]`, or save the mask in grey"
             )
         pixels = grey[..., 0]
-    return pixels.astype(np.int64)
+    values: NDArray[np.int64] = pixels.astype(np.int64)
+    return values
 
 
 def _named(value: int, in_colour: bool) -> str:

@@ -92,7 +92,8 @@ def _places(root: Path) -> Description:
     return Description(
         classes=(),
         labels={},
-        **found,
+        images=found["images"],
+        masks=found["masks"],
         mask_suffix=_suffix(root / found["images"], root / found["masks"]),
     )
 

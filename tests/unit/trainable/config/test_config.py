@@ -32,7 +32,7 @@ EXECUTION = [
 ]  # fmt: skip
 NOT_ZERO = (
     "image_px", "train_images", "val_images", "scale_min", "crop_px", "generator_width",
-    "output_stride", "discriminator_width",
+    "output_stride", "discriminator_width", "accumulate",
     "iterations", "batch_size", "lr_generator", "lr_discriminator",
     "lr_trunk_multiplier", "lr_head_multiplier", "loss_disc_weight", "aspp_branches",
     "swa_n", "swa_decay", "swa_batch_norm_batches", "eval_every",
@@ -50,6 +50,8 @@ ANOTHER_NAME = {
     **{f"{network}_args": '{"width": 4}' for network in ("generator", "discriminator")},
     **{f"{network}_code": "0" * 12 for network in ("generator", "discriminator")},
     "adversarial": "standard",
+    "generator_loss": "focal",
+    "class_weights": "inverse_frequency",
     "swa_rule": "uniform",
     "swa_batch_norm": "average",
     "device": "cpu",
@@ -265,8 +267,9 @@ def test_an_unusable_file_is_refused_by_name(
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in READOUT + EXECUTION])
 def test_a_field_of_the_training_changes_its_key(name: str) -> None:
-    own = {"generator": "nets:unet", "discriminator": "nets:judge"}
-    config = TrialConfig(**(own if name in OF_OWN_NETWORKS else {}))
+    config = TrialConfig()
+    if name in OF_OWN_NETWORKS:
+        config = TrialConfig(generator="nets:unet", discriminator="nets:judge")
     assert training_key(changed(config, name), "data") != training_key(config, "data")
 
 

@@ -62,7 +62,7 @@ def test_logits_per_cell_are_enlarged_as_torch_enlarges_them() -> None:
 def test_arguments_reach_the_callable() -> None:
     config = small_config(**{"generator": PLAIN, "generator_args.width": 6})
     assert config.generator_args == '{"width": 6}'
-    weight = build_generator(config, 3).get_submodule("network.backbone.0").weight
+    weight = build_generator(config, 3).get_parameter("network.backbone.0.weight")
     assert len(weight) == 6
 
 
@@ -118,7 +118,7 @@ def test_a_discriminator_of_ones_own_judges_each_pixel() -> None:
     network = build_discriminator(config, 3)
     assert network is not None
     assert network(torch.rand(2, 3, 24, 24)).shape == (2, 1, 24, 24)
-    assert network.get_submodule("network.0").weight.shape == (3, 3, 4, 4)
+    assert network.get_parameter("network.0.weight").shape == (3, 3, 4, 4)
     baseline = dataclasses.replace(pinned(config), lambda_adv=0.0).canonical()
     assert (baseline.discriminator, baseline.discriminator_code) == ("encoder_decoder", "")
 
