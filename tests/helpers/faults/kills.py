@@ -39,7 +39,7 @@ POINTS = (
     Point("manifest written, no parent", "sweeps.record.manifest:begin:after:1"),
     Point("before the experiment", f"{RECORD}._experiment:before:1"),
     Point("experiment made", f"{RECORD}._experiment:after:1"),
-    Point("parent made", f"{RECORD}._parent:after:1", short=True),
+    Point("parent made", f"{RECORD}._parent:after:1"),
     Point("run folder made", f"{RUN_FOLDER}:RunFolder.__enter__:after:1"),
     Point("config written", "trainable.runs.training_run:TrainingRun._build:after:1"),
     Point("before a checkpoint", f"{RUN_FOLDER}:RunFolder.save_checkpoint:before:1"),
@@ -67,9 +67,7 @@ POINTS = (
     Point("all recorded", "sweeps.record.publisher:conclude:after:1"),
     Point("event about to be logged", "sweeps.search.event_log:EventLog.append:before:3", SEARCH),
     Point("search begun", "sweeps.search.event_log:EventLog.append:after:1", SEARCH),
-    Point(
-        "ask logged", "sweeps.search.optuna_source:SearchSource._ask:after:2", SEARCH, short=True
-    ),
+    Point("ask logged", "sweeps.search.optuna_source:SearchSource._ask:after:2", SEARCH),
     Point("validation logged", "sweeps.search.optuna_source:SearchSource._take_in:after:3", SEARCH),
     Point("end logged, not told", "sweeps.search.optuna_source:SearchSource._end:before:1", SEARCH),
     Point("end told", "sweeps.search.optuna_source:SearchSource._tell:after:2", SEARCH),

@@ -221,7 +221,8 @@ def mask_values(path: Path, content: bytes, *, in_colour: bool) -> NDArray[np.in
     mask = open_mask(path, content)
     if in_colour:
         red, green, blue = np.moveaxis(np.asarray(mask.convert("RGB")).astype(np.int64), -1, 0)
-        return red << 16 | green << 8 | blue
+        colours: NDArray[np.int64] = red << 16 | green << 8 | blue
+        return colours
     if mask.mode == "1":
         mask = mask.convert("L")
     pixels = np.asarray(mask)
