@@ -14,7 +14,7 @@ from sweeps.driver.console import say, say_all
 from sweeps.execution.display import LiveDisplay, shows_live
 from sweeps.execution.executor import execute, ray_slots
 from sweeps.execution.lifeline import RayGoneError
-from sweeps.execution.nodes import differences, precisions
+from sweeps.execution.nodes import check_networks_of_nodes, differences, precisions
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import Resources, Slots
 from sweeps.planning.packing import largest
@@ -111,6 +111,8 @@ class Session:
         )
         slots = stack.enter_context(ready)
         check_precision_of_nodes(self.state, slots)
+        if where is not None:
+            check_networks_of_nodes((run.spec.config for run in self.state.runs), self._say)
         say_all(self.console, differences(slots.nodes))
         return slots
 

@@ -6,6 +6,7 @@ Other code than the driver's is refused; other versions are only pointed out.
 from __future__ import annotations
 
 import dataclasses
+import json
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import torch
 
 from sweeps.execution.cluster import ClusterError, ask_nodes
 from sweeps.record.environment import gpus
+from trainable.config.schema import ConfigError, TrialConfig
+from trainable.networks.custom_code import code_of
 from trainable.runs.keys import code_version, package_version, version_on_disk
 from trainable.runs.machine import cpu_kind, torchvision_version
 
@@ -88,6 +91,46 @@ def ask_what_they_train_with(say: Callable[[str], None]) -> tuple[NodeFacts, ...
             f"{code_version()}, but {'; '.join(sorted(faults))}; install the same package there"
         )
     return nodes
+
+
+def check_networks_of_nodes(configs: Iterable[TrialConfig], say: Callable[[str], None]) -> None:
+    """Check that every node that may train has the networks of one's own, with the same code.
+
+    Args:
+        configs: What is to be trained, the code of its networks made definite.
+        say: Called with a line while nodes are waited for.
+
+    Raises:
+        ClusterError: A node cannot import one, has it with other code, or does not answer.
+    """
+    wanted: dict[str, str] = {}
+    for config in configs:
+        wanted |= config.custom_codes
+    if not wanted:
+        return
+    answers, faults = ask_nodes(codes_here, json.dumps(sorted(wanted)), say)
+    faults += [
+        f"{node} has {found.get(network)} of {network}"
+        for node, found in answers
+        for network, code in wanted.items()
+        if found.get(network) != code
+    ]
+    if faults:
+        raise ClusterError(
+            f"every node must have this driver's {', '.join(sorted(wanted))}, but "
+            f"{'; '.join(sorted(faults))}; install the same code there"
+        )
+
+
+def codes_here(networks: str) -> dict[str, str]:
+    """Return what names the code of networks, or why it cannot be imported; runs on a node."""
+    found = {}
+    for network in json.loads(networks):
+        try:
+            found[network] = code_of(network)
+        except ConfigError as error:
+            found[network] = f"none ({error})"
+    return found
 
 
 def precisions(nodes: Iterable[NodeFacts]) -> dict[str, str]:

@@ -261,7 +261,7 @@ def _log_model(
         say("logging the model of the best trial")
     command = [sys.executable, "-m", "sweeps.log_model", child.run_id]
     command += ["--tracking-uri", "-", "--storage", str(storage)]
-    command += [word for name in trial.config.custom_networks for word in ("--network", name)]
+    command += [word for name in trial.config.custom_codes for word in ("--network", name)]
     try:
         done = subprocess.run(  # nosec B603  # words, no shell
             command,

@@ -271,10 +271,10 @@ class TrialConfig:
         return generator_spec(self.generator)
 
     @property
-    def custom_networks(self) -> tuple[str, ...]:
-        """The names of those of its networks that are of one's own."""
-        names = (getattr(self, network) for network in NETWORKS)
-        return tuple(name for name in names if is_custom(name))
+    def custom_codes(self) -> dict[str, str]:
+        """What names the code of those of its networks that are of one's own, by their names."""
+        named = ((getattr(self, role), getattr(self, f"{role}_code")) for role in NETWORKS)
+        return {network: code for network, code in named if is_custom(network)}
 
     @property
     def adversary_spec(self) -> AdversarialSpec | None:

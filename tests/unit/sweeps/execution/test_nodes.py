@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from own_nets import PLAIN, config_with
 from paths import ROOT
 from record_helpers import SETTING, fail, finish, grid, origin_of, sweep_state
 from small import small_config, spec_of
@@ -32,12 +33,20 @@ from sweeps.execution import tune_hooks
 from sweeps.execution.cluster import ClusterError
 from sweeps.execution.executor import RAY_SETTINGS
 from sweeps.execution.in_flight import RunsInFlight
-from sweeps.execution.nodes import NodeFacts, ask_what_they_train_with, differences, facts_here
+from sweeps.execution.nodes import (
+    NodeFacts,
+    ask_what_they_train_with,
+    check_networks_of_nodes,
+    codes_here,
+    differences,
+    facts_here,
+)
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.tune_hooks import REFUSAL, TuneCallback
 from sweeps.planning.state import SweepState
 from sweeps.planning.version_mix import mixtures_among
 from sweeps.search.source import FixedRuns
+from trainable.networks.custom_code import pinned
 from trainable.ray_trainable import SegmentationTrainable
 from trainable.runs import keys, machine
 from trainable.runs.folder import CRASH_LOG, RunFolder
@@ -321,6 +330,27 @@ def test_nodes_with_this_code_are_taken_and_told_of(monkeypatch: pytest.MonkeyPa
     answering(monkeypatch, nodes)
     assert ask_what_they_train_with(print) == tuple(nodes)
     assert list(differences(nodes)) == []
+
+
+def test_nodes_without_a_network_of_ones_own_are_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = pinned(config_with(PLAIN))
+    has, lacks = ({PLAIN: code} for code in (config.generator_code, "none (no module)"))
+    monkeypatch.setattr(nodes_module, "ask_nodes", lambda *_: ([("one", has)], []))
+    check_networks_of_nodes([config, small_config()], print)
+    monkeypatch.setattr(nodes_module, "ask_nodes", lambda *_: ([("one", has), ("two", lacks)], []))
+    with pytest.raises(ClusterError) as refused:
+        check_networks_of_nodes([config], print)
+    assert f"but two has none (no module) of {PLAIN}; install" in str(refused.value)
+    monkeypatch.setattr(nodes_module, "ask_nodes", lambda *_: pytest.fail("no node is asked"))
+    check_networks_of_nodes([small_config()], print)
+
+
+def test_a_node_answers_with_the_code_that_it_has() -> None:
+    found = codes_here(f'["{PLAIN}", "no_such:net"]')
+    assert found[PLAIN] == pinned(config_with(PLAIN)).generator_code
+    assert "ModuleNotFoundError" in found["no_such:net"]
 
 
 def test_nodes_with_other_code_or_none_are_all_refused_by_name(
