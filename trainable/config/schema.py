@@ -397,6 +397,9 @@ MOST: dict[str, float] = {
     "lr_trunk_multiplier": 1e6,
     "lr_head_multiplier": 1e6,
     "weight_decay": 1e3,
+    "accumulate": 65_536,
+    "clip_norm": 1e6,
+    "warmup": 100_000_000,
     "poly_power": 1e3,
     "swa_n": 100_000_000,
     "swa_batch_norm_batches": 1_000_000,
@@ -532,7 +535,7 @@ def _to_class_weights(name: str, value: object) -> str | None:
         return None
     numbers = [_number_in(part) for part in parts]
     usable = [one for one in numbers if one is not None and math.isfinite(one) and one >= 0]
-    if len(usable) < len(numbers) or not any(usable):
+    if len(usable) < len(numbers) or len(usable) < 2 or not any(usable):
         return None
     return ",".join(f"{one:g}" for one in usable)
 

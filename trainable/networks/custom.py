@@ -13,7 +13,6 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from trainable.config.schema import ConfigError, TrialConfig, arguments_in, shown
 from trainable.networks.custom_code import callable_of, checked_code, is_of_library, said
@@ -73,7 +72,7 @@ class CustomGenerator(nn.Module):
     def _trunk_norms(self) -> Iterator[nn.Module]:
         trunk = self.trunk
         if trunk is not None:
-            yield from (module for module in trunk.modules() if isinstance(module, _BatchNorm))
+            yield from (module for module in trunk.modules() if isinstance(module, nn.BatchNorm2d))
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainable.training.gradients import add_up, clip
-from trainable.training.losses import mean_probability
+from trainable.training.losses import mean_probability, share_of
 
 REAL, FAKE = 1.0, 0.0
 
@@ -26,7 +26,7 @@ class Adversary:
             (section 5.1).
         optimizer: The optimizer of the discriminator's parameters.
         loss: The loss of logits against a target, 1 for real or 0 for fake, over a mask of counted
-            pixels and over that of a whole batch, such as `losses.loss_bce`.
+            pixels, such as `losses.loss_bce`: a mean over decisions that count.
         lambda_adv: The weight of the adversarial term in the generator's loss.
         loss_weight: The weight of the discriminator's own loss.
         clip_norm: The largest norm of its gradients; 0 is none.
@@ -41,7 +41,7 @@ class Adversary:
         discriminator: nn.Module,
         optimizer: torch.optim.Optimizer,
         *,
-        loss: Callable[[Tensor, float, Tensor, Tensor | None], Tensor],
+        loss: Callable[[Tensor, float, Tensor], Tensor],
         lambda_adv: float,
         loss_weight: float = 1.0,
         clip_norm: float = 0.0,
@@ -68,9 +68,10 @@ class Adversary:
         Source: Eq. 4.
         """
         self.discriminator.requires_grad_(False)
-        loss = self.loss(self.judge(fake), REAL, mask, whole)
+        logits = self.judge(fake)
+        loss = self.loss(logits, REAL, mask)
         self.discriminator.requires_grad_(True)
-        return loss
+        return loss if whole is None else loss * share_of(logits, mask, whole)
 
     def step(self, fake: Tensor, real: Tensor, mask: Tensor, parts: int = 1) -> dict[str, Tensor]:
         """Train the discriminator for one step on maps that carry no gradient.
@@ -100,15 +101,17 @@ class Adversary:
     ) -> dict[str, Tensor]:
         """Add the gradients of a part of a batch, and return its share of the means."""
         on_fake, on_real = self.judge(torch.cat((fake, real))).chunk(2)
-        loss = self.loss_weight * (
-            self.loss(on_fake, FAKE, mask, whole) + self.loss(on_real, REAL, mask, whole)
-        )
-        torch.autograd.backward(self.scaler.scale(loss))
-        return {
-            "train/loss_disc": loss.detach(),
-            "train/d_real": mean_probability(on_real, mask, whole),
-            "train/d_fake": mean_probability(on_fake, mask, whole),
+        loss = self.loss_weight * (self.loss(on_fake, FAKE, mask) + self.loss(on_real, REAL, mask))
+        means = {
+            "train/loss_disc": loss,
+            "train/d_real": mean_probability(on_real, mask),
+            "train/d_fake": mean_probability(on_fake, mask),
         }
+        if whole is not None:
+            share = share_of(on_fake, mask, whole)
+            means = {name: mean * share for name, mean in means.items()}
+        torch.autograd.backward(self.scaler.scale(means["train/loss_disc"]))
+        return {name: mean.detach() for name, mean in means.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` needs to resume."""

@@ -66,14 +66,13 @@ def _weights(labels: Tensor, class_weights: Tensor) -> Tensor:
     return class_weights[labels.masked_fill(~mask, 0)] * mask
 
 
-def loss_bce(logits: Tensor, target: float, mask: Tensor, whole: Tensor | None = None) -> Tensor:
+def loss_bce(logits: Tensor, target: float, mask: Tensor) -> Tensor:
     """Binary cross entropy of the discriminator's logits against one target, 0 or 1.
 
     Args:
         logits: [N, 1, H, W], one decision per pixel, or [N, 1, 1, 1], one per image.
         target: 1 for real, 0 for fake.
         mask: Counted pixels, [N, 1, H, W].
-        whole: Those of the batch that these are a part of; see `loss_mce`.
 
     Returns:
         The mean over counted pixels; with one decision per image, over the images that have any.
@@ -81,9 +80,8 @@ def loss_bce(logits: Tensor, target: float, mask: Tensor, whole: Tensor | None =
     Source: Eq. 4 and 5.
     """
     mask = _decisions(logits, mask)
-    total = mask if whole is None else _decisions(logits, whole)
     each = functional.softplus(-logits if target == 1 else logits)
-    return (each * mask).sum() / total.sum().clamp(min=1)
+    return (each * mask).sum() / mask.sum().clamp(min=1)
 
 
 def _decisions(logits: Tensor, mask: Tensor) -> Tensor:
@@ -93,15 +91,20 @@ def _decisions(logits: Tensor, mask: Tensor) -> Tensor:
     return mask.amax(dim=(2, 3), keepdim=True)
 
 
-@torch.no_grad()
-def mean_probability(logits: Tensor, mask: Tensor, whole: Tensor | None = None) -> Tensor:
-    """Return the mean of D's probability for "real" over counted decisions (D(real), D(fake)).
+def share_of(logits: Tensor, mask: Tensor, whole: Tensor) -> Tensor:
+    """Return the share that a part of a batch has in the decisions that count, a scalar.
 
     Args:
-        logits: The discriminator's, per pixel or per image.
-        mask: Counted pixels; and `whole` those of a batch, both as for `loss_bce`.
-        whole: See `mask`.
+        logits: The discriminator's for that part, per pixel or per image.
+        mask: The counted pixels of the part.
+        whole: Those of the batch.
     """
+    part, total = (_decisions(logits, one).sum() for one in (mask, whole))
+    return part / total.clamp(min=1)
+
+
+@torch.no_grad()
+def mean_probability(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of D's probability for "real" over counted decisions (D(real), D(fake))."""
     mask = _decisions(logits, mask)
-    total = mask if whole is None else _decisions(logits, whole)
-    return (logits.sigmoid() * mask).sum() / total.sum().clamp(min=1)
+    return (logits.sigmoid() * mask).sum() / mask.sum().clamp(min=1)

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from trainable.config.schema import ConfigError
 
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 LEAST_CONVOLUTIONS = 2  # of what is a block: of a single layer nothing would be saved
 
 
@@ -75,7 +75,7 @@ def _contexts(
 @contextmanager
 def _statistics_left_alone(block: nn.Module) -> Iterator[None]:
     """Let the running statistics of batch norms stand still, and count no batch."""
-    norms = [one for one in block.modules() if isinstance(one, _BatchNorm)]
+    norms = [one for one in block.modules() if isinstance(one, NORMS)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum, norm.num_batches_tracked = 0.0, None
