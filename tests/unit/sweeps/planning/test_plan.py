@@ -461,7 +461,8 @@ OTHER: dict[str, Any] = {
     "weights_sha256": "0" * 64, "output_stride": 16, "scale_min": 0.7, "scale_max": 1.4,
     "aspp_branches": 2, "swa_decay": 0.5, "swa_threshold": 0.5, "generator_loss": "focal",
     "class_weights": "inverse_frequency", "generator_args": '{"width": 3}',
-    "discriminator_args": '{"width": 3}', "generator_code": "0" * 12, "discriminator_code": "0" * 12,
+    "discriminator_args": '{"width": 3}', "generator_code": "0" * 12,
+    "discriminator_code": "0" * 12,
 }  # fmt: skip
 # A field that is no part of the key must give the same bits whatever it is: trained, or why not.
 SAME_BITS = {
