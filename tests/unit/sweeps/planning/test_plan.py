@@ -497,7 +497,8 @@ def changed(config: TrialConfig, name: str) -> TrialConfig:
 def test_a_field_is_in_the_key_or_a_readouts_or_changes_no_bit(name: str, tmp_path: Path) -> None:
     base = small_config(batch_size=2, crop_px=32, image_px=32, swa_rule="ema", iterations=6)
     if name.endswith(("_args", "_code")):
-        base = dataclasses.replace(base, **{name.rpartition("_")[0]: "own_nets:plain"})
+        own: dict[str, Any] = {name.rpartition("_")[0]: "own_nets:plain"}
+        base = dataclasses.replace(base, **own)
     other = changed(base, name)
     assert getattr(other, name) != getattr(base, name)
     keys = [training_key(config, DATA.fingerprint) for config in (base, other)]
