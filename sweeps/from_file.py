@@ -14,6 +14,7 @@ Cost:      one training run per point and seed, less what differs only in its re
 
     search:
       lr_generator: {low: 0.005, high: 0.08, log: true}
+      generator_width: {low: 4, high: 16, step: 4}
       swa_n: [2, 5, 10]
 
 lets a sampler choose; the options of sweeps/joint_search.py say how. What the command line sets

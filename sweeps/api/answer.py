@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -91,14 +92,11 @@ def _settings(summary: SweepSummary) -> pd.DataFrame:
 
     found: list[dict[str, Any]] = []
     for row in rows(summary.ranking, summary.state.plan.axes):
-        others = {name: value for name, value in row.items() if name != "point"}
-        found.append({**_mapping(row["point"]), **others})
+        point = row.pop("point")
+        assert isinstance(point, dict)  # nosec B101  # as `rows` makes it
+        # No interval from one seed: NaN, so that the column holds numbers.
+        found.append(point | {k: math.nan if v is None else v for k, v in row.items()})
     return pd.DataFrame(found)
-
-
-def _mapping(point: object) -> dict[str, Any]:
-    assert isinstance(point, dict)  # nosec B101  # as `rows` makes it
-    return point
 
 
 def _trials(summary: SweepSummary) -> pd.DataFrame:

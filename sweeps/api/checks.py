@@ -29,7 +29,7 @@ from trainable.config.schema import (
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 TAKEN = ("ablation", "joint_search", "lambda_grid", "swa_grid")
-RANGE_KEYS = ("low", "high", "log")
+RANGE_KEYS = ("low", "high", "log", "step")
 MAX_POINTS = 10_000
 MAX_SEEDS = 10_000
 
@@ -176,7 +176,7 @@ def _axis(field: str, value: object) -> Axis:
     if isinstance(given, Range):
         if given.whole and not whole:
             raise ConfigError(f"{field} is no whole number; leave `whole` out, or give a list")
-        given = {"low": given.low, "high": given.high, "log": given.log}
+        given = {"low": given.low, "high": given.high, "log": given.log, "step": given.step}
     axis: Mapping[str, Any] = _mapping(field, given)
     for key in axis:
         if key not in RANGE_KEYS:
@@ -189,7 +189,10 @@ def _axis(field: str, value: object) -> Axis:
         ) from error
     if not isinstance(axis.get("log", False), bool):
         raise ConfigError(f"log of {field} must be true or false, but got {axis['log']!r}")
-    return Range(low, high, log=axis.get("log", False), whole=whole)
+    step = axis.get("step", 1)
+    if type(step) is not int:
+        raise ConfigError(f"step of {field} must be a whole number, but got {shown(step)}")
+    return Range(low, high, log=axis.get("log", False), whole=whole, step=step)
 
 
 def _mapping(what: str, value: object) -> Mapping[str, object]:

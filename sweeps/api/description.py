@@ -47,7 +47,7 @@ class Sweep:
         points: The fields of each point, where not every combination is to be trained; what a
             point does not name is as in the base.
         search: For each field the values, as a list, or the range, as `log_range`, `Range` or
-            `{low: ..., high: ..., log: ...}`, among which a sampler chooses.
+            `{low: ..., high: ..., log: ..., step: ...}`, among which a sampler chooses.
         seeds: How many seeds each setting has; None is 3.
 
     Raises:
@@ -169,8 +169,9 @@ def _primitives(value: object) -> object:
     """Return what YAML can hold of a part of a sweep."""
     match value:
         case Range():
-            log = {"log": True} if value.log else {}
-            return {"low": value.low, "high": value.high, **log}
+            how = {"log": value.log, "step": value.step}
+            said = {name: one for name, one in how.items() if one != getattr(Range, name)}
+            return {"low": value.low, "high": value.high, **said}
         case Choice():
             return list(value.values)
         case Mapping():

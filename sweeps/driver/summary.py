@@ -83,9 +83,9 @@ class SweepSummary:
             _, label, cause = self.failures[0]
             failed = count(len(self.failures), "training run")
             return f"{failed} of {len(state.runs)} failed, the first at {label}: {cause}"
-        if state.why_partial:
-            return f"ended by its {state.why_partial}: {count(self.left, 'training run')} left"
-        return f"{count(self.left, 'training run')} left" if self.left else ""
+        left = f"{count(self.left, 'training run')} left" if self.left else ""
+        spent = f"ended by its {state.why_partial}" if state.why_partial else ""
+        return ": ".join(filter(None, (spent, left)))
 
     def lines(self) -> Iterator[str | RenderableType]:
         """Yield what a person is told, before the figures."""

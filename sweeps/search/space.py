@@ -38,12 +38,14 @@ class Range:
         high: The largest number.
         log: Whether numbers are drawn evenly on a logarithmic scale.
         whole: Whether only whole numbers are drawn.
+        step: How far one whole number is from the next.
     """
 
     low: float
     high: float
     log: bool = False
     whole: bool = False
+    step: int = 1
 
     def check(self, name: str) -> None:
         """Refuse a range without numbers in it, or one that a log scale cannot show.
@@ -69,6 +71,19 @@ class Range:
                 f"{name} must go from one whole number to another, "
                 f"but got {self.low} to {self.high}"
             )
+        if self.step != 1:
+            self._check_step(name)
+
+    def _check_step(self, name: str) -> None:
+        if not self.whole or self.log:
+            raise ConfigError(
+                f"{name} must have whole numbers, on no log scale, to go by steps; leave `step` out"
+            )
+        if self.step < 1 or (self.high - self.low) % self.step:
+            raise ConfigError(
+                f"{name} must go from {self.low:g} to {self.high:g} in equal steps, but got "
+                f"step={self.step}"
+            )
 
     @property
     def ends(self) -> tuple[Value, ...]:
@@ -81,7 +96,7 @@ class Range:
         from optuna.distributions import FloatDistribution, IntDistribution
 
         if self.whole:
-            return IntDistribution(int(self.low), int(self.high), log=self.log)
+            return IntDistribution(int(self.low), int(self.high), log=self.log, step=self.step)
         return FloatDistribution(self.low, self.high, log=self.log)
 
     @property
@@ -90,8 +105,10 @@ class Range:
         return self.suggested
 
     def contains(self, value: Value) -> bool:
-        """Return whether a value is a number within the range."""
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        """Return whether a value is a number within the range, and on a step of it."""
+        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return self.step == 1 or (value - self.low) % self.step == 0
 
     def param(self, value: Value) -> Value:
         """Return the sampler's param for a value of the field: the same number."""
@@ -103,7 +120,8 @@ class Range:
 
     def describe(self) -> str:
         """Return the range as a message words it."""
-        return f"{self.low:g} to {self.high:g}"
+        by = "" if self.step == 1 else f" by {self.step}"
+        return f"{self.low:g} to {self.high:g}{by}"
 
 
 def log_range(low: float, high: float) -> Range:
@@ -293,10 +311,7 @@ class Space:
 
     def to_primitives(self) -> dict[str, dict[str, object]]:
         """Return the kind and the bounds of each axis as primitives, in the order of the axes."""
-        return {
-            name: {"kind": type(axis).__name__.lower()} | dataclasses.asdict(axis)
-            for name, axis in self.axes.items()
-        }
+        return {name: _primitives(axis) for name, axis in self.axes.items()}
 
 
 def with_values(config: TrialConfig, values: Mapping[str, object]) -> TrialConfig:
@@ -307,6 +322,12 @@ def with_values(config: TrialConfig, values: Mapping[str, object]) -> TrialConfi
     """
     changes: dict[str, Any] = dict(values)
     return dataclasses.replace(config, **changes)
+
+
+def _primitives(axis: Axis) -> dict[str, object]:
+    """Return an axis as primitives; a step of 1 is not said, as before there were steps."""
+    values = {"kind": type(axis).__name__.lower()} | dataclasses.asdict(axis)
+    return {name: value for name, value in values.items() if (name, value) != ("step", 1)}
 
 
 def _corners(names: list[str], ends: list[tuple[Value, ...]]) -> list[tuple[Value, ...]]:

@@ -27,6 +27,7 @@ SWEEPS = {
         search={
             "lr_generator": log_range(0.005, 1),
             "batch_size": Range(2, 9),
+            "generator_width": {"low": 4, "high": 12, "step": 4},
             "adversarial": ["standard", "pixelwise"],
             "swa_n": Choice((2, 5)),
         },
@@ -64,6 +65,7 @@ def test_a_range_of_a_field_of_whole_numbers_draws_whole_numbers() -> None:
     space = SWEEPS["search"].space
     assert space["batch_size"] == Range(2.0, 9.0, whole=True)
     assert space["lr_generator"] == Range(0.005, 1.0, log=True)
+    assert space["generator_width"] == Range(4.0, 12.0, whole=True, step=4)
 
 
 def test_the_points_are_every_combination_of_the_axes_or_those_named() -> None:
@@ -73,7 +75,7 @@ def test_the_points_are_every_combination_of_the_axes_or_those_named() -> None:
         for rate in (1e-5, 0.02)
     ]
     assert SWEEPS["points"].varied == ("swa_n", "lambda_adv", "adversarial")
-    assert (SWEEPS["search"].settings, len(SWEEPS["search"].varied)) == ((), 4)
+    assert (SWEEPS["search"].settings, len(SWEEPS["search"].varied)) == ((), 5)
 
 
 # What Python alone can give; all else is refused as tests/commands/test_from_file.py has it.
@@ -88,6 +90,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an end that is none": (
         {"search": {"lr_generator": Range("a", 2)}},  # type: ignore[arg-type]
         "low: number",
+    ),
+    "half a step": (
+        {"search": {"swa_n": {"low": 1, "high": 3, "step": 0.5}}},
+        "step of swa_n must be a whole number, but got 0.5",
     ),
     "not whole": ({"search": {"lr_generator": Range(1, 2, whole=True)}}, "is no whole number"),
     "a number for axes": ({"axes": 3}, "axes must hold `field: value`"),

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import math
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from sweeps.driver import session
 from sweeps.execution.lifeline import RayGoneError
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import ExecutorError, Slots
+from sweeps.record.mlflow_store import create_database
 from trainable.config.schema import ConfigError
 
 BASE: dict[str, Any] = {}
@@ -36,10 +38,25 @@ WIDTHS = Sweep(name="width", base=BASE, axes={"generator_width": [4, 6]}, seeds=
 Training = Callable[[SweepState], ExecutionStats]
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of MLflow's, which takes seconds to make."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    create_database(path)
+    return path
+
+
 @pytest.fixture
-def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let every run be trained at once; return how many each execution trained."""
+def here(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, which is the current one."""
+    shutil.copy(empty_store, tmp_path)
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def trained(here: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let every run be trained at once; return how many each execution trained."""
     counts: list[int] = []
 
     def train(state: SweepState) -> ExecutionStats:
@@ -102,6 +119,7 @@ def test_what_python_has_begun_a_shell_goes_on_with_and_the_other_way_round(
     trained: list[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = answered(seeds=1)
+    assert first.settings["ci_low/swa/miou"].dtype == float  # though one seed gives none
     WIDTHS.to_yaml("width.yaml")
     words = ["from_file.py", "width.yaml", "--json", "--no-figures", "--no-model"]
     monkeypatch.setattr("sys.argv", words)
@@ -131,11 +149,12 @@ def test_the_record_says_with_which_command_a_shell_goes_on(capsys: Any) -> None
 
 @pytest.mark.usefixtures("trained")
 def test_a_program_that_changes_its_folder_or_deletes_the_record_gets_a_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = tmp_path / "there"
+    there = here / "there"
     there.mkdir()
-    for folder in (tmp_path, there):
+    shutil.copy("mlflow.db", there)
+    for folder in (here, there):
         monkeypatch.chdir(folder)
         answer = answered(seeds=1)
         uri = f"sqlite:///{folder}/mlflow.db"
@@ -161,7 +180,7 @@ def test_a_plan_trains_nothing(trained: list[int], capsys: pytest.CaptureFixture
 
 
 def test_trials_that_failed_raise_an_error_with_the_answer_of_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(state: SweepState) -> ExecutionStats:
         first, *others = state.pending()
@@ -170,7 +189,6 @@ def test_trials_that_failed_raise_an_error_with_the_answer_of_the_others(
             finish(state, one)
         return ExecutionStats()
 
-    monkeypatch.chdir(tmp_path)
     executed_by(train, monkeypatch)
     words = r"^1 training run of 4 failed, the first at generator_width=4 seed=0: loss_mce is nan;"
     with pytest.raises(SweepError, match=words) as end:
@@ -185,13 +203,12 @@ def test_trials_that_failed_raise_an_error_with_the_answer_of_the_others(
 
 
 def test_a_budget_that_ends_it_raises_an_error_with_the_answer_so_far(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(state: SweepState) -> ExecutionStats:
         finish(state, state.pending()[0])
         return ExecutionStats(spent="time budget of 1 s")
 
-    monkeypatch.chdir(tmp_path)
     executed_by(train, monkeypatch)
     words = r"ended by its time budget of 1 s: 3 training runs left; .*to_yaml\('width.yaml'\)"
     with pytest.raises(SweepError, match=words) as ended:
@@ -209,13 +226,12 @@ def test_a_budget_that_ends_it_raises_an_error_with_the_answer_so_far(
     ],
 )
 def test_a_machine_that_fails_raises_an_error_with_the_answer_so_far(
-    error: Exception, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, words: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(state: SweepState) -> ExecutionStats:
         finish(state, state.pending()[0])
         raise error
 
-    monkeypatch.chdir(tmp_path)
     executed_by(train, monkeypatch)
     with pytest.raises(SweepError, match=words) as ended:
         answered()
@@ -225,22 +241,20 @@ def test_a_machine_that_fails_raises_an_error_with_the_answer_so_far(
 
 
 def test_an_interrupt_is_one_and_the_record_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(state: SweepState) -> ExecutionStats:
         raise KeyboardInterrupt
 
-    monkeypatch.chdir(tmp_path)
     executed_by(train, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         answered()
-    assert parent_of(f"sqlite:///{tmp_path}/mlflow.db").data.tags["why_partial"] == "interrupted"
+    assert parent_of(f"sqlite:///{here}/mlflow.db").data.tags["why_partial"] == "interrupted"
 
 
 def test_a_ray_that_cannot_be_had_and_an_error_of_ours_are_told_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
 
     def refuse(state: SweepState) -> ExecutionStats:
         raise ExecutorError("no such node")
@@ -299,7 +313,7 @@ def test_options_that_cannot_be_taken_are_refused_and_nothing_is_written(
         answered(**options)
     assert "\n" not in str(refused.value)
     assert capsys.readouterr().err == ""
-    assert (trained, [*Path().iterdir()]) == ([], [])
+    assert (trained, [path.name for path in Path().iterdir()]) == ([], ["mlflow.db"])
 
 
 def test_keywords_are_the_words_of_a_command_line() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,28 @@ def test_a_driver_that_hangs_in_a_call_is_interrupted_and_in_the_end_ended(
         hang()
     assert len(ended) == 1
     assert "hangs in a call" in ended[0]
+
+
+def test_a_thread_beside_the_main_one_is_told_and_neither_is_interrupted_or_ended(
+    closed: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    lost: list[RayLost] = []
+    monkeypatch.setattr(lifeline_module, "end_at_once", ended.append)
+
+    def drive() -> None:
+        try:
+            with Watch({"raylet": closed}) as watch:
+                time.sleep(1)  # as a call that hangs, far longer than `_soon` allows
+                watch.check()
+        except RayLost as error:
+            lost.append(error)
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    thread.join()
+    assert [str(error) for error in lost] == ["its raylet is gone"]
+    assert ended == []
 
 
 def test_an_interrupt_by_a_person_stays_one(grpc: Door) -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,44 @@ def test_sigterm_while_ray_starts_is_an_interrupt(
     failing(monkeypatch, SystemExit(1))
     with pytest.raises(KeyboardInterrupt):
         start_ray(tmp_path, pytest.fail)
+
+
+def test_it_starts_in_a_thread_beside_the_main_one_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    faults: list[Exception] = []
+
+    def start() -> None:
+        try:
+            start_ray(tmp_path, pytest.fail)
+        except ValueError as error:  # of a signal
+            faults.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert faults == []
+
+
+@pytest.mark.parametrize("address", [None, "head:6379"])
+def test_a_ray_that_the_process_is_connected_to_is_refused_and_left_alone(
+    address: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "shutdown", lambda: pytest.fail("it is another's"))
+    resources = Resources(
+        address=address, cpus_per_trial=1, gpus_per_trial=0, max_concurrent=1, time_budget_s=None
+    )
+    with (
+        pytest.raises(ExecutorError, match=r"call `ray.shutdown\(\)` first"),
+        executor.ray_slots(resources, 1),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("python", ["/usr/bin/python3", "/a stranger's/venv/bin/python"])

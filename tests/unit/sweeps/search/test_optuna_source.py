@@ -103,6 +103,40 @@ def test_a_search_that_was_killed_goes_on_as_one_that_was_not(
     assert goes_on_as_if_never_killed(tmp_path, search, first=14, step=7) > 14
 
 
+@pytest.mark.usefixtures("_nothing_stored", "_early_model")
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_axis_that_goes_by_steps_has_no_value_between_them_also_after_a_kill(
+    tmp_path: Path, sampler: str
+) -> None:
+    axes = AXES | {"batch_size": Range(2, 14, whole=True, step=4)}
+    search = search_of(sampler=sampler, axes=axes, asks=6)
+    assert goes_on_as_if_never_killed(tmp_path, search, first=16, step=50) > 16
+    values = [ask.values["batch_size"] for ask in searched(tmp_path / "straight", search).asks]
+    assert set(values) <= {2, 6, 10, 14}
+    assert len(set(values)) > 1
+
+
+def test_a_step_that_does_not_fit_its_range_is_refused_and_enters_the_name_of_a_search(
+    tmp_path: Path,
+) -> None:
+    plan = empty_sweep(tmp_path).plan
+    names = set()
+    for step in (1, 2, 4):
+        axis = Range(2, 14, whole=True, step=step)
+        axis.check("batch_size")
+        names.add(search_of(axes=AXES | {"batch_size": axis}).name(plan))
+    assert len(names) == 3
+    assert "step" not in json.dumps(search_of(axes=AXES).space.to_primitives())
+    for axis, words in (
+        (Range(2, 14, whole=True, step=5), "from 2 to 14 in equal steps, but got step=5"),
+        (Range(2, 14, whole=True, step=0), "in equal steps, but got step=0"),
+        (Range(2, 14, whole=True, log=True, step=4), "leave `step` out"),
+        (Range(2, 14, step=4), "leave `step` out"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            axis.check("batch_size")
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("_nothing_stored", "_early_model")
 @pytest.mark.parametrize(("sampler", "scheduler", "readouts"), WAYS)
