@@ -125,11 +125,12 @@ def config_of(options: ConfigOptions) -> TrialConfig:
         ConfigError: As `load_config`.
     """
     config, _ = _load(options)
-    if config.cache_dir:
-        # A worker's own folder is another one.
-        cache_dir = str(Path(config.cache_dir).expanduser().resolve())
-        config = dataclasses.replace(config, cache_dir=cache_dir)
-    return config
+    # The folder that a worker runs in is another one.
+    named = {name: str(getattr(config, name)) for name in ("data_root", "cache_dir")}
+    folders: dict[str, Any] = {
+        name: str(Path(folder).expanduser().resolve()) for name, folder in named.items() if folder
+    }
+    return dataclasses.replace(config, **folders)
 
 
 def given_of(options: ConfigOptions) -> dict[str, Any]:
