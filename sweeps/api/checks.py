@@ -101,9 +101,6 @@ def base_of(value: object) -> Fields:
     base = _mapping("base", value)
     for field in base:
         _check_field(field)
-    for field, one in base.items():
-        if not isinstance(_plain(one), str | int | float):
-            raise ConfigError(f"{field} must be one value, but got {shown(one)} ({kind_of(one)})")
     return _fields(base)
 
 

@@ -72,7 +72,7 @@ BAD_FILES = {
     f"{HEAD}grid: {{device: [cpu, cuda]}}": ("decide the numbers", "device", "`base`"),
     f"{HEAD}{GRID}base: {{iterations: 0}}": ("`iterations >= 1`", "iterations=0"),
     f"{HEAD}{GRID}base: {{iteration: 3}}": ("'iteration'", "did you mean 'iterations'?"),
-    f"{HEAD}{GRID}base: {{voc_train: 2020-01-01}}": ("voc_train must be one value",),
+    f"{HEAD}{GRID}base: {{voc_train: 2020-01-01}}": ("voc_train must be text",),
     f"{HEAD}{GRID}base: [3]": ("base must hold `field: value`", "a list"),
     f"{HEAD}{GRID}seeds: 0": ("seeds", "from 1 to 10000", "0"),
     f"{HEAD}{GRID}seeds: yes": ("seeds", "from 1 to 10000", "True"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sweeps import Choice, Range, Sweep, log_range
-from trainable.config.schema import ConfigError
+from trainable.config.schema import ConfigError, arguments_in
 
 SWEEPS = {
     "axes": Sweep(
@@ -59,6 +59,21 @@ def test_arrays_ranges_and_tuples_are_values_as_lists_are() -> None:
     assert Sweep(name="few", axes=given) == named
     assert repr(Sweep(name="few", axes=given)) == repr(named)
     assert Sweep(name="few", axes={"swa_n": (np.int64(1), 2), "lr_generator": (0.25, 0.5)}) == named
+
+
+def test_mappings_and_lists_are_values_of_the_fields_that_hold_such(tmp_path: Path) -> None:
+    unets: dict[str, Any] = {
+        "base": {"class_weights": [1, 2, 1], "discriminator_args": {"width": 8}},
+        "axes": {"generator_args": [{"encoder_name": "resnet18"}, {"encoder_name": "resnet34"}]},
+    }
+    sweep = Sweep(name="unets", **unets)
+    sweep.to_yaml(tmp_path / "q.yaml")
+    assert Sweep.from_yaml(tmp_path / "q.yaml") == sweep
+    assert sweep.base is not None
+    assert sweep.base["class_weights"] == "1,2,1"
+    assert arguments_in(str(sweep.base["discriminator_args"])) == {"width": 8}
+    points = [arguments_in(str(point["generator_args"])) for point in sweep.settings]
+    assert points == unets["axes"]["generator_args"]
 
 
 def test_a_range_of_a_field_of_whole_numbers_draws_whole_numbers() -> None:
