@@ -133,10 +133,18 @@ def folder(option: str, name: str, *holds: str, inside: str = "") -> Path:
         root /= inside
     for part in holds:
         if not (root / part).is_dir():
-            raise ConfigError(
-                f"{root / part}: the folder must exist; give {_option(option, holds)}"
-            )
+            way_out = f"give {_option(option, holds)}"
+            if (near := _near(root, holds)) is not None:
+                way_out = f"name {near}, which has it"
+            raise ConfigError(f"{root / part}: the folder must exist; {way_out}")
     return root
+
+
+def _near(root: Path, holds: Sequence[str]) -> Path | None:
+    """Return a folder one level below, or up to three above, that holds what a root must."""
+    below = [one for one in sorted(root.iterdir()) if one.is_dir()] if root.is_dir() else []
+    near = [*below, *root.absolute().parents[:3]]
+    return next((one for one in near if all((one / part).is_dir() for part in holds)), None)
 
 
 def _option(option: str, holds: Iterable[str]) -> str:

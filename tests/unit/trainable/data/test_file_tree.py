@@ -45,6 +45,12 @@ def sbd_root(tmp_path: Path) -> Path:
     return write_sbd_tree(tmp_path / "sbd", train=range(4), val=range(4, 6))
 
 
+@pytest.mark.parametrize("given", ["..", "VOCdevkit", "VOCdevkit/VOC2012", f"{VOC}/JPEGImages"])
+def test_a_root_some_levels_off_is_said(voc_root: Path, given: str) -> None:
+    with pytest.raises(ConfigError, match=rf"must exist; name .*{voc_root.name}, which has it$"):
+        voc.index(voc_config(voc_root / given))
+
+
 def voc_config(root: Path, voc_train: str = "train", **values: Any) -> TrialConfig:
     return TrialConfig(data_root=str(root), voc_train=voc_train, **values)
 
