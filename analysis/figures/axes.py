@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 import textwrap
@@ -251,7 +252,7 @@ def label_names(axes: Axes, names: Sequence[str], beside_em: float = BESIDE_EM) 
         names: The labels.
         beside_em: As of `room_pt`.
     """
-    spaced = [name.replace("_", " ") for name in names]
+    spaced = [spoken(name) for name in names]
     longest = max((word for name in spaced for word in name.split()), key=len, default="-")
     width = _width_pt(axes, longest) + GAP_PT
     room = room_pt(axes, beside_em) / (len(names) + 0.2)
@@ -267,6 +268,16 @@ def label_names(axes: Axes, names: Sequence[str], beside_em: float = BESIDE_EM) 
             wide, high = figure.get_size_inches()
             figure.set_size_inches(wide, high + max(_width_pt(axes, name) for name in cut) / 72)
     axes.set_xlim(-0.6, len(names) - 0.4)
+
+
+def spoken(name: str) -> str:
+    """Return the value of a field in words: its name, or the arguments in a mapping one by one."""
+    if not name.startswith("{"):
+        return name.replace("_", " ")
+    try:
+        return ", ".join(f"{key}={value}" for key, value in json.loads(name).items())
+    except ValueError:  # a text that only looks so
+        return name
 
 
 def _width_pt(axes: Axes, text: str) -> float:
