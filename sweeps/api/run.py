@@ -24,8 +24,9 @@ def run(sweep: Sweep, *, quiet: bool = False, **options: object) -> Answer:
     """Plan a sweep, train what is missing, record and draw it, and return what came out.
 
     Folders, keys and record are those of `python -m sweeps.from_file`: what one has begun, the
-    other goes on with. No signals are heeded and the process is never ended, so that it may be
-    called in a notebook and in any thread; one sweep runs at a time in a process.
+    other goes on with. No signals are heeded, so that it may be called in a notebook and in any
+    thread; one sweep runs at a time in a process. That process is ended only where Ray has died and
+    its main thread hangs in a call to it that nothing interrupts.
 
     Args:
         sweep: The description of the sweep.
