@@ -33,6 +33,7 @@ from sweeps.record.ended_run import check_ended
 from sweeps.record.manifest import changes, take_over_race, take_over_trials
 from sweeps.record.mlflow_store import check_store
 from sweeps.record.publisher import Publisher
+from sweeps.record.reader import with_weights_of_trial
 from sweeps.record.store_check import check_usable
 from sweeps.search.adaptive_seeds import AdaptiveSeeds
 from sweeps.search.source import FixedRuns, RunSource
@@ -235,7 +236,8 @@ def _plan(
     command: str = "",
     precision: str | None = None,
 ) -> SweepState:
-    given = pretrained.pin(config_of(options))
+    storage, mirror = open_storage(options.storage, with_samples=question.with_samples)
+    given = pretrained.pin(with_weights_of_trial(config_of(options), options.tracking_uri, storage))
     device = _device(options, given)
     auto = precision or auto_precision(device)
     base = with_precision(given, auto)
@@ -245,7 +247,6 @@ def _plan(
     if options.address is None:
         for one in {base.precision, *(trial.precision for trial in trials)}:
             check_precision(one, device)
-    storage, mirror = open_storage(options.storage, with_samples=question.with_samples)
     if mirror is None:
         check_writable("the storage (--storage)", storage)
     if options.register is not None and options.no_model:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.record.choice import find
@@ -25,6 +27,7 @@ from sweeps.record.mlflow_store import STORE, STORE_ERRORS, open_store, search
 from sweeps.record.store_check import lasting_fault
 from trainable.config.loading import config_from
 from trainable.config.schema import DEFAULTS, ConfigError, TrialConfig, Value
+from trainable.runs.keys import readout_key
 from trainable.storage.redaction import first_line, redact_uri
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # of a run that is not there
 MADE_FROM = ("training_key", "code_version", "data_fingerprint", "git_commit")
 FLAGS = {"True": True, "False": False}
+
+WEIGHTS_OF_RUN = "run:"  # before the id of a trial whose weights another begins with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +90,27 @@ class RecordedTrial:
             raise ConfigError(
                 f"the config of {run_id} must be those of this version, but {error}"
             ) from error
+
+
+def with_weights_of_trial(config: TrialConfig, tracking_uri: str, storage: Path) -> TrialConfig:
+    """Return the config with the averaged weights of a recorded trial, where it names one.
+
+    Args:
+        config: A config, whose `weights` may be `run:RUN_ID`, with MLflow's id of a trial's run.
+        tracking_uri: The URI of the MLflow store that holds the trial.
+        storage: The folder that holds the run folder of its training run.
+
+    Raises:
+        ConfigError: As `read_trial`.
+    """
+    run_id = config.weights.removeprefix(WEIGHTS_OF_RUN)
+    if run_id == config.weights:
+        return config
+    trial = read_trial(tracking_uri, run_id)
+    # The weights that its own training began with are not looked for.
+    key = readout_key(trial.config(weights_sha256="").readout)
+    folder = storage / trial.tags["training_key"]
+    return dataclasses.replace(config, weights=f"{folder}#{key}")
 
 
 def read_trial(tracking_uri: str, run_id: str) -> RecordedTrial:

@@ -25,10 +25,13 @@ from sweeps.planning.state import SweepState
 from sweeps.record.environment import git_commit
 from sweeps.record.model_export import EXAMPLE, Segmenter
 from sweeps.record.publisher import Publisher
+from sweeps.record.reader import with_weights_of_trial
+from trainable.config.schema import ConfigError
 from trainable.data import datasets
 from trainable.data.augmentation import normalise
 from trainable.inference.saved_model import load_model
 from trainable.networks.build import build_generator
+from trainable.networks.pretrained import load_pretrained, pin
 from trainable.runs.keys import readout_key
 from trainable.runs.training_run import TrainingRun
 from trainable.training.numerics import Numerics
@@ -221,6 +224,22 @@ def test_a_model_whose_run_folder_is_elsewhere_is_refused_in_one_line(
     said = capsys.readouterr().err
     assert "(--storage) must hold the trial's run folder" in said
     assert said.count("\n") == 1
+
+
+def test_a_sweep_begins_with_the_averaged_weights_of_a_recorded_trial(
+    trained: SweepState, uri: str
+) -> None:
+    (run_folder,) = (trained.plan.storage / one.spec.training_key for one in trained.runs)
+    for child in children_of(uri):
+        config = small_config(weights=f"run:{child.info.run_id}")
+        named = with_weights_of_trial(config, uri, trained.plan.storage)
+        average = load_model(run_folder).states[named.weights.rpartition("#")[2]]
+        network = build_generator(named, 7)
+        load_pretrained(network, pin(named))
+        assert all(torch.equal(one, average[name]) for name, one in network.named_parameters())
+    assert with_weights_of_trial(small_config(), uri, trained.plan.storage) == small_config()
+    with pytest.raises(ConfigError, match="RUN_ID must be one of MLflow's"):
+        with_weights_of_trial(small_config(weights="run:none"), uri, trained.plan.storage)
 
 
 @pytest.mark.slow

@@ -100,7 +100,8 @@ class TrialConfig:
     generator_args: Arguments = ""  # of such a generator; --set generator_args.NAME=VALUE sets one
     generator_code: str = ""  # what its code must be; filled in when it is imported
     # File with pretrained weights, or a run folder, `torchvision`, or the name of any weights of
-    # torchvision's such as ResNet50_Weights.IMAGENET1K_V2; empty: random
+    # torchvision's such as ResNet50_Weights.IMAGENET1K_V2, or, in a sweep, `run:RUN_ID` of a
+    # recorded trial; empty: random
     weights: str = ""
     weights_sha256: str = ""  # what the content of that file must be; filled in when it is read
     # Where a bottleneck strides, how pooling rounds, order and mean of the input: `caffe`
