@@ -112,7 +112,14 @@ def test_a_trial_that_was_followed_is_recorded_as_one_that_was_not(
     plain = record_of(uri)
     for record in (followed, plain):
         for content in record:
-            content.pop("begun", None)
+            # What is followed begins by the driver's clock, and a sweep is summed up after it: now.
+            # The history in this test was trained years ago.
+            del content["start"], content["end"]
+        (parent,) = (one for one in record if "trial_key" not in one["tags"])
+        parent["metrics"] = {
+            name: [(step, value) for step, _, value in points]
+            for name, points in parent["metrics"].items()
+        }
     assert [list(one) for one in followed] == [list(one) for one in plain]
     assert [one["status"] for one in followed] == ["FINISHED", "FINISHED"]
     differing = [
