@@ -8,7 +8,6 @@ Shapes: N images, C classes, H and W pixels, h and w cells.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch.nn import functional
 
 from trainable.config.schema import ConfigError, TrialConfig, arguments_in, shown
 from trainable.networks.custom_code import callable_of, checked_code, is_of_library, said
+from trainable.networks.deeplab import PretrainedTrunk
 
 # Nothing is downloaded: pretrained weights come by `weights`, from a file.
 SET_HERE = ("weights", "weights_backbone", "encoder_weights", "in_channels", "num_classes")
@@ -25,7 +25,7 @@ DIVISORS = (1, 2, 4, 8, 16, 32, 64)
 PROBE_PX = (67, 93)  # no multiple of any of them
 
 
-class CustomGenerator(nn.Module):
+class CustomGenerator(PretrainedTrunk):
     """A network of one's own, which takes images of any size to logits of that size.
 
     Images are padded at the right and at the bottom to what the network takes, and its logits
@@ -33,19 +33,15 @@ class CustomGenerator(nn.Module):
 
     Args:
         network: The network; see the head of this module.
-        trunk_batch_norm: As for `DeepLab`, in the part that is named as a trunk.
+        trunk_batch_norm: See `set_policy`; it is of the part that is named as a trunk.
         divisor: The network takes images whose sides are multiples of so many pixels.
     """
 
     def __init__(self, network: nn.Module, *, trunk_batch_norm: str, divisor: int) -> None:
         super().__init__()
         self.network = network
-        self.trunk_batch_norm = trunk_batch_norm
         self.divisor = divisor
-        if trunk_batch_norm != "train":
-            for norm in self._trunk_norms():
-                norm.requires_grad_(False)
-        self.train()
+        self.set_policy(trunk_batch_norm)
 
     @property
     def trunk(self) -> nn.Module | None:
@@ -61,15 +57,8 @@ class CustomGenerator(nn.Module):
         known = set(map(id, trunk))
         return {"trunk": trunk, "head": [one for one in self.parameters() if id(one) not in known]}
 
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of every module but a frozen batch norm, which stays in evaluation."""
-        super().train(mode)
-        if self.trunk_batch_norm == "frozen":
-            for norm in self._trunk_norms():
-                norm.eval()
-        return self
-
-    def _trunk_norms(self) -> Iterator[nn.Module]:
+    def norms_of_trunk(self) -> Iterator[nn.BatchNorm2d]:
+        """Yield the batch norms of the part that is named as a trunk."""
         trunk = self.trunk
         if trunk is not None:
             yield from (module for module in trunk.modules() if isinstance(module, nn.BatchNorm2d))

@@ -86,7 +86,43 @@ def _normed(convolution: nn.Conv2d) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU())
 
 
-class DeepLab(nn.Module):
+class PretrainedTrunk(nn.Module):
+    """A network with a trunk that is pretrained, and a policy for the batch norms in it.
+
+    A subclass has the parts when it sets the policy, and names the trunk by `norms_of_trunk`.
+    """
+
+    trunk_batch_norm: str
+
+    def norms_of_trunk(self) -> Iterator[nn.BatchNorm2d]:
+        """Yield the batch norms that the policy is of."""
+        raise NotImplementedError
+
+    def set_policy(self, trunk_batch_norm: str) -> None:
+        """Take a policy, and put the network in training.
+
+        Args:
+            trunk_batch_norm: `train`; `affine_frozen`, where gamma and beta of the trunk's batch
+                norms do not train while they norm with batch statistics and estimate running ones
+                (base code); or `frozen`, where they norm with the running statistics of
+                pretraining, too.
+        """
+        self.trunk_batch_norm = trunk_batch_norm
+        if trunk_batch_norm != "train":
+            for norm in self.norms_of_trunk():
+                norm.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of every module but a frozen batch norm, which stays in evaluation."""
+        super().train(mode)
+        if self.trunk_batch_norm == "frozen":
+            for norm in self.norms_of_trunk():
+                norm.eval()
+        return self
+
+
+class DeepLab(PretrainedTrunk):
     """The segmentation network of Fig. 1 (left): trunk, head, bilinear enlargement to the input.
 
     Returns logits; the softmax that makes them the paper's probability maps is in the losses.
@@ -96,9 +132,7 @@ class DeepLab(nn.Module):
         head: The network from features to logits per cell.
         align_corners: Whether the corner cells lie at the centres of the corner pixels when the
             logits are enlarged.
-        trunk_batch_norm: `train`; `affine_frozen`, where gamma and beta of the trunk's batch norms
-            do not train while they norm with batch statistics and estimate running ones (base
-            code); or `frozen`, where they norm with the running statistics of pretraining, too.
+        trunk_batch_norm: See `set_policy`.
     """
 
     def __init__(
@@ -108,21 +142,10 @@ class DeepLab(nn.Module):
         self.trunk = trunk
         self.head = head
         self.align_corners = align_corners
-        self.trunk_batch_norm = trunk_batch_norm
-        if trunk_batch_norm != "train":
-            for norm in self._trunk_norms():
-                norm.requires_grad_(False)
-        self.train()
+        self.set_policy(trunk_batch_norm)
 
-    def train(self, mode: bool = True) -> Self:
-        """Set the mode of every module but a frozen batch norm, which stays in evaluation."""
-        super().train(mode)
-        if self.trunk_batch_norm == "frozen":
-            for norm in self._trunk_norms():
-                norm.eval()
-        return self
-
-    def _trunk_norms(self) -> Iterator[nn.BatchNorm2d]:
+    def norms_of_trunk(self) -> Iterator[nn.BatchNorm2d]:
+        """Yield the batch norms of the trunk."""
         return (module for module in self.trunk.modules() if isinstance(module, nn.BatchNorm2d))
 
     def estimate_norms(self, images: Tensor) -> None:

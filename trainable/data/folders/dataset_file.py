@@ -19,7 +19,7 @@ from typing import Any
 
 from trainable.config.loading import read_yaml
 from trainable.config.schema import ConfigError, kind_of, shown, suggest
-from trainable.data.folders.description import VAL_FRACTION, Description
+from trainable.data.folders.description import VAL_FRACTION, Description, number_of
 from trainable.data.sources.labels import VOID
 
 KEYS = ("classes", "images", "masks", "mask_suffix", "splits", "ignore")
@@ -83,7 +83,7 @@ def _classes(path: Path, given: object) -> tuple[tuple[str, ...], list[list[int]
                 f"{path}: class {name} must have mask values of 0 to {MOST_VALUE}, or [r, g, b] as "
                 f"all others, but has {shown(given[name])}; say which pixels are of it"
             )
-    return names, [[_colour(one)] if in_colour else one for one in listed], in_colour
+    return names, [[number_of(*one)] if in_colour else one for one in listed], in_colour
 
 
 def _distinct(path: Path, names: list[Any]) -> list[Any]:
@@ -94,11 +94,6 @@ def _distinct(path: Path, names: list[Any]) -> list[Any]:
             "rename one, or give both values to one class"
         )
     return names
-
-
-def _colour(channels: list[int]) -> int:
-    red, green, blue = channels
-    return red << 16 | green << 8 | blue
 
 
 def _ignored(path: Path, given: object, in_colour: bool) -> list[int]:
@@ -114,7 +109,7 @@ def _ignored(path: Path, given: object, in_colour: bool) -> list[int]:
             f"{path}: ignore must be a list of {what}, but is {shown(given)}; say what counts for "
             "nothing"
         )
-    return [_colour(one) for one in values] if in_colour else flat
+    return [number_of(*one) for one in values] if in_colour else flat
 
 
 def _labels(

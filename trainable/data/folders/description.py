@@ -203,7 +203,7 @@ def read_mask(description: Description, path: Path, content: bytes) -> Pixels:
     found, places = np.unique(values, return_inverse=True)
     unknown = [value for value in found.tolist() if value not in description.labels]
     if unknown:
-        listed = ", ".join(_named(value, description.in_colour) for value in unknown[:5])
+        listed = ", ".join(named(value, in_colour=description.in_colour) for value in unknown[:5])
         raise ConfigError(
             f"{path}: a mask must hold values of `classes` and `ignore` in {NAME}, but holds "
             f"{listed}; add them there, or mend the mask"
@@ -240,5 +240,16 @@ def mask_values(path: Path, content: bytes, *, in_colour: bool) -> NDArray[np.in
     return values
 
 
-def _named(value: int, in_colour: bool) -> str:
-    return str([value >> 16, value >> 8 & 255, value & 255]) if in_colour else str(value)
+def number_of(red: int, green: int, blue: int) -> int:
+    """Return a colour as one number, as `Description.labels` has it."""
+    return red << 16 | green << 8 | blue
+
+
+def channels_of(number: int) -> list[int]:
+    """Return the colour that `number_of` gave a number for."""
+    return [number >> 16, number >> 8 & 255, number & 255]
+
+
+def named(value: int, *, in_colour: bool) -> str:
+    """Return a mask's value, or its colour, for a message."""
+    return str(channels_of(value)) if in_colour else str(value)

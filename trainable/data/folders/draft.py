@@ -17,10 +17,13 @@ from trainable.config.schema import ConfigError
 from trainable.data.folders.description import (
     IMAGE_SUFFIXES,
     NAME,
+    VAL_FRACTION,
     Description,
+    channels_of,
     mask_values,
+    named,
 )
-from trainable.data.folders.layouts import KINDS, LAYOUTS, described, plain
+from trainable.data.folders.layouts import KINDS, LAYOUTS, described
 from trainable.data.sources import file_tree
 from trainable.data.sources.images import read_content, read_rgb
 from trainable.data.sources.labels import VOID
@@ -63,7 +66,7 @@ def draft(root: Path) -> tuple[Path, list[str]]:
     if path.exists():
         raise ConfigError(f"{path}: is there already; edit it, or take it away for a new draft")
     for title, layout in LAYOUTS.items():
-        if layout is not plain and layout(root) is not None:
+        if layout(root) is not None:
             raise ConfigError(
                 f"{root}: is {title} and needs no {NAME}; train on it with `--set dataset=folder "
                 f"--data-root {root}`"
@@ -135,10 +138,7 @@ def _look(pairs: Sequence[file_tree.Sample]) -> Look:
         return (
             Counter(dict(zip(found.tolist(), counts.tolist(), strict=True))),
             in_colour,
-            (
-                width,
-                height,
-            ),
+            (width, height),
             odd,
         )
 
@@ -160,8 +160,7 @@ def _text(unread: Description, look: Look) -> str:
     if look.in_colour:
         shown = [value for value, _ in look.values.most_common(MOST_COLOURS)]
         classes: dict[str, object] = {
-            f"class {place}": [value >> 16, value >> 8 & 255, value & 255]
-            for place, value in enumerate(sorted(shown))
+            f"class {place}": channels_of(value) for place, value in enumerate(sorted(shown))
         }
     else:
         values = sorted(look.values)
@@ -169,18 +168,12 @@ def _text(unread: Description, look: Look) -> str:
         by_label = {label: value for value, label in description.labels.items() if label != VOID}
         classes = {name: by_label[label] for label, name in enumerate(description.classes)}
         ignore = [value for value in values if description.labels.get(value) == VOID]
-    given: dict[str, object] = {"classes": classes, "images": unread.images, "masks": unread.masks}
+    lines += ["classes:", *(f"  {_flow(name)}: {_flow(one)}" for name, one in classes.items())]
+    given: dict[str, object] = {"images": unread.images, "masks": unread.masks}
     if unread.mask_suffix:
         given["mask_suffix"] = unread.mask_suffix
-    given |= {"splits": {"val_fraction": 0.2}, "ignore": ignore}
-    for key, value in given.items():
-        if key == "classes":
-            lines += [
-                "classes:",
-                *(f"  {_flow(name)}: {_flow(one)}" for name, one in classes.items()),
-            ]
-        else:
-            lines.append(f"{key}: {_flow(value)}")
+    given |= {"splits": {"val_fraction": VAL_FRACTION}, "ignore": ignore}
+    lines += [f"{key}: {_flow(value)}" for key, value in given.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -195,8 +188,8 @@ def _report(unread: Description, pairs: Sequence[file_tree.Sample], look: Look) 
     total = sum(look.values.values()) or 1
     what = "colours" if look.in_colour else "values"
     shown = [
-        f"{[v >> 16, v >> 8 & 255, v & 255] if look.in_colour else v} {count / total:.2%}"
-        for v, count in look.values.most_common(10)
+        f"{named(value, in_colour=look.in_colour)} {count / total:.2%}"
+        for value, count in look.values.most_common(10)
     ]
     more = f" and {len(look.values) - 10} more" if len(look.values) > 10 else ""
     sizes = [f"{w}x{h}" for (w, h), _ in look.sizes.most_common(3) if w]

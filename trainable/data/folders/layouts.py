@@ -17,7 +17,7 @@ import numpy as np
 
 from trainable.config.schema import ConfigError, TrialConfig
 from trainable.data.folders.dataset_file import read_description
-from trainable.data.folders.description import NAME, Description, mask_values
+from trainable.data.folders.description import NAME, Description, mask_values, number_of
 from trainable.data.sources import file_tree
 from trainable.data.sources.images import read_content
 from trainable.data.sources.labels import VOID
@@ -87,8 +87,7 @@ def camvid(root: Path) -> Description | None:
     named = {}
     for line in filter(None, file_tree.read_lines(colours)):
         *channels, name = line.split(maxsplit=3)
-        red, green, blue = map(int, channels)
-        named[name] = red << 16 | green << 8 | blue
+        named[name] = number_of(*map(int, channels))
     void = named.pop("Void", 0)
     return Description(
         classes=tuple(named),
@@ -181,7 +180,6 @@ LAYOUTS: dict[str, Callable[[Path], Description | None]] = {
     "ADE20K": ade20k,
     "CamVid": camvid,
     "VOC's layout with class_names.txt": labelme,
-    "images beside masks": plain,
 }
 
 
@@ -192,7 +190,8 @@ def description_of(root: Path) -> tuple[str, Description] | None:
     for title, layout in LAYOUTS.items():
         if (found := layout(root)) is not None:
             return title, found
-    return None
+    found = plain(root)
+    return None if found is None else ("images beside masks", found)
 
 
 def found_in(config: TrialConfig) -> tuple[Path, str, Description]:
@@ -240,7 +239,7 @@ def _is_root(root: Path) -> bool:
     return any(
         (one / NAME).exists()
         or _plain_splits(one) is not None
-        or any(layout(one) for layout in LAYOUTS.values() if layout is not plain)
+        or any(layout(one) for layout in LAYOUTS.values())
         for one in (root, *inside)
     )
 
