@@ -26,6 +26,7 @@ PLAIN = re.compile(r"[\w./-]+", re.ASCII)  # Ray passes paths on in command line
 LEAST_FREE_BYTES = 64_000_000
 ENDING_S = 10.0  # for killed processes to be gone
 TRIES = 100
+LOCK = "lock"
 
 
 class RayFolderError(RuntimeError):
@@ -77,6 +78,8 @@ def environment(known: Mapping[str, str]) -> Iterator[None]:
 
 def end_processes(folder: Path, program: str | None = None) -> None:
     """Kill the user's other processes that have files below a folder open.
+
+    The folder's lock is no such file: other drivers open it, to see whether it is held.
 
     Args:
         folder: The folder.
@@ -140,7 +143,7 @@ def _prefix() -> str:
 
 def _lock(folder: Path) -> int | None:
     """Return the open file of a folder's lock, None if another process holds or removed it."""
-    path = folder / "lock"
+    path = folder / LOCK
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError:
@@ -173,7 +176,7 @@ def _clear(folder: Path) -> None:
 
 
 def _holders(folder: Path, program: str | None = None) -> Iterator[int]:
-    """Yield the PIDs of the user's other processes that have files below a folder open."""
+    """Yield the PIDs of the user's other processes that hold files of Ray below a folder."""
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) == os.getpid():
             continue
@@ -182,10 +185,14 @@ def _holders(folder: Path, program: str | None = None) -> Iterator[int]:
                 continue
             if program is not None and (process / "comm").read_text().strip() != program:
                 continue
-            for file in (process / "fd").iterdir():
-                if os.readlink(file).startswith(f"{folder}/"):
-                    yield int(process.name)
-                    break
+            opened = (os.readlink(file) for file in (process / "fd").iterdir())
+            if any(_is_of_ray(path, folder) for path in opened):
+                yield int(process.name)
+
+
+def _is_of_ray(path: str, folder: Path) -> bool:
+    name = path.removesuffix(" (deleted)")
+    return name.startswith(f"{folder}/") and name != str(folder / LOCK)
 
 
 def _forget_token() -> None:

@@ -101,6 +101,23 @@ def test_what_a_killed_driver_left_is_ended_and_cleared_and_nothing_else(place: 
     os.close(its_driver)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_driver_that_clears_a_folder_leaves_those_alive_that_look_at_its_lock(
+    place: Path, there: bool
+) -> None:
+    left = place / f"pwa-{os.getuid()}-xxxxxxxx"
+    left.mkdir()
+    with (left / "lock").open("w") as lock:  # as another that starts, or the one that ends it
+        driver = subprocess.Popen(["sleep", "600"], stdin=lock)
+    if not there:  # rmtree has come as far as this
+        (left / "lock").unlink()
+    with ray_folder() as folder:
+        assert set(place.iterdir()) == {folder}
+    assert driver.poll() is None
+    driver.kill()
+    driver.wait()
+
+
 # The start
 
 
