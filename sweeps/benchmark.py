@@ -4,6 +4,7 @@
     python -m sweeps.benchmark swa
     python -m sweeps.benchmark record [--trials 64]
     python -m sweeps.benchmark mlflow-table [--trials 1000]
+    python -m sweeps.benchmark driver-scale [--slots 64 --slots 1000]
     python -m sweeps.benchmark search --set iterations=120 --set eval_every=60
 
 `trials` runs empty trials on both sides, each side with two slots of this machine and a record in
@@ -12,8 +13,8 @@ function API with OptunaSearch and MLflowLoggerCallback. The start of Ray is lef
 `swa` sets the SWA grid beside one training run per trial, of which it trains a sample. `search`
 counts the training runs that a search needs if each run carries all readouts, and if the sampler
 chooses one readout per run. `record` measures what following trials that report once a second costs
-the driver and its MLflow store. `mlflow-table` opens the view of a sweep in Chromium and measures
-the time until MLflow shows its first row.
+the driver and its MLflow store, `driver-scale` how many slots a driver carries. `mlflow-table`
+opens the view of a sweep in Chromium and measures the time until MLflow shows its first row.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ from typing import Any
 
 from rich.console import Console
 
+from sweeps.benchmarking.driver_scale import (
+    DriverScaleOptions,
+    add_driver_scale,
+    driver_scale,
+    rss_mb,
+)
 from sweeps.benchmarking.record_load import RecordLoadOptions, add_record_load, record_load
 from sweeps.benchmarking.search_replay import SearchReplayOptions, add_search, search
 from sweeps.benchmarking.swa_cost import SwaCostOptions, add_swa, swa_cost
@@ -75,6 +82,8 @@ def main() -> int:
         numbers = trials(read_options(TrialsOptions, parsed))
     elif parsed.benchmark == "record":
         numbers = record_load(read_options(RecordLoadOptions, parsed))
+    elif parsed.benchmark == "driver-scale":
+        numbers = driver_scale(read_options(DriverScaleOptions, parsed))
     elif parsed.benchmark == "mlflow-table":
         numbers = table_time(read_options(TableTimeOptions, parsed))
     elif parsed.benchmark == "swa":
@@ -111,14 +120,14 @@ def _ours(folder: Path, count: int) -> tuple[float, dict[int, float]]:
         "benchmark", base=base, axes=(), data=datasets.inspect(base), storage=folder / "runs"
     )
     state = SweepState.of(asked, [dataclasses.replace(base, seed=seed) for seed in range(count)])
-    rss_mb: dict[int, float] = {}
+    grown_mb: dict[int, float] = {}
     ended = 0
 
     def note(run: PlannedRun, cause: str | None) -> None:
         nonlocal ended
         ended += 1
         if ended % RSS_EVERY == 0:
-            rss_mb[ended] = _rss_mb()
+            grown_mb[ended] = rss_mb()
         publisher.publish(run, cause)
 
     resources = Resources(
@@ -132,7 +141,7 @@ def _ours(folder: Path, count: int) -> tuple[float, dict[int, float]]:
         publisher = Publisher(state, f"sqlite:///{folder}/ours.db", warnings.warn)
         with publisher:
             execute(state, FixedRuns(state.runs), slots, screen, note, trainable=EmptyTrainable)
-        return time.perf_counter() - started, rss_mb
+        return time.perf_counter() - started, grown_mb
 
 
 def _stock(folder: Path, count: int) -> float:
@@ -167,12 +176,6 @@ def _stock(folder: Path, count: int) -> float:
         return time.perf_counter() - started
 
 
-def _rss_mb() -> float:
-    """Return this process's resident memory now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def parser() -> Parser:
     """Return the options of this command."""
     options = Parser(
@@ -191,6 +194,7 @@ def parser() -> Parser:
     )
     add_swa(subcommands)
     add_record_load(subcommands)
+    add_driver_scale(subcommands)
     add_table_time(subcommands)
     add_search(subcommands)
     return options

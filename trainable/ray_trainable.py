@@ -30,7 +30,7 @@ from trainable.storage.redaction import redact
 from trainable.storage.remote import is_uri, local_folder
 from trainable.training.trainer import NonFiniteLossError
 
-REPORT_S = 1.0  # least time between two reports to the driver
+REPORT_S = 1.0  # least time between two reports to the driver; `report_s` of the config may be more
 LOAD = MachineLoad()  # of this process, which trains one run after another
 
 
@@ -39,8 +39,9 @@ class SegmentationTrainable(tune.Trainable):
 
     A retry is a fresh start that resumes from the run folder's last good checkpoint. The config
     has `spec`, a RunSpec as JSON, `storage`, the folder of run folders or the URI of an object
-    store, `threads`, and `gpu_share`, what of a GPU this process may fill. With an object store it
-    trains in a folder of this node and sends what is new there before each report.
+    store, `threads`, `gpu_share`, what of a GPU this process may fill, and `report_s`, how many
+    seconds lie between two reports. With an object store it trains in a folder of this node and
+    sends what is new there before each report.
     """
 
     def setup(self, config: dict[str, Any], uri: str | None = None) -> None:
@@ -57,6 +58,7 @@ class SegmentationTrainable(tune.Trainable):
         self._remote: RemoteFolder | None = None
         self._threads: int = config["threads"]
         self._gpu_share: float = config["gpu_share"]
+        self._report_s: float = max(REPORT_S, config["report_s"])
         self._run: TrainingRun | None = None
         self._told = 0  # rows of the history that were looked through for a report
         self._kept_told = 0  # rows of those that no crash takes back
@@ -72,7 +74,7 @@ class SegmentationTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train and validate for about a second, or to the end of the training run; see `_step`.
+        """Train and validate until a report is due, or to the end of the training run; see `_step`.
 
         What the machine refuses no further try gets: a run that a full disk ends is left as it is,
         to resume from its last checkpoint, and the driver says so.
@@ -99,15 +101,14 @@ class SegmentationTrainable(tune.Trainable):
         A diverged run is an outcome, not a fault: it is recorded and not tried again. One that
         CUDA has no memory for is left as it is: the driver tries it again with more room. One that
         other code has planned is left as it is, too: the driver says so. One that another process
-        trains is waited for, a second at a time, so that the driver hears of it.
+        trains is waited for, no longer than to the next report, so that the driver hears of it.
         """
         ended: dict[str, object] = {}
         try:
             run = self._opened()
-            deadline = started + REPORT_S
             while not run.complete:
-                run.advance(at_least_s=deadline - time.perf_counter())
-                if time.perf_counter() >= deadline:
+                run.advance()
+                if self._is_due(run, time.perf_counter() - started):
                     break
             ended["done"] = run.complete
         except NonFiniteLossError as error:
@@ -128,6 +129,12 @@ class SegmentationTrainable(tune.Trainable):
             self.cleanup()
         return report
 
+    def _is_due(self, run: TrainingRun, took_s: float) -> bool:
+        """Return whether to report: a validation, by which runs are stopped, waits for REPORT_S."""
+        if took_s < REPORT_S:
+            return False
+        return took_s >= self._report_s or any("val/miou" in r for r in run.history[self._told :])
+
     def _log_crash(self) -> None:
         folder = self._run_storage / self._spec.training_key
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,9 +153,9 @@ class SegmentationTrainable(tune.Trainable):
             if self._uri is not None:
                 store, key = ObjectStore(self._uri), self._spec.training_key
                 self._remote = RemoteFolder(store, self._run_storage, key)
-                self._remote.fetch(wait_s=REPORT_S)
+                self._remote.fetch(wait_s=self._report_s)
             # Who waited for a copy once fetched might find it cleared.
-            wait_s = REPORT_S if self._remote is None else 0.0
+            wait_s = self._report_s if self._remote is None else 0.0
             self._run = TrainingRun(self._spec, self._run_storage, wait_s=wait_s)
         return self._run
 

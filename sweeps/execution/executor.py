@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from sweeps.execution.tune_hooks import Budget, TuneCallback
 
 STARTS = 3  # of a Ray that takes longer than the 30 s it has, as on a busy machine
+SWITCH_S = 0.0005  # after which a thread that waits gets its turn; see `_prompt_turns`
 MAX_RETRIES = 2  # of a run whose worker died; it resumes from its last good checkpoint
 # Ray reads these at import: no stock output, loggers, telemetry or events of tasks, which only a
 # dashboard shows; token authentication.
@@ -268,26 +269,42 @@ def execute(
     budget = Budget(execution, time_s=slots.time_budget_s, gpu_hours=slots.gpu_hours)
     in_flight = RunsInFlight(source=source)
     started = time.monotonic()
-    for roomier in _shares(in_flight, slots):
-        callback = TuneCallback(
-            state,
-            in_flight,
-            screen,
-            execution,
-            on_outcome,
-            live=live,
-            gpus=roomier.gpus,
-            hang_timeout_s=slots.hang_timeout_s,
-        )
-        taught = trainable or SegmentationTrainable
-        while _fit(taught, state, in_flight, roomier, budget, callback) and not execution.spent:
-            pass
-        if execution.spent:
-            break
-        if roomier.gpus == 0 or roomier.gpus >= 1:
-            callback.fail_out_of_memory()
+    with _prompt_turns():
+        for roomier in _shares(in_flight, slots):
+            callback = TuneCallback(
+                state,
+                in_flight,
+                screen,
+                execution,
+                on_outcome,
+                live=live,
+                gpus=roomier.gpus,
+                hang_timeout_s=slots.hang_timeout_s,
+            )
+            taught = trainable or SegmentationTrainable
+            while _fit(taught, state, in_flight, roomier, budget, callback) and not execution.spent:
+                pass
+            if execution.spent:
+                break
+            if roomier.gpus == 0 or roomier.gpus >= 1:
+                callback.fail_out_of_memory()
     execution.wall_s = time.monotonic() - started
     return execution
+
+
+@contextmanager
+def _prompt_turns() -> Iterator[None]:
+    """Let threads take turns often: Tune's would wait for the publisher's at each call of Ray.
+
+    A call lets go of Python's lock and takes it again, thrice for each report. Where another thread
+    computes, that takes as long as a thread's turn, 5 ms by default.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _shares(in_flight: RunsInFlight, slots: Slots) -> Iterator[Slots]:
@@ -330,6 +347,7 @@ def _fit(
             "storage": redact_uri(plan.workers_storage),
             "threads": max(1, int(slots.cpus)),
             "gpu_share": slots.gpus,
+            "report_s": slots.report_s,
         },
         tune_config=tune.TuneConfig(
             search_alg=searcher,

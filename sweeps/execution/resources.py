@@ -19,6 +19,8 @@ HANG_TIMEOUT_S = 1800.0  # far above the longest validation of one readout
 # Tune forgets no trial: an empty one costs 44 kB of the driver's memory, 11 kB where a Tuner is
 # given up after so many runs of each slot. At its end a slot idles for half a run, 1 % of these.
 RUNS_OF_A_SLOT = 50
+# Of all workers together; the driver carries several times as many (`benchmark driver-scale`).
+REPORTS_PER_S = 60.0
 
 
 class ExecutorError(RuntimeError):
@@ -75,6 +77,11 @@ class Slots:
     hang_timeout_s: float = HANG_TIMEOUT_S
     nodes: tuple[NodeFacts, ...] = ()
     lifeline: Lifeline = field(default_factory=lambda: Lifeline({}))
+
+    @property
+    def report_s(self) -> float:
+        """How many seconds lie between two reports of a worker, if nothing presses."""
+        return self.count / REPORTS_PER_S
 
 
 def slots_here(resources: Resources, wanted: int = 1) -> Slots | None:

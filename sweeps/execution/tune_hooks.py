@@ -39,6 +39,7 @@ from trainable.storage.locks import SAID_AFTER_S, SAID_EVERY_S
 from trainable.storage.redaction import redact
 
 TRIES = 3  # of a run whose worker dies before it begins
+LOOK_S = 1.0  # between two looks at all workers for those that hang
 FAULT = "machine's refusal"
 REFUSAL = "workers' refusal to train what other code has planned"
 FINISHED: Any = Searcher.FINISHED  # a text, which Tune takes in place of a config
@@ -86,6 +87,7 @@ class TuneCallback(tune.Callback):
         self._busy_s: dict[str, float] = {}
         self._unbegun: Counter[str] = Counter()  # tries of a run that did not begin
         self._wait_said_at: dict[str, float] = {}
+        self._look_at = 0.0
         self.watch = Watch({})
 
     def __getstate__(self) -> dict[str, object]:
@@ -231,7 +233,11 @@ class TuneCallback(tune.Callback):
         self.watch.check()
         if self.state.threads.error is not None:
             self.execution.spent = FAULT  # of what it met its thread tells when it is waited for
-        now = time.monotonic()
+        if (now := time.monotonic()) >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._kill_hung(now)
+
+    def _kill_hung(self, now: float) -> None:
         for key, (trial, heard) in list(self._heard.items()):
             actor = trial.temporary_state.ray_actor
             if now - heard > self.hang_timeout_s and actor is not None:
@@ -319,6 +325,12 @@ class SourceScheduler(FIFOScheduler):
     def __getstate__(self) -> dict[str, object]:
         """Return an empty state, as the module says."""
         return {}
+
+    def choose_trial_to_run(self, tune_controller: object) -> None:
+        """Return None: Tune starts what waits in its order, and looks at no trial that has ended.
+
+        The one that it would be told of here comes first in that order anyway.
+        """
 
     def on_trial_result(self, tune_controller: object, trial: Trial, result: dict[str, Any]) -> str:
         """Pass the validations of a report on, and stop the trial if the source wants it."""

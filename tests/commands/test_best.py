@@ -176,7 +176,7 @@ def test_what_is_trained_from_the_file_is_the_training_run_of_the_sweep(
     state = SweepState.of(plan, [base])
     with closing(TrainingRun(state.runs[0].spec, plan.storage)) as training:
         while not training.complete:
-            training.advance(at_least_s=600)
+            training.advance()
     with Publisher(state, uri, pytest.fail, with_model=False) as publisher:
         publisher.publish(state.runs[0])
     assert run(best, monkeypatch, "lambda_grid", "--tracking-uri", uri) == 0

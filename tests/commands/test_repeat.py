@@ -57,7 +57,7 @@ def trained(tmp_path: Path, uri: str) -> SweepState:
     state = SweepState.of(asked, configs)
     with closing(TrainingRun(state.runs[0].spec, state.plan.storage)) as run:
         while not run.complete:
-            run.advance(at_least_s=600)
+            run.advance()
     with Publisher(state, uri, pytest.fail, with_model=False) as publisher:
         publisher.publish(state.runs[0])
     return state

@@ -18,6 +18,7 @@ def tune_config(spec: RunSpec, storage: Path) -> dict[str, Any]:
         "storage": str(storage),
         "threads": 1,
         "gpu_share": 0.0,
+        "report_s": 0.0,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -169,8 +168,8 @@ class TrainingRun:
             return self.history
         return [row for row in self.history if row["iteration"] <= self._saved_at]
 
-    def advance(self, *, at_least_s: float = 0.0) -> None:
-        """Train on to a recorded iteration, for at least this long unless training ends first.
+    def advance(self) -> None:
+        """Train on to a recorded iteration.
 
         After the last iteration each call validates one network: the readouts', then the raw
         weights, with which `result.json` is written.
@@ -178,16 +177,11 @@ class TrainingRun:
         if self.trainer.finished:
             self._finish_further()
             return
-        deadline = time.monotonic() + at_least_s
-        trainer, every = self.trainer, self.spec.config.checkpoint_every
-        while not trainer.finished:
-            before = trainer.iteration
-            trainer.advance()
-            self.samples.take()
-            if trainer.iteration // every > before // every or trainer.finished:
-                self.save()
-            if time.monotonic() >= deadline:
-                break
+        before, every = self.trainer.iteration, self.spec.config.checkpoint_every
+        self.trainer.advance()
+        self.samples.take()
+        if self.trainer.iteration // every > before // every or self.trainer.finished:
+            self.save()
 
     def save(self) -> None:
         """Write a checkpoint and the history so far, unless that was done at this iteration."""

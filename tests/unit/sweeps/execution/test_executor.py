@@ -29,6 +29,7 @@ from sweeps.execution.in_flight import RunsInFlight
 from sweeps.execution.progress import ExecutionStats
 from sweeps.execution.resources import (
     HANG_TIMEOUT_S,
+    REPORTS_PER_S,
     ExecutorError,
     Resources,
     Slots,
@@ -39,6 +40,7 @@ from sweeps.planning.packing import largest, measure, share
 from sweeps.planning.plan import PlannedRun, make_plan
 from sweeps.planning.state import SweepState
 from trainable.data import datasets
+from trainable.ray_trainable import REPORT_S
 from trainable.runs.folder import RunFolder
 
 RESOURCES = Resources(
@@ -75,6 +77,13 @@ def test_auto_needs_a_gpu_to_measure_on() -> None:
         slots_of([{"CPU": 8.0}], resources(gpus_per_trial="auto"), wanted=9)
     node = {"CPU": 8.0, "GPU": 1.0}
     assert slots_of([node], resources(gpus_per_trial="auto"), wanted=9).gpus == 1.0
+
+
+def test_workers_report_as_often_together_however_many_there_are() -> None:
+    few, many = (slots_of([{"CPU": n}], RESOURCES, wanted=9999) for n in (4.0, 1000.0))
+    assert few.report_s < REPORT_S  # the least that a worker leaves between two reports
+    assert 1 < many.report_s < 30
+    assert many.count / many.report_s == pytest.approx(REPORTS_PER_S)
 
 
 GB = 1e9

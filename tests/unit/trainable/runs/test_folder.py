@@ -322,7 +322,7 @@ def test_checkpoints_of_a_later_training_of_a_finished_run_are_kept(
     more = spec_of(small_config(), small_config(swa_rule="uniform"))
     later = {"attempt": dataclasses.replace(spec, attempt="again"), "readouts": more}[changed]
     with closing(TrainingRun(later, tmp_path)) as run:
-        run.advance(at_least_s=0.0)
+        run.advance()
         run.save()
     folder = RunFolder(tmp_path, spec.training_key, wait_s=0)
     assert folder.checkpoints()

@@ -110,6 +110,34 @@ def test_each_validation_is_reported_once_and_in_order(
         assert (reports == 1) == (folder == "once")
 
 
+@pytest.mark.parametrize(
+    ("least_s", "report_s", "reports_at"),
+    [
+        (
+            0.0,
+            0.0,
+            [3, 4, 6, 8, 9, 12, 12, 12],
+        ),  # at all recorded ones, then twice at the end
+        (0.0, 60.0, [4, 8, 12, 12]),  # of validations alone, and at the end
+        (60.0, 0.0, [12]),  # no validation comes sooner than REPORT_S after the report before it
+    ],
+)
+def test_a_report_waits_for_its_interval_unless_it_has_a_validation(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    least_s: float,
+    report_s: float,
+    reports_at: list[int],
+) -> None:
+    monkeypatch.setattr("trainable.ray_trainable.REPORT_S", least_s)
+    config = tune_config(spec_of(small_config()), tmp_path) | {"report_s": report_s}
+    actor = SegmentationTrainable(config)
+    reports = [actor.step()]
+    while not reports[-1]["done"]:
+        reports.append(actor.step())
+    assert [one["run_iteration"] for one in reports] == reports_at
+
+
 def test_rows_are_reported_once_a_checkpoint_holds_them_and_the_same_by_who_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,7 +177,7 @@ def test_a_trial_that_a_slow_store_made_after_all_is_not_made_again(
 def test_a_checkpoint_of_another_attempt_is_not_continued(tmp_path: Path) -> None:
     spec = spec_of(small_config())
     before = TrainingRun(spec, tmp_path)
-    before.advance(at_least_s=0.0)
+    before.advance()
     before.save()
     assert before.trainer.iteration > 0
     before.close()
