@@ -5,6 +5,7 @@
     python -m sweeps.benchmark record [--trials 64]
     python -m sweeps.benchmark mlflow-table [--trials 1000]
     python -m sweeps.benchmark driver-scale [--slots 64 --slots 1000]
+    python -m sweeps.benchmark planning [--trials 100000] [--runs 10000]
     python -m sweeps.benchmark search --set iterations=120 --set eval_every=60
 
 `trials` runs empty trials on both sides, each side with two slots of this machine and a record in
@@ -13,8 +14,9 @@ function API with OptunaSearch and MLflowLoggerCallback. The start of Ray is lef
 `swa` sets the SWA grid beside one training run per trial, of which it trains a sample. `search`
 counts the training runs that a search needs if each run carries all readouts, and if the sampler
 chooses one readout per run. `record` measures what following trials that report once a second costs
-the driver and its MLflow store, `driver-scale` how many slots a driver carries. `mlflow-table`
-opens the view of a sweep in Chromium and measures the time until MLflow shows its first row.
+the driver and its MLflow store, `driver-scale` how many slots a driver carries, `planning` how long
+large sweeps take to plan. `mlflow-table` opens the view of a sweep in Chromium and measures the
+time until MLflow shows its first row.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from sweeps.benchmarking.driver_scale import (
     driver_scale,
     rss_mb,
 )
+from sweeps.benchmarking.planning import PlanningOptions, add_planning, planning
 from sweeps.benchmarking.record_load import RecordLoadOptions, add_record_load, record_load
 from sweeps.benchmarking.search_replay import SearchReplayOptions, add_search, search
 from sweeps.benchmarking.swa_cost import SwaCostOptions, add_swa, swa_cost
@@ -84,6 +87,8 @@ def main() -> int:
         numbers = record_load(read_options(RecordLoadOptions, parsed))
     elif parsed.benchmark == "driver-scale":
         numbers = driver_scale(read_options(DriverScaleOptions, parsed))
+    elif parsed.benchmark == "planning":
+        numbers = planning(read_options(PlanningOptions, parsed))
     elif parsed.benchmark == "mlflow-table":
         numbers = table_time(read_options(TableTimeOptions, parsed))
     elif parsed.benchmark == "swa":
@@ -195,6 +200,7 @@ def parser() -> Parser:
     add_swa(subcommands)
     add_record_load(subcommands)
     add_driver_scale(subcommands)
+    add_planning(subcommands)
     add_table_time(subcommands)
     add_search(subcommands)
     return options

@@ -14,6 +14,7 @@ LEAST_DRAWS, MOST_DRAWS, COMPARISONS = 60, 300, 1200  # of sweeps, and compariso
 POWER = 0.8  # chance to find a difference that is named as the smallest
 SEED = 20191208  # any; the same draws for every plan
 MOST_SETTINGS = 72  # that are drawn; of more, the critical value alone grows, and hardly
+MOST_DRAWN = 40  # seeds that are drawn: of more, a difference falls with their root
 MOST_SEEDS = 10_000  # that `seeds_for` tries
 
 
@@ -34,7 +35,8 @@ def smallest_found(settings: int, seeds: int, deviation: float) -> float:
     """
     if settings < 2 or seeds < 2:
         return math.nan
-    return deviation * _smallest_found(settings, seeds)
+    drawn = min(seeds, MOST_DRAWN)
+    return deviation * _smallest_found(settings, drawn) * math.sqrt(drawn / seeds)
 
 
 @functools.lru_cache(maxsize=64)

@@ -8,9 +8,11 @@ a field that brought one in would have to be left out of `READOUT_FIELDS`, and w
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 
@@ -169,24 +171,36 @@ def _cost_key(config: TrialConfig) -> str:
 
 def _state_bytes(run: PlannedRun, plan: Plan) -> int:
     """Return the size of a run's weights and momenta: SGD keeps one per weight, Adam two."""
-    numbers = 2 * _weights(run.spec.config, len(plan.data.classes))
-    with torch.device("meta"):
-        discriminator = build_discriminator(run.spec.config, len(plan.data.classes))
-    if discriminator is not None:
-        numbers += 3 * sum(weight.numel() for weight in discriminator.parameters())
-    return BYTES * numbers
+    generator, discriminator = _weights(_sized_like(run.spec.config), len(plan.data.classes))
+    return BYTES * (2 * generator + 3 * discriminator)
 
 
 def _averages_bytes(run: PlannedRun, plan: Plan) -> int:
     """Return the size of a run's averages: each readout is one copy of the generator."""
-    weights = _weights(run.spec.config, len(plan.data.classes))
-    return BYTES * len(run.spec.readouts) * weights
+    generator, _ = _weights(_sized_like(run.spec.config), len(plan.data.classes))
+    return BYTES * len(run.spec.readouts) * generator
 
 
-def _weights(config: TrialConfig, classes: int) -> int:
+def _sized_like(config: TrialConfig) -> TrialConfig:
+    """Return one config for all whose networks differ in no size: in seed, weights and rates."""
+    return dataclasses.replace(
+        config,
+        seed=0,
+        lambda_adv=1.0 if config.has_adversary else 0.0,
+        lr_generator=1.0,
+        lr_discriminator=1.0,
+    )
+
+
+@lru_cache(maxsize=256)
+def _weights(config: TrialConfig, classes: int) -> tuple[int, int]:
+    """Return how many weights generator and discriminator have, which are built without memory."""
     with torch.device("meta"):
-        generator = build_generator(config, classes)
-    return sum(weight.numel() for weight in generator.parameters())
+        networks = build_generator(config, classes), build_discriminator(config, classes)
+    generator, discriminator = (
+        0 if one is None else sum(weight.numel() for weight in one.parameters()) for one in networks
+    )
+    return generator, discriminator
 
 
 def _gb(size: int) -> str:

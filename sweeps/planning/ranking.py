@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from analysis.stats.ranking import Ranking, best_of, in_order, rank
 from analysis.stats.rounding import count
 from sweeps.planning.plan import PlannedRun, Trial, format_setting
 from sweeps.planning.state import SweepState
-from trainable.config.schema import EXECUTION_FIELDS, TrialConfig, Value
+from trainable.config.schema import DEFAULTS, EXECUTION_FIELDS, TrialConfig, Value
 from trainable.runs.keys import key_of
 from trainable.runs.results import Result, summary
 
+SETTING_FIELDS = sorted(DEFAULTS.keys() - {*EXECUTION_FIELDS, "seed"})
 REPORTED = (OBJECTIVE, "val/miou")
 
 
@@ -47,8 +47,7 @@ class Setting:
 
 def setting_key(config: TrialConfig) -> str:
     """Return what the trials of a setting have in common: all but seed and execution."""
-    values = dataclasses.asdict(config)
-    return key_of({k: v for k, v in values.items() if k not in (*EXECUTION_FIELDS, "seed")})
+    return key_of({name: getattr(config, name) for name in SETTING_FIELDS})
 
 
 def settings_of(state: SweepState, runs: Iterable[PlannedRun] | None = None) -> list[Setting]:

@@ -11,7 +11,7 @@ from sweeps.planning.plan import EarlierRuns, Plan, PlannedRun, Trial
 from sweeps.storage.threads import Threads
 from trainable.config.schema import TrialConfig
 from trainable.runs.folder import RunFolder
-from trainable.runs.keys import RunSpec, training_key, trial_key
+from trainable.runs.keys import RunSpec, training_key, trial_key_in
 from trainable.runs.results import (
     Failure,
     Result,
@@ -175,13 +175,10 @@ class SweepState:
         merged: dict[str, dict[str, Trial]] = {}
         for config in configs:
             canonical = with_precision(config, plan.auto_precision).canonical()
-            trial = Trial(
-                config=canonical,
-                training_key=training_key(canonical, plan.data.fingerprint),
-                trial_key=trial_key(canonical, plan.data.fingerprint),
-                asked=config,
-            )
-            merged.setdefault(trial.training_key, {})[trial.trial_key] = trial
+            key = training_key(canonical, plan.data.fingerprint)
+            own = trial_key_in(key, canonical.readout)
+            trial = Trial(config=canonical, training_key=key, trial_key=own, asked=config)
+            merged.setdefault(key, {})[own] = trial
         runs = list(self._runs)
         answering = [self._merge(key, trials, runs) for key, trials in merged.items()]
         self._runs = tuple(runs)
@@ -297,7 +294,14 @@ class SweepState:
     def _planned_run(self, trials: tuple[Trial, ...]) -> PlannedRun:
         plan = self.plan
         readouts = distinct_readouts(trial.config.readout for trial in trials)
-        spec = RunSpec.of(trials[0].config, readouts, plan.data.fingerprint, plan.attempt)
-        if self._outcome(spec) is None:
-            spec = with_known_readouts(spec, RunFolder(plan.storage, spec.training_key))
+        spec = RunSpec(
+            config=trials[0].config,
+            readouts=readouts,
+            data_fingerprint=plan.data.fingerprint,
+            training_key=trials[0].training_key,
+            attempt=plan.attempt,
+        )
+        folder = RunFolder(plan.storage, spec.training_key)
+        if folder.path.is_dir() and self._outcome(spec) is None:
+            spec = with_known_readouts(spec, folder)
         return PlannedRun(spec=spec, trials=trials)

@@ -11,8 +11,9 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from trainable.config.choices import (
@@ -44,7 +45,7 @@ class ConfigError(ValueError):
     """A setting breaks a rule; the message is one line: the rule, the value, the way out."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Readout:
     """How a finished trajectory is read: the fields that change no weight of the training."""
 
@@ -61,7 +62,7 @@ class Readout:
 
     def identity(self) -> dict[str, Value]:
         """Return what tells this readout from others, without what its rule does not read."""
-        values = dataclasses.asdict(self)
+        values = {name: getattr(self, name) for name in READOUT_FIELDS}
         if not SWA_RULES[self.swa_rule].reads_decay:
             del values["swa_decay"]
         if not SWA_BATCH_NORMS[self.swa_batch_norm].recomputes:
@@ -69,7 +70,7 @@ class Readout:
         return values
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialConfig:
     """One trial: a training run and the readout that is made of it.
 
@@ -180,16 +181,29 @@ class TrialConfig:
     cache_dir: str = ""  # folder of decoded data sets; empty: one in the user's cache folder
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = coerce(field.name, str(field.type), getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-            _check_size(field.name, value)
+        new = self._unlike(_CHECKED[-1:])
+        for name, kind in new.items():
+            value = coerce(name, kind, getattr(self, name))
+            object.__setattr__(self, name, value)
+            _check_size(name, value)
         for name, rule, holds in RULES:
-            value = getattr(self, name)
-            if not holds(value):
+            if name in new and not holds(value := getattr(self, name)):
                 raise ConfigError(f"`{rule}` must hold, but got {name}={shown(value)}")
-        self._check_names()
-        self._check_together()
+        if new.keys() - ALONE:
+            self._check_names()
+            self._check_together()
+        _CHECKED[:] = [self]
+
+    def _unlike(self, checked: Sequence[TrialConfig]) -> dict[str, str]:
+        """Return the fields that a checked config has not with the same object, and their types.
+
+        Of 100,000 trials each differs from the one before it in a field or two.
+        """
+        if not checked:
+            return KINDS
+        mine, its = ALL(self), ALL(checked[0])
+        same = zip(KINDS.items(), mine, its, strict=True)
+        return {name: kind for (name, kind), one, other in same if one is not other}
 
     def _check_names(self) -> None:
         for name, known in CHOICES.items():
@@ -322,13 +336,16 @@ class TrialConfig:
             spelled |= {"adversarial": NO_ADVERSARY, "lambda_adv": 0.0}
         elif self.adversary_spec.discriminator is not None:  # its own, whatever the config names
             spelled |= {name: DEFAULTS[name] for name in ADVERSARY_FIELDS[:3]}
-        return dataclasses.replace(self, **spelled)
+        if all(getattr(self, name) is value for name, value in spelled.items()):
+            return self
+        found = object.__new__(TrialConfig)  # not by `replace`, which checks what is known to hold
+        for name, value in {**dict(zip(KINDS, ALL(self), strict=True)), **spelled}.items():
+            object.__setattr__(found, name, value)
+        return found
 
     def training_identity(self) -> dict[str, Value]:
         """Return the fields that decide the weights, in their one spelling."""
-        left_out = READOUT_FIELDS + EXECUTION_FIELDS
-        values = dataclasses.asdict(self.canonical())
-        return {name: value for name, value in values.items() if name not in left_out}
+        return dict(zip(TRAINING_FIELDS, TRAINING(self.canonical()), strict=True))
 
 
 READOUT_FIELDS = tuple(field.name for field in dataclasses.fields(Readout))
@@ -359,6 +376,9 @@ ADVERSARY_FIELDS = (
 )
 ARGUMENTS_FIELDS = ("generator_args", "discriminator_args")
 DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrialConfig)}
+KINDS: dict[str, str] = {field.name: str(field.type) for field in dataclasses.fields(TrialConfig)}
+ALL = attrgetter(*KINDS)  # values of a config, in this order
+_CHECKED: list[TrialConfig] = []  # the last one
 
 NETWORKS = ("generator", "discriminator")  # which may be of one's own, too
 # What each field may be that is a name.
@@ -382,6 +402,9 @@ CHOICES: dict[str, Collection[str]] = {
     "data_device": ("auto", "device", "host"),
     "averages_on": ("device", "host"),
 }
+TRAINING_FIELDS = tuple(sorted(DEFAULTS.keys() - {*READOUT_FIELDS, *EXECUTION_FIELDS}))
+TRAINING = attrgetter(*TRAINING_FIELDS)
+ALONE = {"seed", *READOUT_FIELDS} - CHOICES.keys()  # whose values no rule sets beside another's
 MOST_TEXT = 4096  # characters: the longest path
 # What no real use meets: above, a slip of the pen would fill memory or disk before it is noticed.
 MOST: dict[str, float] = {

@@ -25,6 +25,7 @@ from trainable.storage.json_files import JsonObject
 PACKAGE = Path(__file__).parents[1]
 TRAINING_FOLDERS = ("data", "networks", "training")
 CHOICES = "config/choices.py"
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 class OtherCodeError(ConfigError):
@@ -52,7 +53,7 @@ def code_version() -> str:
 
 def key_of(value: Mapping[str, object]) -> str:
     """Return the hash of a mapping of primitives, 16 hex digits, whatever its order."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = ENCODER.encode(value)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -153,5 +154,9 @@ class RunSpec:
 
 def trial_key(config: TrialConfig, data_fingerprint: str) -> str:
     """Return the key of a trial, a hash of the key of its training run and of its readout."""
-    training = training_key(config, data_fingerprint)
-    return key_of({"training_key": training, "readout": config.readout.identity()})
+    return trial_key_in(training_key(config, data_fingerprint), config.readout)
+
+
+def trial_key_in(training: str, readout: Readout) -> str:
+    """Return the key of the trial that reads a training run, given by its key, like this."""
+    return key_of({"training_key": training, "readout": readout.identity()})

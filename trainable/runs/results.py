@@ -145,10 +145,11 @@ def outcome(folder: RunFolder, spec: RunSpec) -> Result | Failure | None:
     Raises:
         ConfigError: A file is not what a training run wrote.
     """
-    wanted = {readout_key(readout) for readout in spec.readouts}
     result = read_result(folder)
-    if result is not None and _is_of(result, spec) and wanted <= result.readouts.keys():
-        return result
+    if result is not None and _is_of(result, spec):
+        wanted = {readout_key(readout) for readout in spec.readouts}
+        if wanted <= result.readouts.keys():
+            return result
     failure = _read(folder, "failure", Failure.from_primitives)
     return failure if failure is not None and _is_of(failure, spec) else None
 
@@ -229,7 +230,10 @@ def with_known_readouts(spec: RunSpec, folder: RunFolder) -> RunSpec:
 
 def distinct_readouts(readouts: Iterable[Readout]) -> tuple[Readout, ...]:
     """Return the readouts in one order, each once, so that a restart carries the same ones."""
-    unique = {readout_key(readout): readout for readout in readouts}
+    several = [*readouts]
+    if len(several) == 1:
+        return (several[0],)
+    unique = {readout_key(readout): readout for readout in several}
     return tuple(unique[key] for key in sorted(unique))
 
 

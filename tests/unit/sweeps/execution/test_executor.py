@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -375,6 +376,36 @@ def test_a_run_whose_worker_dies_before_it_begins_is_tried_again(seed: int, tmp_
     executed(seeds(tmp_path, 2), source, DiesOnce, count=1)
     assert (tmp_path / "died").exists()
     assert sorted(source.ends) == [(0, None), (1, None)]
+
+
+def test_threads_take_turns_often_while_runs_are_trained_and_as_before_after_that() -> None:
+    before = sys.getswitchinterval()
+    with executor._prompt_turns():
+        assert sys.getswitchinterval() == pytest.approx(executor.SWITCH_S)
+    assert sys.getswitchinterval() == before
+
+
+def test_workers_that_hang_are_looked_for_once_in_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each report of each worker ends a step: a look at all of them then costs their square."""
+    looks: list[float] = []
+    monkeypatch.setattr(TuneCallback, "_kill_hung", lambda self, now: looks.append(now))
+    state = seeds(tmp_path, 1)
+    screen = LiveDisplay(console=Console(file=io.StringIO()), title="", total=1, done=0)
+    callback = TuneCallback(
+        state,
+        RunsInFlight(source=Scripted(state.runs)),
+        screen,
+        ExecutionStats(),
+        lambda run, cause: None,
+        gpus=0,
+        hang_timeout_s=9,
+    )
+    for now in (100.0, 100.5, 101.1, 101.2):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+        callback.on_step_end(1, [])
+    assert looks == [100.0, 101.1]
 
 
 @dataclasses.dataclass
