@@ -103,8 +103,12 @@ def _state(configs: Sequence[TrialConfig], storage: Path) -> SweepState:
 
 def _commands(seeds: int) -> dict[str, float]:
     """Return the seconds of `--plan` where nothing is done, and where all is."""
-    own = lambda_grid.parser().parse_args([])
-    configs = lambda_grid.trials(load_config(), range(seeds), own)
+    base = load_config()
+    configs = [
+        dataclasses.replace(base, lambda_adv=value, seed=seed)
+        for seed in range(seeds)
+        for value in lambda_grid.LAMBDAS
+    ]
     with tempfile.TemporaryDirectory() as folder:
         storage = Path(folder) / "runs"
         empty_s = _plan_command(storage, seeds, done=0)

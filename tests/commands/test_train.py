@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -536,7 +537,7 @@ def test_a_folder_that_cannot_be_repeated_is_refused(
 def test_the_readouts_of_the_result_are_repeated_not_those_of_a_later_attempt(
     run: Run, copy: Path
 ) -> None:
-    later = [vars(small_config(swa_n=n).readout) for n in (3, 4)]
+    later = [dataclasses.asdict(small_config(swa_n=n).readout) for n in (3, 4)]
     change(copy / "config.json", "readouts", value=later)
     assert run(f"--run-folder {copy}")[0] == 0
 
@@ -561,7 +562,7 @@ def test_where_the_data_lies_may_be_said_anew(
     run(f"--run-folder {copy} --data-root data --set device=cpu --set checkpoint_every=7")
     expected = json.loads((copy / "config.json").read_text())["config"]
     expected |= {"data_root": str(Path("data").resolve()), "device": "cpu", "checkpoint_every": 7}
-    assert vars(seen[0]) == expected
+    assert dataclasses.asdict(seen[0]) == expected
 
 
 # Bad input
