@@ -146,12 +146,13 @@ def _built(config: TrialConfig, role: str, classes: int) -> nn.Module:
     """Build the network of a role, whose code was checked."""
     reference, values = getattr(config, role), arguments_in(getattr(config, f"{role}_args"))
     checked_code(config, role)
-    refused = sorted(values.keys() & set(SET_HERE))
-    if is_of_library(reference) and refused:
-        raise ConfigError(
-            f"{role}_args of {reference} must leave out what is set here, but has "
-            f"{', '.join(refused)}; give pretrained weights with weights=FILE"
-        )
+    if is_of_library(reference):
+        refused = [name for name in SET_HERE if values.pop(name, None) is not None]
+        if refused:
+            raise ConfigError(
+                f"{role}_args of {reference} must leave out what is set here, but has "
+                f"{', '.join(refused)}; give pretrained weights with weights=FILE"
+            )
     build = callable_of(reference)
     try:
         network = build(classes=classes, **values)

@@ -158,6 +158,13 @@ def test_what_a_library_would_download_is_refused() -> None:
     assert "weights=FILE" in said
 
 
+def test_to_ask_a_library_for_no_weights_says_nothing() -> None:
+    silent = small_config(generator=LIBRARY, generator_args='{"encoder_weights": null}')
+    check_networks([silent], 3)
+    named = small_config(generator=PLAIN, generator_args='{"weights": null}')
+    assert "weights" in refusal(named)  # of one's own it is an argument as any other
+
+
 def test_an_unknown_argument_is_refused_with_what_the_callable_says() -> None:
     said = refusal(small_config(**{"generator": PLAIN, "generator_args.depth": 3}))
     assert "unexpected keyword argument 'depth'" in said
