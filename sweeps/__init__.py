@@ -36,23 +36,24 @@ if TYPE_CHECKING:
     from sweeps.driver.start import run_sweep
     from sweeps.planning.state import SweepState
     from sweeps.search.source import RunSource
-    from sweeps.search.space import Choice, Range, Space, log_range
+    from sweeps.search.spaces.axes import Choice, Range, log_range
+    from sweeps.search.spaces.space import Space
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "Answer": "sweeps.api.answer",
-            "Choice": "sweeps.search.space",
-            "Range": "sweeps.search.space",
+            "Choice": "sweeps.search.spaces.axes",
+            "Range": "sweeps.search.spaces.axes",
             "RunSource": "sweeps.search.source",
-            "Space": "sweeps.search.space",
+            "Space": "sweeps.search.spaces.space",
             "Sweep": "sweeps.api.description",
             "SweepError": "sweeps.api.answer",
             "SweepOptions": "sweeps.driver.options",
             "SweepScript": "sweeps.driver.script",
             "SweepState": "sweeps.planning.state",
             "add_search_options": "sweeps.driver.search_options",
-            "log_range": "sweeps.search.space",
+            "log_range": "sweeps.search.spaces.axes",
             "run": "sweeps.api.run",
             "run_sweep": "sweeps.driver.start",
             "search_source": "sweeps.driver.search_options",

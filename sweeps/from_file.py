@@ -17,8 +17,9 @@ Cost:      one training run per point and seed, less what differs only in its re
       generator_width: {low: 4, high: 16, step: 4}
       swa_n: [2, 5, 10]
 
-lets a sampler choose; the options of sweeps/joint_search.py say how. What the command line sets
-overrides the file. `sweeps.Sweep` describes the same in Python.
+lets a sampler choose; the options of sweeps/joint_search.py say how. `objective: val/miou` ranks
+by another metric than the mIoU of the averaged weights. What the command line sets overrides the
+file. `sweeps.Sweep` describes the same in Python.
 """
 
 from __future__ import annotations

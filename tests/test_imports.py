@@ -45,18 +45,20 @@ ROOMS = {
     "analysis.benchmarking": "trainable.storage analysis.record analysis.inference analysis.stats",
     "sweeps.storage": "trainable",
     "sweeps.planning": "trainable analysis.record analysis.inference analysis.stats sweeps.storage",
+    "sweeps.search.spaces": "trainable",
     "sweeps.search": "trainable analysis.record analysis.inference analysis.stats sweeps.storage "
-    "sweeps.planning",
+    "sweeps.planning sweeps.search.spaces",
     "sweeps.record": "trainable analysis.record sweeps.storage sweeps.planning",
     "sweeps.execution": "trainable sweeps.planning sweeps.search sweeps.record",
     "sweeps.mlflow_ui": "trainable analysis.record sweeps.record",
     "sweeps.driver": "trainable analysis.record analysis.inference analysis.stats sweeps.storage "
-    "sweeps.planning sweeps.search sweeps.record sweeps.execution sweeps.mlflow_ui",
+    "sweeps.planning sweeps.search sweeps.search.spaces sweeps.record sweeps.execution "
+    "sweeps.mlflow_ui",
     "sweeps.api": "trainable analysis.record analysis.stats sweeps.storage sweeps.planning "
-    "sweeps.search sweeps.record sweeps.execution sweeps.driver",
+    "sweeps.search sweeps.search.spaces sweeps.record sweeps.execution sweeps.driver",
     # It measures two of the sweeps, which are commands.
     "sweeps.benchmarking": "trainable analysis.record analysis.benchmarking sweeps sweeps.planning "
-    "sweeps.search sweeps.record sweeps.execution sweeps.mlflow_ui",
+    "sweeps.search sweeps.search.spaces sweeps.record sweeps.execution sweeps.mlflow_ui",
 }
 
 FORBIDDEN = {

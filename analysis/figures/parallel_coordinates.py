@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from analysis.figures.colors import LINE_STYLES
 from analysis.figures.search import BIASED, add_search_caption, at_words, title_on, varied
-from analysis.figures.style import MIOU, drawing, format_value, short_label
+from analysis.figures.style import drawing, format_value, objective_label, short_label
 from analysis.stats.aggregation import is_logarithmic
 from analysis.stats.search import completed, parameters
 
@@ -37,6 +37,7 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
     names = varied(parameters(trials))
     points = completed(trials).sort_values("value")
     values = 100 * points["value"].to_numpy()
+    label = objective_label(trials)
     with drawing(trials, title_on("Settings of the search", trials)) as figure:
         axes = figure.subplots()
         axes.grid(visible=False)
@@ -55,12 +56,15 @@ def search_parallel(trials: pd.DataFrame) -> Figure:
                     x + 0.03, height, text, fontsize=TICK_SIZE, va="center", bbox=box, zorder=4
                 )
         axes.set(xlim=(-0.1, len(columns) - 0.6), ylim=(-0.04, 1.04))
-        axes.set_xticks(range(len(columns)), [*(short_label(name) for name in names), "mIoU [%]"])
+        axes.set_xticks(
+            range(len(columns)),
+            [*(short_label(name) for name in names), label.removeprefix("validation ")],
+        )
         axes.set_yticks([])
         axes.set_xlabel("setting, each on its own scale")
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.tick_params(length=0)
-        figure.colorbar(drawn, ax=axes, label=MIOU)
+        figure.colorbar(drawn, ax=axes, label=label)
         runs = f"{len(points)} training runs, each at its best readout; bold: the best of them"
         add_search_caption(figure, trials, [runs, BIASED])
         best = points.iloc[-1]

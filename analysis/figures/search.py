@@ -21,12 +21,12 @@ from analysis.figures.axes import draw_means, handle, number_label, whole
 from analysis.figures.colors import LINE_STYLES, LineStyle
 from analysis.figures.style import (
     DOUBLE_IN,
-    MIOU,
     add_caption,
     add_legend,
     caption_mixed,
     caption_seeds,
     drawing,
+    objective_label,
     on_data,
     short_label,
 )
@@ -109,7 +109,7 @@ def search_history(trials: pd.DataFrame) -> Figure:
             several = f"{len(again)} setting{'s' * (len(again) != 1)}"
             seeds = caption_seeds(again["n_seeds"])
             confirmed_text = f"right: {several} trained again with fresh seeds, {seeds}"
-        axes.set(xlabel="suggestion", ylabel=MIOU)
+        axes.set(xlabel="suggestion", ylabel=objective_label(trials))
         add_legend(axes, handles)
         add_search_caption(
             figure, trials, [f"each suggestion at its best readout; {BIASED}", confirmed_text]
@@ -197,7 +197,7 @@ def search_slices(trials: pd.DataFrame) -> Figure:
             axes.set_axis_off()
         ticks = MaxNLocator(integer=True)
         figure.colorbar(dots, ax=figure.axes, label="suggestion", aspect=30, ticks=ticks)
-        figure.supylabel(MIOU, fontsize=9)
+        figure.supylabel(objective_label(trials), fontsize=9)
         add_search_caption(figure, trials, [_caption_readouts(trials)])
         runs = completed(trials)
         best = runs.loc[runs["value"].idxmax()]
@@ -208,7 +208,7 @@ def search_slices(trials: pd.DataFrame) -> Figure:
     return figure
 
 
-def search_contour(trials: pd.DataFrame, x: str = "lambda_adv", y: str = "lr_generator") -> Figure:
+def search_contour(trials: pd.DataFrame, x: str = "", y: str = "") -> Figure:
     """Draw the value over two settings: the suggestions, and a surface where there is one to see.
 
     The surface is that of `fit_surface`, hatched where its standard error is more than a quarter of
@@ -216,12 +216,15 @@ def search_contour(trials: pd.DataFrame, x: str = "lambda_adv", y: str = "lr_gen
 
     Args:
         trials: A frame of a search, with its `attrs`.
-        x: Setting of the horizontal axis.
-        y: Setting of the vertical axis.
+        x: Setting of the horizontal axis; empty is lambda where it was varied, else the first
+            number that a suggestion has one of.
+        y: Setting of the vertical axis; empty is the generator's rate or the next such number.
 
     Raises:
-        RecordError: As `search_table`; or one of the settings was not varied.
+        RecordError: As `search_table`; one of the settings was not varied, or fewer than two
+            numbers were.
     """
+    x, y = (x, y) if x and y else _two_of(trials, x or y)
     for name in (x, y):
         if name not in parameters(trials):
             raise RecordError(f"the search did not vary {name}; it varied: {_listed(trials)}")
@@ -253,9 +256,21 @@ def search_contour(trials: pd.DataFrame, x: str = "lambda_adv", y: str = "lr_gen
         axes.use_sticky_edges = False
         axes.margins(0.05)
         axes.set(xlabel=short_label(x), ylabel=short_label(y))
-        figure.colorbar(dots, ax=axes, label=MIOU)
+        figure.colorbar(dots, ax=axes, label=objective_label(trials))
         add_search_caption(figure, trials, parts)
     return figure
+
+
+def _two_of(trials: pd.DataFrame, given: str) -> tuple[str, str]:
+    """Return two settings of the training to draw over, with the one that is given first."""
+    runs = completed(trials)
+    kept = [name for name in parameters(trials) if name not in of_readout(trials)]
+    numbers = [name for name in kept if pd.api.types.is_numeric_dtype(runs[name])]
+    wanted = [name for name in ("lambda_adv", "lr_generator") if name in numbers]
+    found = list(dict.fromkeys([*([given] if given else []), *wanted, *numbers]))
+    if len(found) < 2:
+        raise RecordError(f"a contour needs two numbers that were varied: {_listed(trials)}")
+    return found[0], found[1]
 
 
 def _why_no_surface(trials: pd.DataFrame, points: pd.DataFrame, x: str, y: str) -> str:

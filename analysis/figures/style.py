@@ -18,6 +18,7 @@ from matplotlib.transforms import ScaledTranslation
 from analysis.figures.appearance import DescribedFigure, current_style
 from analysis.figures.axes import BESIDE_TWO_EM, room_pt, thin_labels
 from analysis.figures.colors import LINE_STYLES
+from analysis.record.schema import OBJECTIVE, objectives_of
 from analysis.record.version_mix import describe_mixtures
 from analysis.stats.datasets import GENERATED, NAMES
 from analysis.stats.intervals import METHOD
@@ -49,6 +50,12 @@ SHORT = {
 }
 RULES = {"eq7": "Eq. 7", "uniform": "uniform", "ema": "EMA"}
 MIOU = "validation mIoU [%]"
+
+
+def objective_label(trials: pd.DataFrame) -> str:
+    """Return the label of an axis of what a sweep's settings are ranked by."""
+    objective = objectives_of(trials)[0]
+    return MIOU if objective == OBJECTIVE else f"{objective} [%]"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.record.schema import COLUMNS, RecordError, Sweep
+from analysis.record.schema import COLUMNS, LISTED, RecordError, Sweep
 from analysis.record.tracking_uri import sqlite_file
 from trainable.storage.redaction import redact_uri
 from trainable.storage.user_cache import user_cache
@@ -144,10 +144,11 @@ def _load_frame(path: Path, stamp: str) -> pd.DataFrame | None:
         return None
     if frame.attrs.pop("stamp", None) != stamp:
         return None
-    if "axes" in frame.attrs:
-        frame.attrs["axes"] = tuple(frame.attrs["axes"])
-    if "axes" in frame:
-        frame["axes"] = frame["axes"].map(tuple)
+    for name in LISTED:
+        if name in frame.attrs:
+            frame.attrs[name] = tuple(frame.attrs[name])
+        if name in frame:
+            frame[name] = frame[name].map(tuple)
     return frame
 
 

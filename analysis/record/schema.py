@@ -31,9 +31,11 @@ METRICS = (
     *("swa/miou", "swa/acc", "swa/macc", "swa/fwiou"),
     *("train/loss_mce", "train/loss_adv", "train/loss_disc", "images_per_s"),
 )
-OBJECTIVE = "swa/miou"  # on validation: what settings are ranked by and a search makes large
+OBJECTIVE = "swa/miou"  # on validation: what settings are ranked by where nothing else is asked
+SECONDS_TRAINED = "cost/train_s"  # of the training run that answers the trial
 # Those with a value per iteration; `result.json` holds them and the discriminator's outputs.
 CURVES = ("val/miou", "train/loss_mce", "train/loss_adv", "train/loss_disc")
+LISTED = ("axes", "objectives")  # fields of a `Sweep` that are tuples, which files give as lists
 # What every trial has, `trial_key` as a tag and the others in its `Origin`.
 TRIAL_FACTS = ("training_key", "code_version", "data_fingerprint")
 # Tags that some trials have: a failed or stopped one says why; a search numbers its suggestions;
@@ -98,6 +100,8 @@ class Sweep:
     artifact_uri: str = ""  # where the parent run's artifacts lie
     question: str = ""  # one sentence
     axes: tuple[str, ...] = ()  # fields of the config in which the trials differ
+    # Metrics: the first is what settings are ranked by, and a search makes all of them good.
+    objectives: tuple[str, ...] = (OBJECTIVE,)
     code_version: str = ""  # of the code that trains its trials
     data_fingerprint: str = ""
     state: str = ""  # complete or partial
@@ -138,6 +142,7 @@ class Sweep:
             artifact_uri=run.info.artifact_uri,
             question=tags.get("question", ""),
             axes=tuple(filter(None, tags.get("axes", "").split(","))),
+            objectives=tuple(tags.get("objectives", OBJECTIVE).split(",")),
             code_version=facts.get("code_version", ""),
             data_fingerprint=facts.get("data_fingerprint", ""),
             state=tags.get("state", ""),
@@ -167,7 +172,26 @@ class Sweep:
         """Return the sweep that a frame of trials came from."""
         fields = {field.name for field in dataclasses.fields(cls)}
         found: dict[str, Any] = {k: v for k, v in trials.attrs.items() if k in fields}
-        return cls(**found | {"axes": tuple(found.get("axes", ()))})
+        listed: dict[str, Any] = {name: tuple(found[name]) for name in LISTED if name in found}
+        return cls(**found | listed)
+
+
+def objectives_of(trials: pd.DataFrame) -> tuple[str, ...]:
+    """Return the metrics that the settings of a frame of trials are judged by, the ranking first.
+
+    Raises:
+        RecordError: No trial has one of them.
+    """
+    found = tuple(trials.attrs.get("objectives", (OBJECTIVE,)))
+    for name in found:
+        if name not in trials:
+            raise RecordError(f"no trial has the objective {name}")
+    return found
+
+
+def is_cost(name: str) -> bool:
+    """Return whether of a metric the smaller value is the better one."""
+    return name.startswith(("cost/", "train/loss"))
 
 
 def race_of(trials: pd.DataFrame) -> Race | None:

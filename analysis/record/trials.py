@@ -138,7 +138,7 @@ class Record:
 
         def read() -> pd.DataFrame:
             found = self._store.search(trials_under(run_id))
-            frame = _tidy(_row(run) for run in found)
+            frame = _tidy(_row(run, sweep.objectives) for run in found)
             frame.attrs = dataclasses.asdict(sweep)
             return frame
 
@@ -161,7 +161,7 @@ class Record:
         return cached(self.tracking_uri, name, read) if self._cache else read()
 
 
-def _row(run: Run) -> dict[str, object]:
+def _row(run: Run, objectives: Iterable[str]) -> dict[str, object]:
     check_schema(run)
     tags, metrics, origin = run.data.tags, run.data.metrics, Origin.of_run(run)
     status = status_of(run, origin)
@@ -170,7 +170,7 @@ def _row(run: Run) -> dict[str, object]:
         | {name: fact_of(run, origin, name) for name in TRIAL_FACTS}
         | {name: origin.facts.get(name, "") for name in ("git_commit", "record_hash")}
         | {name: tags.get(name, "") for name in OPTIONAL_TRIAL_TAGS}
-        | {name: metrics.get(name) for name in METRICS}
+        | {name: metrics.get(name) for name in (*METRICS, *objectives)}
         | {
             "trial_key": tag_of(run, "trial_key"),
             "run_id": run.info.run_id,

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.record.schema import OBJECTIVE, RecordError, finished, race_of
+from analysis.record.schema import OBJECTIVE, RecordError, finished, objectives_of, race_of
 from analysis.stats.arms import confirmed_or_all, refuse_twins_of, require, values_by_setting
 from analysis.stats.datasets import GENERATED
 from analysis.stats.ranking import rank
 from analysis.stats.rounding import count, describe_percent, format_value
 
+MIOU = "mIoU, averaged weights"
 OPTIMISTIC = ", optimistic, since the same seeds have picked it"
 
 
@@ -23,12 +24,14 @@ class BestCard:
 
     Attributes:
         setting: The values on the sweep's axes, by name.
-        score: Its mean mIoU of the averaged weights, with interval and seeds.
+        measured: What settings are ranked by.
+        score: Its mean of that, with interval and seeds.
         standing: How many other settings it stands out from.
         commands: What writes its config and trains it again.
     """
 
     setting: Sequence[tuple[str, str]]
+    measured: str
     score: str
     standing: str
     commands: Sequence[str]
@@ -44,9 +47,10 @@ def best_card(trials: pd.DataFrame, axes: Sequence[str]) -> BestCard | None:
     """
     rows = confirmed_or_all(finished(trials))
     try:
-        require(rows, (*axes, "seed", OBJECTIVE))
+        objective = objectives_of(trials)[0]
+        require(rows, (*axes, "seed", objective))
         refuse_twins_of(rows, axes, "the sweep")
-        ranking = rank(values_by_setting(rows, axes, OBJECTIVE), race=race_of(trials))
+        ranking = rank(values_by_setting(rows, axes, objective), race=race_of(trials))
     except RecordError:  # a table that is left out says why
         return None
     if ranking is None:
@@ -57,6 +61,7 @@ def best_card(trials: pd.DataFrame, axes: Sequence[str]) -> BestCard | None:
             (axis, "—" if part is None else format_value(part))
             for axis, part in zip(axes, ranking.best, strict=True)
         ],
+        measured=MIOU if objective == OBJECTIVE else objective,
         score=describe_percent(ranking.best_interval) + (OPTIMISTIC if words else ""),
         standing=_standing(words),
         commands=_commands(trials),

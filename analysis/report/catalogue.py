@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,8 +16,10 @@ from analysis.result_tables.effects import effects, lambda_effects
 from analysis.result_tables.paper import table1, table2_left, table2_right, table3, table4
 from analysis.result_tables.summaries import grid_summary, search_summary
 from analysis.stats.aggregation import varying
+from analysis.stats.search import is_search
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of a sweep or an axis: it names files
+SEARCH = "joint_search"  # whose figures any search has
 VOC, SEGTRACK = "voc2012", "segtrackv2"
 
 
@@ -36,7 +39,8 @@ class TableSpec:
 def specs_of(trials: pd.DataFrame, suffix: str = "") -> Mapping[str, FigureSpec | TableSpec]:
     """Return what is drawn of the sweep of these trials, its figures first.
 
-    A sweep for which no figure is registered has one per axis, and one without a table a summary.
+    A sweep for which no figure is registered has one per axis, or, where it is a search, those of
+    a search; one without a table has a summary.
 
     Args:
         trials: A frame as `load_trials` returns it.
@@ -61,8 +65,20 @@ def specs_of(trials: pd.DataFrame, suffix: str = "") -> Mapping[str, FigureSpec 
     }
     tables = {name: spec for name, spec in TABLES.items() if spec.sweep == sweep}
     return {
-        **(figures or {f"{sweep}_{axis}": spec_of_axis(sweep, axis) for axis in axes}),
-        **(tables or {f"{sweep}_summary": TableSpec(sweep=sweep, build=_grid_summary)}),
+        **(figures or _figures(trials, axes)),
+        **(tables or {f"{sweep}_summary": TableSpec(sweep=sweep, build=_summary)}),
+    }
+
+
+def _figures(trials: pd.DataFrame, axes: Sequence[str]) -> dict[str, FigureSpec]:
+    """Return the figures of a sweep of one's own, which may be a search."""
+    sweep = trials.attrs["sweep"]
+    if not is_search(trials):
+        return {f"{sweep}_{axis}": spec_of_axis(sweep, axis) for axis in axes}
+    return {
+        f"{sweep}_{name.removeprefix('search_')}": dataclasses.replace(spec, sweep=sweep)
+        for name, spec in FIGURES.items()
+        if spec.sweep == SEARCH
     }
 
 
@@ -73,6 +89,12 @@ def axes_of(trials: pd.DataFrame) -> list[str]:
 
 def _grid_summary(data: SweepData) -> pd.DataFrame:
     return grid_summary(data.trials, axes_of(data.trials))
+
+
+def _summary(data: SweepData) -> pd.DataFrame:
+    """Return the summary of a sweep of one's own, which may be a search."""
+    build = search_summary if is_search(data.trials) else grid_summary
+    return build(data.trials, axes_of(data.trials))
 
 
 def _on(dataset: str, data: SweepData) -> SweepData | None:

@@ -12,7 +12,7 @@ from analysis.figures import FigureSpec
 from analysis.figures.appearance import DescribedFigure, current_style, phone_style, styled
 from analysis.figures.style import on_data
 from analysis.record.mlflow_store import collector_off
-from analysis.record.schema import RecordError, Sweep
+from analysis.record.schema import RecordError, Sweep, objectives_of
 from analysis.record.sweep_data import SweepData
 from analysis.record.version_mix import SHARED
 from analysis.report.best_card import best_card
@@ -210,7 +210,8 @@ def _title(sweep: Sweep, suffix: str) -> str:
 
 def shown_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """Return what the report tells of each trial."""
-    names = dict.fromkeys([*SHOWN, *axes_of(trials), *OUTCOME])
+    objectives = objectives_of(trials)
+    names = dict.fromkeys([*SHOWN, *axes_of(trials), *objectives, *OUTCOME])
     return trials[[name for name in names if name in trials]]
 
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.record.schema import COLUMNS, METRICS, Sweep
+from analysis.record.schema import COLUMNS, SECONDS_TRAINED, Sweep
 from analysis.report.files import render_csv
 
 if TYPE_CHECKING:
     import pyarrow
 
 UNITS = {
-    **{name: "fraction" for name in METRICS if name.endswith(("miou", "acc", "fwiou"))},
     "images_per_s": "1/s",
+    SECONDS_TRAINED: "s",
     "start_time_s": "s since 1970-01-01T00:00Z",
     "end_time_s": "s since 1970-01-01T00:00Z",
 }
@@ -65,13 +65,18 @@ def render_parquet(table: pd.DataFrame, about: Mapping[str, str]) -> bytes:
 
     columns = {str(name): _typed(table[name]) for name in table}
     fields = [
-        pa.field(name, column.type, metadata={"unit": UNITS[name]} if name in UNITS else None)
+        pa.field(name, column.type, metadata={"unit": unit} if (unit := _unit(name)) else None)
         for name, column in columns.items()
     ]
     schema = pa.schema(fields, metadata=dict(about))
     buffer = io.BytesIO()
     parquet.write_table(pa.table([*columns.values()], schema=schema), buffer)
     return buffer.getvalue()
+
+
+def _unit(name: str) -> str | None:
+    """Return the unit of a column, None where it has none."""
+    return "fraction" if name.startswith(("val/", "swa/")) else UNITS.get(name)
 
 
 def _typed(column: pd.Series) -> pyarrow.Array:

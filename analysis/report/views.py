@@ -19,7 +19,7 @@ from analysis.stats.datasets import NAMES
 # A browser lays out some thousands of rows at once; a few hundred stay quick on a phone.
 ROWS_SHOWN = 500
 FAILED_SHOWN = 250
-SCORES = ("swa/miou", "val/miou")  # what orders trials, the first that any of them has
+SCORES = ("swa/miou", "val/miou")  # what orders trials after the sweep's own objectives
 STATUS = {
     "FINISHED": "finished",
     "FAILED": "failed",
@@ -94,7 +94,7 @@ def trials_view(trials: pd.DataFrame, link: Callable[[str], str]) -> TableView:
             continue
         if name == "status":
             frame[name] = [STATUS.get(value, value) for value in values]
-        elif name in SCORES:
+        elif name.startswith(("swa/", "val/")):
             frame[f"{name} [%]"] = [100 * value for value in values]
         elif name in HASHES:
             frame[name] = list(chosen[name].str[:HASH_DIGITS])
@@ -166,7 +166,8 @@ def _telling(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _score(trials: pd.DataFrame) -> str:
-    return next((name for name in SCORES if trials[name].notna().any()), SCORES[0])
+    names = (*trials.attrs.get("objectives", ()), *SCORES)
+    return next((name for name in names if trials[name].notna().any()), SCORES[0])
 
 
 def _says_nothing(name: str, column: pd.Series) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.inference.simultaneous import LEVEL
+from analysis.record.schema import is_cost
 
 METHOD = "95 % Student-t interval"
 
@@ -35,6 +36,19 @@ def mean_share(values: Iterable[float]) -> Interval:
     if found.n < 2:
         return found
     return dataclasses.replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
+
+
+def mean_of_metric(name: str, values: Iterable[float]) -> Interval:
+    """Return the mean of a recorded metric: of a cost, whose interval ends at 0, or of a share.
+
+    Args:
+        name: The recorded name of the metric.
+        values: As of `student_t`.
+    """
+    if not is_cost(name):
+        return mean_share(values)
+    found = student_t(values)
+    return found if found.n < 2 else dataclasses.replace(found, low=max(found.low, 0.0))
 
 
 def student_t(values: Iterable[float]) -> Interval:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import ge
 from typing import Generic
 
 import numpy as np
@@ -164,6 +165,34 @@ def _families(to_best: Mapping[Setting, Comparison], alpha: float) -> dict[Kind,
         if fewer >= remaining:
             return kinds
         remaining = fewer
+
+
+def not_dominated(
+    points: Mapping[Setting, Sequence[float]], costs: Sequence[bool]
+) -> list[Setting]:
+    """Return the settings of the Pareto front: no other is as good in all objectives at once.
+
+    Of several settings with the same values the first stands for all; one with a value that is not
+    finite is left out.
+
+    Args:
+        points: The values of each setting, one per objective.
+        costs: Of each objective, whether the smaller value is the better one.
+
+    Returns:
+        The best in the first objective first.
+    """
+    heights = {
+        key: [-value if cost else value for value, cost in zip(values, costs, strict=True)]
+        for key, values in points.items()
+        if all(map(math.isfinite, values))
+    }
+    front: list[Setting] = []
+    for key in sorted(heights, key=lambda one: heights[one], reverse=True):
+        # Sorted, so that none that comes later can beat one that came before.
+        if not any(all(map(ge, heights[other], heights[key])) for other in front):
+            front.append(key)
+    return front
 
 
 def in_order(values: Iterable[object]) -> tuple[tuple[int, float, str], ...]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.record.schema import OBJECTIVE, RecordError
+from analysis.record.schema import RecordError, objectives_of
 from analysis.stats.aggregation import is_logarithmic, over_seeds, varying
 
 Numbers = NDArray[np.float64]
@@ -23,16 +23,21 @@ SEARCH, CONFIRM = "search", "confirm"
 COMPLETE = "COMPLETE"
 
 
+def is_search(trials: pd.DataFrame) -> bool:
+    """Return whether a sampler suggested settings of the sweep."""
+    return "ask" in trials and bool(trials["ask"].notna().any())
+
+
 def search_trials(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials of the search phase, those that were pruned or failed among them.
 
     Raises:
         RecordError: The sweep is no search, or no suggestion was completed.
     """
-    if "ask" not in trials or trials["ask"].isna().all():
+    if not is_search(trials):
         raise RecordError(f"sweep {trials.attrs['sweep']!r} is no search: no trial has an ask")
     kept = trials[(trials["phase"] == SEARCH) & trials["ask"].notna()]
-    if not (_is_complete(kept) & kept[OBJECTIVE].notna()).any():
+    if not (_is_complete(kept) & kept[objectives_of(trials)[0]].notna()).any():
         asks = kept["ask"].nunique()
         raise RecordError(f"none of the search's {asks} suggestions has ended with an mIoU")
     return kept
@@ -52,7 +57,7 @@ def of_readout(trials: pd.DataFrame) -> list[str]:
 
 
 def search_table(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per suggestion: its best readout's mIoU, as a fraction, and settings.
+    """Return a row per suggestion: its best readout's objective, as a fraction, and settings.
 
     Args:
         trials: A frame of a search, with its `attrs`.
@@ -67,7 +72,8 @@ def search_table(trials: pd.DataFrame) -> pd.DataFrame:
     """
     kept = search_trials(trials)
     counted = kept["ask"].map(kept["ask"].value_counts())
-    kept = kept.assign(value=kept[OBJECTIVE].where(_is_complete(kept)), readouts=counted)
+    value = kept[objectives_of(trials)[0]].where(_is_complete(kept))
+    kept = kept.assign(value=value, readouts=counted)
     kept = kept.sort_values(["ask", "value", "trial_key"], ascending=[True, False, True])
     table = kept.drop_duplicates("ask").rename(columns={"search_state": "state"})
     table = table[["ask", "state", "readouts", *parameters(trials), "value"]]
@@ -85,7 +91,7 @@ def completed(trials: pd.DataFrame, parameter: str | None = None) -> pd.DataFram
     """
     if parameter in of_readout(trials):
         kept = search_trials(trials)
-        whole = kept.assign(value=kept[OBJECTIVE].where(_is_complete(kept)))
+        whole = kept.assign(value=kept[objectives_of(trials)[0]].where(_is_complete(kept)))
     else:
         whole = search_table(trials)
     return whole[whole["value"].notna()]
@@ -107,9 +113,10 @@ def confirmed(trials: pd.DataFrame) -> pd.DataFrame:
     """
     again = trials[(trials["phase"] == CONFIRM) & (trials["status"] == "FINISHED")]
     names = parameters(trials)
-    if again[OBJECTIVE].isna().all():
+    objective = objectives_of(trials)[0]
+    if again[objective].isna().all():
         return pd.DataFrame(columns=[*names, "n_seeds", "mean", "ci_low", "ci_high"])
-    table = over_seeds(again, names, {"swa": OBJECTIVE}).drop(columns="weights")
+    table = over_seeds(again, names, {"swa": objective}).drop(columns="weights")
     return table.sort_values("mean", ascending=False, ignore_index=True)
 
 

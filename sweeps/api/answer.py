@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from analysis.record.schema import METRICS
 from analysis.stats.ranking import in_order
 from sweeps.driver.summary import Drawn, SweepSummary
-from sweeps.driver.tables import rows
+from sweeps.driver.tables import Row, front_rows, rows
+from sweeps.planning.objectives import measure
 from sweeps.planning.plan import Trial
 from sweeps.planning.ranking import BestPoint
 from sweeps.record.ended_run import EndedRun
-from trainable.runs.results import summary as metrics_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +29,10 @@ class Answer:
     Trials of earlier commands that asked the same question count, too.
 
     Attributes:
-        best: The best setting with the mean of its mIoU and the interval; None where no trial has
-            numbers.
+        best: The best setting with the mean of its objective and the interval; None where no trial
+            has numbers.
+        front: A frame as `settings`, of those that no other beats in all objectives at once; of one
+            objective the best alone.
         settings: A frame with a row per setting, the best first: its values on the axes, its
             number of seeds, means and intervals, and how it compares with the best.
         trials: A frame with a row per trial: its values on the axes, its seed, its `status` as in
@@ -44,6 +47,7 @@ class Answer:
     """
 
     best: BestPoint | None
+    front: pd.DataFrame = field(repr=False)
     settings: pd.DataFrame = field(repr=False)
     trials: pd.DataFrame = field(repr=False)
     sweep: str
@@ -64,7 +68,8 @@ class Answer:
         plan = summary.state.plan
         return cls(
             best=summary.best,
-            settings=_settings(summary),
+            front=_frame(front_rows(summary.ranking, plan.axes)),
+            settings=_frame(rows(summary.ranking, plan.axes)),
             trials=_trials(summary),
             sweep=plan.name,
             sweep_key=plan.sweep_key,
@@ -87,11 +92,11 @@ class SweepError(RuntimeError):
         self.answer = answer
 
 
-def _settings(summary: SweepSummary) -> pd.DataFrame:
+def _frame(settings: Sequence[Row]) -> pd.DataFrame:
     import pandas as pd
 
     found: list[dict[str, Any]] = []
-    for row in rows(summary.ranking, summary.state.plan.axes):
+    for row in settings:
         point = row.pop("point")
         assert isinstance(point, dict)  # nosec B101  # as `rows` makes it
         # No interval from one seed: NaN, so that the column holds numbers.
@@ -107,18 +112,23 @@ def _trials(summary: SweepSummary) -> pd.DataFrame:
     found = []
     for run in summary.state.known_runs:
         ended = EndedRun.read(summary.state, run, causes.get(run.spec.training_key))
-        found += [_row(trial, ended, axes) for trial in run.trials]
+        found += [_row(trial, ended, axes, summary.state.plan.objectives) for trial in run.trials]
     found.sort(key=lambda row: in_order(row[name] for name in (*axes, "seed")))
-    columns = [*axes, "seed", "status", "cause", *METRICS, "training_key", "trial_key"]
+    objectives = summary.state.plan.objectives
+    metrics = dict.fromkeys((*METRICS, *objectives))
+    columns = [*axes, "seed", "status", "cause", *metrics, "training_key", "trial_key"]
     return pd.DataFrame(found, columns=columns)
 
 
-def _row(trial: Trial, ended: EndedRun | None, axes: tuple[str, ...]) -> dict[str, Any]:
+def _row(
+    trial: Trial, ended: EndedRun | None, axes: tuple[str, ...], objectives: tuple[str, ...]
+) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(trial.config, name) for name in (*axes, "seed")}
     if ended is None:
         row |= {"status": OPEN, "cause": ""}
     else:
         row |= {"status": ended.status, "cause": ended.cause}
         if ended.result is not None:
-            row |= metrics_of(ended.result, trial.config.readout) | dict(ended.result.train)
+            row |= measure(ended.result, trial.config.readout, objectives)
+            row |= ended.result.train
     return row | {"training_key": trial.training_key, "trial_key": trial.trial_key}

@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeps.search.space import Axis, Choice, Range
+from sweeps.search.spaces.axes import Axis, Choice, Range
 from trainable.config.loading import presets
 from trainable.config.places import Placed, places_of
 from trainable.config.schema import (
@@ -29,7 +29,8 @@ from trainable.config.schema import (
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 TAKEN = ("ablation", "joint_search", "lambda_grid", "swa_grid")
-RANGE_KEYS = ("low", "high", "log", "step")
+RANGE_KEYS = ("low", "high", "log", "step", "when")
+CHOICE_KEYS = ("values", "when")
 MAX_POINTS = 10_000
 MAX_SEEDS = 10_000
 
@@ -165,19 +166,69 @@ def space_of(value: object) -> Mapping[str, Axis]:
     return Placed(axes, places_of(space))
 
 
+def objectives_of(value: object) -> tuple[str, ...]:
+    """Return the names of the objectives.
+
+    Raises:
+        ConfigError: It is neither a name nor a list of names.
+    """
+    given = value if isinstance(value, list | tuple) else [value]
+    if not given:
+        raise ConfigError("objective must be the name of a metric or a list of some, but is empty")
+    return tuple(text_of("objective", one) for one in given)
+
+
 def _axis(field: str, value: object) -> Axis:
-    given = value.values if isinstance(value, Choice) else _plain(value)
-    if isinstance(given, list | tuple):
-        return Choice(tuple(_coerced(field, one) for one in given))
-    whole = isinstance(DEFAULTS[field], int)
-    if isinstance(given, Range):
-        if given.whole and not whole:
-            raise ConfigError(f"{field} is no whole number; leave `whole` out, or give a list")
-        given = {"low": given.low, "high": given.high, "log": given.log, "step": given.step}
-    axis: Mapping[str, Any] = _mapping(field, given)
-    for key in axis:
-        if key not in RANGE_KEYS:
-            raise ConfigError(f"unknown key {key!r} of {field}; {suggest(str(key), RANGE_KEYS)}")
+    given = _described(field, value)
+    when = _when(field, given.pop("when", {}))
+    if "values" in given:
+        _check_keys(field, given, CHOICE_KEYS)
+        return Choice(tuple(_coerced(field, one) for one in given["values"]), when=when)
+    _check_keys(field, given, RANGE_KEYS)
+    return _range(field, given, when)
+
+
+def _described(field: str, value: object) -> dict[str, Any]:
+    """Return an axis as the keys of a file describe it."""
+    match value:
+        case Choice():
+            return {"values": [*value.values], "when": value.when}
+        case Range():
+            if value.whole and not isinstance(DEFAULTS[field], int):
+                raise ConfigError(f"{field} is no whole number; leave `whole` out, or give a list")
+            names = ("low", "high", "log", "step", "when")
+            return {name: getattr(value, name) for name in names}
+    given = _plain(value)
+    if isinstance(given, list):
+        return {"values": given}
+    found = {str(key): one for key, one in _mapping(field, given).items()}
+    if "values" in found:
+        found["values"] = _plain(found["values"])
+        if not isinstance(found["values"], list):
+            raise ConfigError(f"values of {field} must be a list, but got {shown(found['values'])}")
+    return found
+
+
+def _check_keys(field: str, given: Mapping[str, object], known: Sequence[str]) -> None:
+    for key in given:
+        if key not in known:
+            raise ConfigError(f"unknown key {key!r} of {field}; {suggest(key, known)}")
+
+
+def _when(field: str, value: object) -> dict[str, tuple[Value, ...]]:
+    found: dict[str, tuple[Value, ...]] = {}
+    for other, values in _mapping(f"when of {field}", value).items():
+        _check_field(other)
+        given = _plain(values)
+        if not isinstance(given, list):
+            raise ConfigError(
+                f"when of {field} must hold `{other}: [value, ...]`, but got {shown(given)}"
+            )
+        found[other] = tuple(_coerced(other, one) for one in given)
+    return found
+
+
+def _range(field: str, axis: Mapping[str, Any], when: Mapping[str, tuple[Value, ...]]) -> Range:
     try:
         low, high = float(axis["low"]), float(axis["high"])
     except (KeyError, TypeError, ValueError) as error:
@@ -189,7 +240,8 @@ def _axis(field: str, value: object) -> Axis:
     step = axis.get("step", 1)
     if type(step) is not int:
         raise ConfigError(f"step of {field} must be a whole number, but got {shown(step)}")
-    return Range(low, high, log=axis.get("log", False), whole=whole, step=step)
+    whole = isinstance(DEFAULTS[field], int)
+    return Range(low, high, log=axis.get("log", False), whole=whole, step=step, when=when)
 
 
 def _mapping(what: str, value: object) -> Mapping[str, object]:

@@ -16,13 +16,14 @@ from sweeps.api.checks import (
     axes_of,
     base_of,
     name_of,
+    objectives_of,
     points_of,
     preset_of,
     seeds_of,
     space_of,
     text_of,
 )
-from sweeps.search.space import Axis, Choice, Range
+from sweeps.search.spaces.axes import Axis, Choice, Range
 from trainable.config.loading import MAX_YAML_BYTES, read_yaml
 from trainable.config.places import Placed, located, places_of
 from trainable.config.schema import ConfigError, Value, suggest
@@ -47,8 +48,12 @@ class Sweep:
         points: The fields of each point, where not every combination is to be trained; what a
             point does not name is as in the base.
         search: For each field the values, as a list, or the range, as `log_range`, `Range` or
-            `{low: ..., high: ..., log: ..., step: ...}`, among which a sampler chooses.
+            `{low: ..., high: ..., log: ..., step: ...}`, among which a sampler chooses; an axis
+            that is there only with some values of axes above it has a `when: {field: [value]}`,
+            beside its range or its `values`.
         seeds: How many seeds each setting has; None is 3.
+        objective: The metric that ranks settings, as `--objective` names it, or several, whose
+            Pareto front is told; None is the mIoU of the averaged weights.
 
     Raises:
         ConfigError: A field or a value is not usable; the message says which and why.
@@ -62,6 +67,7 @@ class Sweep:
     points: Sequence[Mapping[str, object]] | None = None
     search: Mapping[str, Axis | Sequence[object] | Mapping[str, object]] | None = None
     seeds: int | None = None
+    objective: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for name, checked in CHECKS.items():
@@ -139,6 +145,7 @@ CHECKS = {
     "points": points_of,
     "search": space_of,
     "seeds": seeds_of,
+    "objective": objectives_of,
 }
 
 
@@ -165,13 +172,20 @@ def _keywords(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": None} | given
 
 
+def _condition(axis: Axis) -> dict[str, object]:
+    when = {name: list(values) for name, values in axis.when.items()}
+    return {"when": when} if when else {}
+
+
 def _primitives(value: object) -> object:
     """Return what YAML can hold of a part of a sweep."""
     match value:
         case Range():
             how = {"log": value.log, "step": value.step}
             said = {name: one for name, one in how.items() if one != getattr(Range, name)}
-            return {"low": value.low, "high": value.high, **said}
+            return {"low": value.low, "high": value.high, **said, **_condition(value)}
+        case Choice(when=when) if when:
+            return {"values": list(value.values), **_condition(value)}
         case Choice():
             return list(value.values)
         case Mapping():

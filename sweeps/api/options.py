@@ -12,7 +12,7 @@ from sweeps.api.description import Sweep
 from sweeps.driver.options import SweepOptions, sweep_parser
 from sweeps.driver.script import SweepScript
 from sweeps.driver.search_options import OPTIONS_OF_A_SEARCH, add_search_options, search_source
-from sweeps.search.space import Space, with_values
+from sweeps.search.spaces.space import Space, with_values
 from trainable.cli.parsed_options import split_options
 from trainable.cli.parser import Parser
 from trainable.config.places import Override, located, places_of
@@ -69,6 +69,9 @@ def _words(action: argparse.Action, value: object) -> Iterable[str]:
         raise ConfigError(f"{option} must be True or False, but got {value!r}")
     if action.dest == "overrides":
         return [f"{option}={text}" for text in _settings(option, value, json.dumps)]
+    if action.dest == "objectives":
+        given = value if isinstance(value, list | tuple) else [value]
+        return [f"{option}={one}" for one in given]
     if action.dest == "points":
         given = value if isinstance(value, list | tuple) else [value]
         return [f"{option}={','.join(_settings(option, one, str))}" for one in given]
@@ -143,6 +146,7 @@ def options_of(
     described = {
         "preset": parsed.preset or sweep.preset or "demo",
         "seeds": parsed.seeds or sweep.seeds or 3,
+        "objectives": parsed.objectives or sweep.objective or [],
         "overrides": [*in_base, *parsed.overrides],
     }
     return split_options(SweepOptions, argparse.Namespace(**given | search | described))
@@ -150,10 +154,11 @@ def options_of(
 
 def script_of(sweep: Sweep) -> SweepScript:
     """Return what the driver is told of a sweep."""
-    axes = ", ".join(sweep.varied)
+    axes, named = ", ".join(sweep.varied), sweep.objective or ["the mIoU"]
+    change = f"{'does' if len(named) == 1 else 'do'} {' and '.join(named)} change"
     return SweepScript(
         name=sweep.name,
-        question=sweep.question or f"How does the mIoU change with {axes}?",
+        question=sweep.question or f"How {change} with {axes}?",
         axes=sweep.varied,
         trials=partial(trials, sweep),
         source=partial(source, sweep) if sweep.space else None,

@@ -27,7 +27,8 @@ from sweeps.planning.plan import make_plan
 from sweeps.planning.state import SweepState
 from sweeps.search.method import Method
 from sweeps.search.source import FixedRuns
-from sweeps.search.space import READOUTS, Choice, Space
+from sweeps.search.spaces.axes import Choice
+from sweeps.search.spaces.space import READOUTS, Space
 from sweeps.search.study import COMPLETE, PRUNED, ReplayableStudy
 from trainable.cli.options import ConfigOptions, add_config_options, config_of, whole
 from trainable.config.schema import TrialConfig, Value
@@ -79,7 +80,7 @@ def replay(table: Table, readouts: str, seed: int, config: TrialConfig) -> int:
     """
     space = Space(axes=table.axes, readouts=readouts)
     method = Method(sampler="tpe", scheduler="none", seed=seed)
-    study = ReplayableStudy(method, space.distributions(), config)
+    study = ReplayableStudy(method, space, config)
     trained: set[Cell] = set()
     for number in range(MAX_ASKS):
         values = space.values(study.ask())
@@ -93,7 +94,7 @@ def replay(table: Table, readouts: str, seed: int, config: TrialConfig) -> int:
         value = found[readout] if readout else max(found.values())
         if value >= table.best - WITHIN:
             return len(trained)
-        study.tell(number, COMPLETE, value)
+        study.tell(number, COMPLETE, [value])
     return len(table.values)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -15,10 +15,10 @@ from analysis.record.schema import EXPERIMENT, Sweep
 from analysis.stats.ranking import rank
 from sweeps.driver.tables import format_best
 from sweeps.planning.ranking import (
-    REPORTED,
     BestPoint,
     MeasuredTrial,
     best_of_ranking,
+    reported,
     settings_among,
 )
 from sweeps.record.reader import RecordedSweep, RecordedTrial, read_sweep
@@ -59,11 +59,14 @@ class BestConfig:
         settings = settings_among(
             [
                 MeasuredTrial(
-                    config=config, metrics=metrics_of(trial), phase=trial.tags.get("phase", "")
+                    config=config,
+                    metrics=metrics_of(trial, found.sweep.objectives),
+                    phase=trial.tags.get("phase", ""),
                 )
                 for config, trial in measured.items()
             ],
             found.sweep.axes,
+            found.sweep.objectives,
         )
         by_seed = {setting: setting.by_seed() for setting in settings}
         ranking = rank(by_seed, race=found.sweep.race)
@@ -154,7 +157,7 @@ def config_of(trial: RecordedTrial) -> TrialConfig:
     return trial.config(**({"weights": "FILE"} if has_weights else {}))
 
 
-def metrics_of(trial: RecordedTrial) -> dict[str, float]:
+def metrics_of(trial: RecordedTrial, objectives: Sequence[str]) -> dict[str, float]:
     """Return the metrics that settings are ranked by and reported with, NaN where absent."""
     metrics = trial.run.data.metrics
-    return {name: float(metrics.get(name, "nan")) for name in REPORTED}
+    return {name: float(metrics.get(name, "nan")) for name in reported(objectives)}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.record.schema import OBJECTIVE, SECONDS_TRAINED
 from analysis.record.tracking_uri import (
     DEFAULT_EXPERIMENT,
     DEFAULT_URI,
@@ -48,6 +49,7 @@ class SweepOptions(ConfigOptions, StoreOptions):
 
     Attributes:
         seeds: How many each setting has.
+        objectives: Metrics that settings are judged by, as they were named; empty is the default.
         race: Whether more seeds go to the settings that may be the best, and to no others.
         race_limit: Most seeds of a setting in a race.
         plan: Whether the plan is printed, and nothing trained.
@@ -68,6 +70,7 @@ class SweepOptions(ConfigOptions, StoreOptions):
     """
 
     seeds: int
+    objectives: list[str]
     race: bool
     race_limit: int
     plan: bool
@@ -116,12 +119,27 @@ def sweep_parser(
     """
     parser = kind(description=description, example=example, own="what is swept")
     add_config_options(parser)
+    _add_objective(parser)
     _add_seeds(parser, seeds)
     add_store_options(parser)
     _add_resources(parser)
     _add_limits(parser)
     _add_output(parser)
     return parser
+
+
+def _add_objective(parser: Parser) -> None:
+    group = parser.group("objective", "--objective val/miou --objective cost/train_s")
+    group.add_argument(
+        "--objective",
+        dest="objectives",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="metric that ranks settings, such as val/miou, miou_per_image or iou/CLASS (default: "
+        f"{OBJECTIVE}); with others, such as {SECONDS_TRAINED}, their Pareto front is told, too",
+    )
+    parser.rarely("--objective")
 
 
 def _add_seeds(parser: Parser, default: int | None) -> None:
@@ -159,7 +177,7 @@ def _add_resources(parser: Parser) -> None:
     )
     group.add_argument(
         "--cpus-per-trial",
-        type=_number(positive=True),
+        type=number(positive=True),
         default=1.0,
         metavar="X",
         help="CPU slots, and threads, of a training run (default: 1)",
@@ -177,19 +195,19 @@ def _add_limits(parser: Parser) -> None:
     group = parser.group("limits", "--time-budget 3600 --max-trials 50")
     group.add_argument(
         "--time-budget",
-        type=_number(positive=True),
+        type=number(positive=True),
         metavar="SECONDS",
         help="start no step of training after this time",
     )
     group.add_argument(
         "--gpu-hours",
-        type=_number(positive=True),
+        type=number(positive=True),
         metavar="X",
         help="start no step of training when so many hours of whole GPUs are used",
     )
     group.add_argument(
         "--hang-timeout",
-        type=_number(positive=True),
+        type=number(positive=True),
         default=HANG_TIMEOUT_S,
         metavar="SECONDS",
         help=f"kill a worker that is silent so long, and try again (default: {HANG_TIMEOUT_S:g})",
@@ -286,10 +304,11 @@ def tracking_uri(text: str) -> str:
 
 
 def _share(text: str) -> float | str:
-    return text if text == "auto" else _number(positive=False)(text)
+    return text if text == "auto" else number(positive=False)(text)
 
 
-def _number(*, positive: bool) -> Callable[[str], float]:
+def number(*, positive: bool) -> Callable[[str], float]:
+    """Return what reads a number, above 0 or of at least 0, for an option."""
     rule = "above 0" if positive else "of at least 0"
 
     def read(text: str) -> float:

@@ -10,7 +10,15 @@ from analysis.record.mlflow_calls import Patience
 from analysis.record.schema import EXPERIMENT, RecordError
 from sweeps.driver.best_config import BestConfig
 from sweeps.driver.summary import SweepSummary, record_line
-from sweeps.driver.tables import best_cells, best_head, format_best, format_smallest_found
+from sweeps.driver.tables import (
+    best_cells,
+    best_head,
+    format_best,
+    format_front,
+    format_smallest_found,
+    front_cells,
+    front_head,
+)
 from sweeps.mlflow_ui.front_page import write_front_page
 from sweeps.mlflow_ui.links import Place
 from sweeps.mlflow_ui.notes import Answer
@@ -170,7 +178,11 @@ def answer_of(summary: SweepSummary) -> Answer:
     )
     if summary.ranking is None:
         return answer
-    return answer.with_table(best_head(axes), best_cells(summary.ranking, axes))
+    if len(state.plan.objectives) > 1:
+        return answer.with_table(
+            front_head(summary.ranking, axes), front_cells(summary.ranking, axes)
+        )
+    return answer.with_table(best_head(summary.ranking, axes), best_cells(summary.ranking, axes))
 
 
 def _sentences(summary: SweepSummary) -> Iterator[str]:
@@ -178,4 +190,6 @@ def _sentences(summary: SweepSummary) -> Iterator[str]:
         yield format_best(summary.best)
         if found := format_smallest_found(summary.best):
             yield found
+    if summary.ranking is not None and (found := format_front(summary.ranking)):
+        yield found
     yield from (mixture.sentence for mixture in summary.mixtures)

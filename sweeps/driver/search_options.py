@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.driver.options import SweepOptions
-from sweeps.search.method import SAMPLERS, SCHEDULERS, Method
-from sweeps.search.space import READOUTS, Space
+from sweeps.driver.options import SweepOptions, number
+from sweeps.search.method import SAMPLERS, SCHEDULERS, Enough, Method
+from sweeps.search.spaces.space import READOUTS, Space
 from trainable.cli.options import whole
 from trainable.cli.parsed_options import split_options
 from trainable.cli.parser import Parser
@@ -31,6 +31,8 @@ OPTIONS_OF_A_SEARCH = {
     "readouts": "exhaustive",
     "asks": ASKS,
     "confirm": CONFIRM,
+    "patience": None,
+    "terminator": None,
     "points": [],
     "warm_start": None,
 }
@@ -46,6 +48,8 @@ class SearchOptions:
         readouts: How readouts are treated, one of READOUTS.
         asks: How many settings are suggested.
         confirm: How many of the best settings are trained again with other seeds.
+        patience: After how many settings in a row that improved nothing no more are asked for.
+        terminator: Below how many points that Optuna leaves to be gained no more are asked for.
         points: The settings that come first, each as text `key=value,...`.
         warm_start: The storages whose finished runs the sampler learns from; empty is the storage
             of the sweep, None is none.
@@ -56,6 +60,8 @@ class SearchOptions:
     readouts: str
     asks: int
     confirm: int
+    patience: int | None
+    terminator: float | None
     points: tuple[str, ...]
     warm_start: tuple[str, ...] | None
 
@@ -89,6 +95,18 @@ def add_search_options(parser: Parser) -> None:
         help=f"settings to ask for (default: {ASKS})",
     )
     group.add_argument(
+        "--patience",
+        type=whole(),
+        metavar="N",
+        help="ask for no more when N settings in a row have improved nothing",
+    )
+    group.add_argument(
+        "--terminator",
+        type=number(positive=True),
+        metavar="POINTS",
+        help="ask for no more when Optuna's terminator leaves less than this to be gained",
+    )
+    group.add_argument(
         "--confirm",
         type=_count,
         metavar="K",
@@ -107,7 +125,8 @@ def add_search_options(parser: Parser) -> None:
         metavar="DIR",
         help="tell the sampler of finished runs in these storages (without one: in --storage)",
     )
-    parser.rarely("--race", "--readouts", "--confirm", "--warm-start")
+    parser.rarely("--race", "--readouts", "--confirm", "--warm-start", "--patience")
+    parser.rarely("--terminator")
     parser.set_defaults(**OPTIONS_OF_A_SEARCH)
 
 
@@ -143,6 +162,7 @@ def search_source(
         asks=asked.asks,
         confirm=asked.confirm,
         seeds=options.seeds,
+        enough=Enough(patience=asked.patience, room=asked.terminator),
         points=tuple(read_point(text, space, state.plan.base) for text in points),
         warm_start=() if storages is None else _folders(storages or [str(state.plan.storage)]),
     )

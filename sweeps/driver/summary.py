@@ -20,6 +20,8 @@ from sweeps.driver.tables import (
     best_table,
     format_best,
     format_smallest_found,
+    front_rows,
+    front_table,
     rows,
     rows_by_axis,
 )
@@ -104,6 +106,9 @@ class SweepSummary:
             yield mixture.sentence
         if self.ranking is not None and self.best is not None:
             yield best_table(self.ranking, self.state.plan.axes)
+            front = front_table(self.ranking, self.state.plan.axes)
+            if front is not None:
+                yield front
             by_axis = axis_table(self.ranking, self.state.plan.axes)
             if by_axis is not None:
                 yield by_axis
@@ -129,7 +134,9 @@ class SweepSummary:
             "refused": self.refused or None,
             "failed": failed,
             "best": None if self.best is None else self.best.as_primitives(),
+            "objectives": list(plan.objectives),
             "settings": rows(self.ranking, plan.axes),
+            "front": front_rows(self.ranking, plan.axes),
             "by_axis": rows_by_axis(self.ranking, plan.axes),
         }
 

@@ -26,6 +26,7 @@ from sweeps.execution.lifeline import RayGoneError
 from sweeps.execution.resources import ExecutorError, Resources, slots_here
 from sweeps.planning.cost import describe
 from sweeps.planning.counts import describe_earlier
+from sweeps.planning.objectives import read_objectives
 from sweeps.planning.plan import make_plan
 from sweeps.planning.speed_probe import Probe, probe
 from sweeps.planning.state import SweepState
@@ -272,6 +273,7 @@ def _plan(
         with_samples=question.with_samples,
         command=command,
         given=given_of(options),
+        objectives=read_objectives(options.objectives, data.classes),
     )
     state = SweepState.of(plan, trials)
     take_over_race(state)

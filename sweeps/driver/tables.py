@@ -12,22 +12,22 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.inference.planning import POWER
-from analysis.record.schema import OBJECTIVE
+from analysis.record.schema import is_cost
 from analysis.stats.intervals import Interval
 from analysis.stats.ranking import Ranking
-from analysis.stats.rounding import fixed, format_value
+from analysis.stats.rounding import count, fixed, format_value
 from sweeps.planning.plan import format_setting
 from sweeps.planning.ranking import (
-    REPORTED,
     BestPoint,
     Setting,
     best_by_axis,
     interval_numbers,
+    pareto_front,
+    reported,
 )
 
 SHOWN = 5
 UNLIMITED = 10_000  # columns
-NUMBERS = ("swa/miou", "95 % interval", "val/miou", "seeds")
 AGAINST = "against the best"
 
 Row = dict[str, object]
@@ -69,7 +69,7 @@ def best_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Fitting:
     title = f"best settings ({len(best)} of {len(ranking.order)})"
     points = [_values(one, axes) for one in best]
     numbers = [[*_numbers(one), ranking.against_best(one)] for one in best]
-    names = (*NUMBERS, AGAINST)
+    names = (*_number_names(ranking.best), AGAINST)
     wide = _table(title, (*axes, *names), [p + n for p, n in zip(points, numbers, strict=True)])
     narrow = _table(title, ("", *names), [[str(k), *row] for k, row in enumerate(numbers, 1)])
     below = [
@@ -79,9 +79,9 @@ def best_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Fitting:
     return Fitting([wide, Group(narrow, *below)])
 
 
-def best_head(axes: Sequence[str]) -> list[str]:
+def best_head(ranking: Ranking[Setting], axes: Sequence[str]) -> list[str]:
     """Return the names of the columns of `best_cells`."""
-    return [*axes, *NUMBERS, AGAINST]
+    return [*axes, *_number_names(ranking.best), AGAINST]
 
 
 def best_cells(ranking: Ranking[Setting], axes: Sequence[str]) -> list[list[str]]:
@@ -111,7 +111,8 @@ def axis_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Fitting | None
             words = ", ".join(f"{name}={format_value(value)}" for name, value in others.items())
             value = format_value(getattr(setting.config, axis))
             found.append(["" if place else axis, value, *_numbers(setting), words])
-    title, names = "the best with each value", ("axis", "value", *NUMBERS)
+    title = "the best with each value"
+    names = ("axis", "value", *_number_names(ranking.best))
     narrow = _table(title, names, [row[:-1] for row in found])
     return Fitting([_table(title, (*names, "with"), found), narrow])
 
@@ -125,6 +126,42 @@ def _table(title: str, names: Sequence[str], cells: Iterable[Sequence[str]]) -> 
     return table
 
 
+def front_table(ranking: Ranking[Setting], axes: Sequence[str]) -> Table | None:
+    """Return the Pareto front, the best in the first objective first; None of one objective."""
+    title = format_front(ranking)
+    return _table(title, front_head(ranking, axes), front_cells(ranking, axes)) if title else None
+
+
+def front_head(ranking: Ranking[Setting], axes: Sequence[str]) -> list[str]:
+    """Return the names of the columns of `front_cells`."""
+    objectives = ranking.best.objectives
+    return [*axes, *(part for name in objectives for part in (name, "95 % interval")), "seeds"]
+
+
+def front_cells(ranking: Ranking[Setting], axes: Sequence[str]) -> list[list[str]]:
+    """Return the settings of the Pareto front as a person reads them, one a row."""
+    return [
+        [*_values(one, axes), *_with_intervals(one, one.objectives), str(len(one.metrics))]
+        for one in pareto_front(ranking)
+    ]
+
+
+def format_front(ranking: Ranking[Setting]) -> str:
+    """Return in a line how many settings the Pareto front has; empty of one objective."""
+    objectives = ranking.best.objectives
+    if len(objectives) == 1:
+        return ""
+    return (
+        f"Pareto front: {len(pareto_front(ranking))} of {count(len(ranking.order), 'setting')}; by "
+        f"the means, no other setting is as good in {' and '.join(objectives)} at once"
+    )
+
+
+def _with_intervals(setting: Setting, names: Sequence[str]) -> list[str]:
+    found = [(name, setting.interval(name)) for name in names]
+    return [part for name, one in found for part in (_shown(name, one.mean), _ends(name, one))]
+
+
 def rows(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> list[Row]:
     """Return every setting with its numbers as primitives, the best first."""
     if ranking is None:
@@ -133,6 +170,11 @@ def rows(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> list[Row]:
         _row(setting, axes) | {"against_best": ranking.against_best(setting)}
         for setting in ranking.order
     ]
+
+
+def front_rows(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> list[Row]:
+    """Return the Pareto front as primitives; of one objective it is the best setting."""
+    return [] if ranking is None else [_row(setting, axes) for setting in pareto_front(ranking)]
 
 
 def rows_by_axis(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> dict[str, list[Row]]:
@@ -148,9 +190,12 @@ def rows_by_axis(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> dict[
 def format_best(best: BestPoint) -> str:
     """Return in a line which setting is the best, by what, and what it stands apart from."""
     point = ", ".join(f"{axis}={value}" for axis, value in best.point.items())
-    found = best.metrics[OBJECTIVE]
-    interval = f"95 % interval {_ends(found)}" if found.n > 1 else "no interval from one seed"
-    line = f"best point: {point} with swa/miou {found.mean:.4f} ({interval}, {best.seeds} seeds)"
+    name, found = best.objective, best.metrics[best.objective]
+    interval = f"95 % interval {_ends(name, found)}" if found.n > 1 else "no interval from one seed"
+    line = (
+        f"best point: {point} with {name} {_shown(name, found.mean)} ({interval}, {best.seeds} "
+        "seeds)"
+    )
     if best.others:
         line += (
             f"; {best.not_distinguishable} of {best.others} other settings are not "
@@ -169,17 +214,30 @@ def format_smallest_found(best: BestPoint) -> str:
     )
 
 
+def _number_names(setting: Setting) -> list[str]:
+    """Return the names of the columns of `_numbers`."""
+    first, *others = reported(setting.objectives)
+    return [first, "95 % interval", *others, "seeds"]
+
+
 def _numbers(setting: Setting) -> list[str]:
-    found, raw = setting.interval(), setting.interval("val/miou")
-    return [f"{found.mean:.4f}", _ends(found), f"{raw.mean:.4f}", str(len(setting.metrics))]
+    first, *others = reported(setting.objectives)
+    means = [_shown(name, setting.interval(name).mean) for name in others]
+    return [*_with_intervals(setting, [first]), *means, str(len(setting.metrics))]
 
 
-def _ends(found: Interval) -> str:
-    return "none from one seed" if found.n < 2 else f"{found.low:.4f} to {found.high:.4f}"
+def _shown(name: str, value: float) -> str:
+    return f"{value:.1f}" if is_cost(name) else f"{value:.4f}"
+
+
+def _ends(name: str, found: Interval) -> str:
+    if found.n < 2:
+        return "none from one seed"
+    return f"{_shown(name, found.low)} to {_shown(name, found.high)}"
 
 
 def _row(setting: Setting, axes: Sequence[str]) -> Row:
     row: Row = {"point": setting.point(axes), "seeds": len(setting.metrics)}
-    for name in REPORTED:
+    for name in reported(setting.objectives):
         row |= interval_numbers(name, setting.interval(name))
     return row

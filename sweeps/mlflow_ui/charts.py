@@ -17,23 +17,28 @@ MOST_RUNS = 100  # of one chart: as many as the table loads at once
 ANSWER, OVER_STEPS = "answer", "curves"  # sections
 
 
-def sections() -> list[Card]:
+def sections(objectives: Sequence[str] = (OBJECTIVE,)) -> list[Card]:
     """Return the sections that the charts stand in, in their order."""
-    titles = {ANSWER: "mIoU of the averaged weights by setting", OVER_STEPS: "Curves over steps"}
+    answer = "mIoU of the averaged weights by setting"
+    if [*objectives] != [OBJECTIVE]:
+        answer = f"{', '.join(objectives)} by setting"
+    titles = {ANSWER: answer, OVER_STEPS: "Curves over steps"}
     shown: Card = {"display": True, "isReordered": False, "deleted": False, "isGenerated": False}
     shown |= {"columns": 2}  # charts side by side
     return [{"uuid": uuid, "name": title} | shown for uuid, title in titles.items()]
 
 
-def charts(axes: Sequence[str]) -> list[Card]:
+def charts(axes: Sequence[str], objectives: Sequence[str] = (OBJECTIVE,)) -> list[Card]:
     """Return the charts of a sweep over these axes.
 
     Args:
         axes: The config fields that the sweep varies, besides the seed.
+        objectives: The metrics that it is judged by, the one that ranks settings first.
     """
     return [
-        *(_scatter(axis) for axis in axes[:MOST_SCATTERS]),
-        _parallel([*axes, "seed"]),
+        *(_trade_off(objectives[0], other) for other in objectives[1:]),
+        *(_scatter(axis, objectives[0]) for axis in axes[:MOST_SCATTERS]),
+        _parallel([*axes, "seed"], objectives),
         *(_curve(metric) for metric in CURVES),
     ]
 
@@ -49,17 +54,24 @@ def _card(kind: str, name: str, section: str) -> Card:
     }
 
 
-def _scatter(axis: str) -> Card:
+def _scatter(axis: str, objective: str) -> Card:
     return _card("SCATTER", axis, ANSWER) | {
         "xaxis": {"key": axis, "type": "PARAM"},
-        "yaxis": {"key": OBJECTIVE, "type": "METRIC"},
+        "yaxis": {"key": objective, "type": "METRIC"},
     }
 
 
-def _parallel(params: Sequence[str]) -> Card:
+def _trade_off(objective: str, other: str) -> Card:
+    return _card("SCATTER", other, ANSWER) | {
+        "xaxis": {"key": other, "type": "METRIC"},
+        "yaxis": {"key": objective, "type": "METRIC"},
+    }
+
+
+def _parallel(params: Sequence[str], objectives: Sequence[str]) -> Card:
     return _card("PARALLEL", "all", ANSWER) | {
         "selectedParams": [*params],
-        "selectedMetrics": [OBJECTIVE],
+        "selectedMetrics": [*objectives],
         "showAllRuns": False,
     }
 

@@ -60,6 +60,7 @@ def _view_of(sweep: Sweep) -> SavedView:
         title=f"{sweep.sweep} on {sweep.dataset}, {began(sweep)}{by}",
         created=round(sweep.start_time_s * 1000),
         axes=sweep.axes,
+        objectives=sweep.objectives,
     )
 
 

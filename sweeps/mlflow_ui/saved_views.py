@@ -88,7 +88,13 @@ class SavedView:
 
 
 def trials_view(
-    *, parent_id: str, title: str, created: int, axes: Sequence[str], most: int = MOST_OF_A_TAG
+    *,
+    parent_id: str,
+    title: str,
+    created: int,
+    axes: Sequence[str],
+    objectives: Sequence[str] = (OBJECTIVE,),
+    most: int = MOST_OF_A_TAG,
 ) -> SavedView:
     """Return the view of a sweep's trials, the best first, with the charts that answer it.
 
@@ -98,32 +104,35 @@ def trials_view(
         created: When the sweep began, in milliseconds since the epoch.
         axes: The config fields that it varies, besides the seed; where there are more than a tag
             can hold, the last ones are left out.
+        objectives: The metrics that it is judged by, the one that ranks settings first.
         most: Characters that the tag may have.
     """
     shown = [*axes]
     while True:
-        view = _trials_view(parent_id, title, created, shown)
+        view = _trials_view(parent_id, title, created, shown, objectives)
         if len(view.tag[1]) <= most or not shown:
             return view
         shown.pop()
 
 
-def _trials_view(parent_id: str, title: str, created: int, axes: Sequence[str]) -> SavedView:
+def _trials_view(
+    parent_id: str, title: str, created: int, axes: Sequence[str], objectives: Sequence[str]
+) -> SavedView:
     params = [_param(name) for name in (*axes, "seed")]
-    metrics = [_metric(name) for name in (OBJECTIVE, "val/miou")]
+    metrics = [_metric(name) for name in dict.fromkeys((*objectives, OBJECTIVE, "val/miou"))]
     widths = dict.fromkeys([*params, *metrics], NUMBER_PX) | {_param("seed"): SEED_PX}
     return SavedView(
         view_id=parent_id,
         title=title,
         created=created,
         runs=trials_under(parent_id),
-        sort=_metric(OBJECTIVE),
+        sort=_metric(objectives[0]),
         # Its state is the sign beside the time at which a run was created.
         columns=[*params, *metrics, CREATED, DURATION],
         widths=widths,
         cards={
-            "compareRunCharts": charts(axes),
-            "compareRunSections": sections(),
+            "compareRunCharts": charts(axes, objectives),
+            "compareRunSections": sections(objectives),
             "isAccordionReordered": True,  # else sections are sorted by their names
         },
     )

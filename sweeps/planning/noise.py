@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 from analysis.inference.blocks import fit_blocks
 from analysis.inference.planning import POWER, smallest_found
-from analysis.record.schema import OBJECTIVE
 from analysis.stats.rounding import count, fixed
+from sweeps.planning.objectives import measure
 from sweeps.planning.plan import Plan
 from sweeps.planning.ranking import setting_key
 from sweeps.planning.state import SweepState
 from trainable.config.schema import ConfigError, Readout, TrialConfig
 from trainable.runs.folder import RunFolder
-from trainable.runs.results import Result, read_description, read_result, summary
+from trainable.runs.results import Result, read_description, read_result
 
 # Where no run tells: by so much differed two runs of one network with one seed on a GPU.
 # Source: github.com/open-mmlab/mmsegmentation, issue 255.
@@ -78,7 +78,7 @@ def noise_of(plan: Plan, results: Iterable[Earlier]) -> Noise:
     for config, result in results:
         for one in _settings_of(config, result):
             if _is_of(plan, one):
-                found = summary(result, one.readout)[OBJECTIVE]
+                found = measure(result, one.readout, plan.objectives)[plan.objectives[0]]
                 values.setdefault(setting_key(one), {})[one.seed] = found
     repeated = {key: by_seed for key, by_seed in values.items() if len(by_seed) > 1}
     variances = fit_blocks(repeated).variances if repeated else None

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from analysis.record.schema import OBJECTIVE
 from analysis.stats.rounding import format_value
 from trainable.config.schema import EXECUTION_FIELDS, READOUT_FIELDS, TrialConfig, Value
 from trainable.runs.keys import RunSpec, code_version, key_of
@@ -136,6 +137,7 @@ class Plan:
         with_samples: Whether the record is to hold the masks that run folders keep.
         command: The command line that asks, empty where none does.
         given: The fields of the base that somebody set, as they were set; None if that is unknown.
+        objectives: Metrics that settings are judged by; the first ranks them.
         code_version: Version of the code that trains the runs, or trained them.
     """
 
@@ -152,6 +154,7 @@ class Plan:
     with_samples: bool = False
     command: str = ""
     given: Mapping[str, Value] | None = None
+    objectives: tuple[str, ...] = (OBJECTIVE,)
     code_version: str = field(default_factory=code_version)
 
     @property
@@ -179,6 +182,7 @@ def make_plan(  # noqa: PLR0913  one for each thing asked
     with_samples: bool = False,
     command: str = "",
     given: Mapping[str, Value] | None = None,
+    objectives: tuple[str, ...] = (OBJECTIVE,),
 ) -> Plan:
     """Return what a sweep asks, with the key that follows from it.
 
@@ -195,10 +199,11 @@ def make_plan(  # noqa: PLR0913  one for each thing asked
         with_samples: Whether the record is to hold predicted masks.
         command: The command line that asks, empty where none does.
         given: The fields of the base that somebody set, as they were set; None if that is unknown.
+        objectives: Metrics that settings are judged by; the first ranks them.
     """
     return Plan(
         name=name,
-        sweep_key=_sweep_key(name, base, axes, data.fingerprint),
+        sweep_key=_sweep_key(name, base, axes, data.fingerprint, objectives),
         axes=axes,
         base=base,
         data=data,
@@ -210,22 +215,30 @@ def make_plan(  # noqa: PLR0913  one for each thing asked
         with_samples=with_samples,
         command=command,
         given=given,
+        objectives=objectives,
     )
 
 
-def _sweep_key(name: str, base: TrialConfig, axes: tuple[str, ...], data_fingerprint: str) -> str:
+def _sweep_key(
+    name: str,
+    base: TrialConfig,
+    axes: tuple[str, ...],
+    data_fingerprint: str,
+    objectives: tuple[str, ...],
+) -> str:
     left_out = (*READOUT_FIELDS, *EXECUTION_FIELDS)
     values = {k: v for k, v in dataclasses.asdict(base).items() if k not in left_out}
     values |= base.readout.identity()
     fixed = {field: value for field, value in values.items() if field not in (*axes, "seed")}
-    return key_of(
-        {
-            "name": name,
-            "fixed": fixed,
-            "data_fingerprint": data_fingerprint,
-            "code_version": code_version(),
-        }
-    )
+    asked: dict[str, object] = {
+        "name": name,
+        "fixed": fixed,
+        "data_fingerprint": data_fingerprint,
+        "code_version": code_version(),
+    }
+    if objectives != (OBJECTIVE,):
+        asked["objectives"] = objectives
+    return key_of(asked)
 
 
 def _without(parts: Iterable[PlannedRun], trial_keys: Container[str]) -> Iterator[PlannedRun]:

@@ -6,18 +6,23 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from analysis.record.schema import OBJECTIVE
-from analysis.stats.intervals import Interval, mean_share
-from analysis.stats.ranking import Ranking, best_of, in_order, rank
+from analysis.record.schema import OBJECTIVE, is_cost
+from analysis.stats.intervals import Interval, mean_of_metric
+from analysis.stats.ranking import Ranking, best_of, in_order, not_dominated, rank
 from analysis.stats.rounding import count
+from sweeps.planning.objectives import measure
 from sweeps.planning.plan import PlannedRun, Trial, format_setting
 from sweeps.planning.state import SweepState
 from trainable.config.schema import DEFAULTS, EXECUTION_FIELDS, TrialConfig, Value
 from trainable.runs.keys import key_of
-from trainable.runs.results import Result, summary
+from trainable.runs.results import Result
 
 SETTING_FIELDS = sorted(DEFAULTS.keys() - {*EXECUTION_FIELDS, "seed"})
-REPORTED = (OBJECTIVE, "val/miou")
+
+
+def reported(objectives: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics that are told of a setting, the one that it is ranked by first."""
+    return tuple(dict.fromkeys((*objectives, OBJECTIVE, "val/miou")))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,18 +32,20 @@ class Setting:
     Attributes:
         config: The config of one of its trials, whose seed is not read.
         metrics: The metrics of each trial by their recorded names, by seed.
+        objectives: Metrics that it is judged by; the first ranks it.
     """
 
     config: TrialConfig
     metrics: Mapping[int, Mapping[str, float]]
+    objectives: tuple[str, ...] = (OBJECTIVE,)
 
-    def by_seed(self, name: str = OBJECTIVE) -> dict[int, float]:
-        """Return the values of a metric by seed."""
-        return {seed: metrics[name] for seed, metrics in self.metrics.items()}
+    def by_seed(self, name: str | None = None) -> dict[int, float]:
+        """Return the values of a metric by seed, without a name of the one that ranks it."""
+        return {seed: metrics[name or self.objectives[0]] for seed, metrics in self.metrics.items()}
 
-    def interval(self, name: str = OBJECTIVE) -> Interval:
+    def interval(self, name: str | None = None) -> Interval:
         """Return the mean of a metric over all seeds of the setting, with its interval."""
-        return mean_share(self.by_seed(name).values())
+        return mean_of_metric(name or self.objectives[0], self.by_seed(name).values())
 
     def point(self, axes: Iterable[str]) -> dict[str, Value]:
         """Return its values on the axes."""
@@ -66,6 +73,7 @@ def settings_of(state: SweepState, runs: Iterable[PlannedRun] | None = None) -> 
             for trial, metrics in _numbers_of(state, state.known_runs if runs is None else runs)
         ),
         state.plan.axes,
+        state.plan.objectives,
     )
 
 
@@ -84,7 +92,11 @@ class MeasuredTrial:
     phase: str = ""
 
 
-def settings_among(trials: Iterable[MeasuredTrial], axes: Sequence[str]) -> list[Setting]:
+def settings_among(
+    trials: Iterable[MeasuredTrial],
+    axes: Sequence[str],
+    objectives: tuple[str, ...] = (OBJECTIVE,),
+) -> list[Setting]:
     """Return the settings of some trials, by their values on the axes; see `settings_of`."""
     measured = list(trials)
     confirmed = [trial for trial in measured if trial.phase == "confirm"]
@@ -94,7 +106,10 @@ def settings_among(trials: Iterable[MeasuredTrial], axes: Sequence[str]) -> list
         key = setting_key(trial.config)
         configs.setdefault(key, trial.config)
         metrics.setdefault(key, {})[trial.config.seed] = trial.metrics
-    settings = [Setting(config=configs[key], metrics=metrics[key]) for key in sorted(configs)]
+    settings = [
+        Setting(config=configs[key], metrics=metrics[key], objectives=objectives)
+        for key in sorted(configs)
+    ]
     return sorted(settings, key=lambda setting: in_order(setting.point(axes).values()))
 
 
@@ -127,7 +142,7 @@ def describe_leader(state: SweepState) -> str:
     best = best_of({setting: setting.by_seed() for setting in settings})
     found = best.interval()
     point = format_setting(best.config, state.plan.axes)
-    return f"{OBJECTIVE} {found.mean:.4f} over {count(found.n, 'seed')} at {point}"
+    return f"{best.objectives[0]} {found.mean:.4f} over {count(found.n, 'seed')} at {point}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +156,8 @@ class BestPoint:
         not_distinguishable: How many of them these seeds do not tell from it.
         smallest_found: The true difference to it, as a fraction, that these seeds would have shown
             with a power of 0.8; NaN where one seed shows none.
-        metrics: The mean of `swa/miou` and of `val/miou` over those seeds, with its interval.
+        metrics: The mean of each metric that is reported over those seeds, with its interval; the
+            first is of the objective that settings are ranked by.
     """
 
     point: Mapping[str, Value]
@@ -152,14 +168,19 @@ class BestPoint:
     metrics: Mapping[str, Interval]
 
     @property
+    def objective(self) -> str:
+        """The metric that settings are ranked by."""
+        return next(iter(self.metrics))
+
+    @property
     def mean(self) -> float:
-        """The mean of `swa/miou`, by which settings are ranked, as a fraction."""
-        return self.metrics[OBJECTIVE].mean
+        """The mean of the metric that settings are ranked by, as a fraction."""
+        return self.metrics[self.objective].mean
 
     @property
     def interval(self) -> tuple[float, float]:
         """The ends of the mean's 95 % interval, NaN for a single seed."""
-        found = self.metrics[OBJECTIVE]
+        found = self.metrics[self.objective]
         return found.low, found.high
 
     def numbers(self) -> dict[str, float | None]:
@@ -190,7 +211,7 @@ def best_of_ranking(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> Be
     """
     if ranking is None:
         return None
-    values = {name: ranking.best.by_seed(name) for name in REPORTED}
+    values = {name: ranking.best.by_seed(name) for name in reported(ranking.best.objectives)}
     return BestPoint(
         point=ranking.best.point(axes),
         seeds=len(ranking.best_values),
@@ -198,10 +219,22 @@ def best_of_ranking(ranking: Ranking[Setting] | None, axes: Sequence[str]) -> Be
         not_distinguishable=ranking.not_distinguishable,
         smallest_found=ranking.smallest_found,
         metrics={
-            name: mean_share(by_seed[seed] for seed in ranking.best_values)
+            name: mean_of_metric(name, (by_seed[seed] for seed in ranking.best_values))
             for name, by_seed in values.items()
         },
     )
+
+
+def pareto_front(ranking: Ranking[Setting]) -> list[Setting]:
+    """Return the settings that no other beats in the means of all objectives at once.
+
+    The best in the first objective comes first. Of one objective, it is the best alone.
+    """
+    objectives = ranking.best.objectives
+    if len(objectives) == 1:
+        return [ranking.best]
+    means = {one: [one.interval(name).mean for name in objectives] for one in ranking.order}
+    return not_dominated(means, [is_cost(name) for name in objectives])
 
 
 def interval_numbers(name: str, found: Interval) -> dict[str, float | None]:
@@ -248,7 +281,8 @@ def _numbers_of(
     for run in runs:
         found = state.outcome(run)
         if isinstance(found, Result):
-            yield from ((t, summary(found, t.config.readout)) for t in run.trials)
+            objectives = state.plan.objectives
+            yield from ((t, measure(found, t.config.readout, objectives)) for t in run.trials)
 
 
 def _phase(state: SweepState, trial: Trial) -> str | None:

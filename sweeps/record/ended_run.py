@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from analysis.record.schema import CURVES, OBJECTIVE, SCHEMA
+from sweeps.planning.objectives import measure
 from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.state import SweepState
 from trainable.config.schema import EXECUTION_FIELDS, TrialConfig, Value
 from trainable.runs.folder import SAMPLES_FILE, RunFolder
 from trainable.runs.keys import key_of, readout_key
 from trainable.runs.machine import SETTING
-from trainable.runs.results import Failure, Result, read_description, read_history, summary
+from trainable.runs.results import Failure, Result, read_description, read_history
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -144,11 +146,14 @@ def curve_points(history: Iterable[Mapping[str, float]]) -> list[Metric]:
     ]
 
 
-def final_points(result: Result, trial: Trial) -> Iterator[Metric]:
-    """Yield the numbers of a trial at the end of its training, the objective first."""
-    numbers = summary(result, trial.config.readout)
-    for name, value in ({OBJECTIVE: numbers[OBJECTIVE]} | numbers).items():
-        yield _point(name, value, result.finished_at, result.iterations)
+def final_points(
+    result: Result, trial: Trial, objectives: Sequence[str] = (OBJECTIVE,)
+) -> Iterator[Metric]:
+    """Yield the numbers of a trial at the end of its training, the objectives first."""
+    found = measure(result, trial.config.readout, objectives)
+    for name in dict.fromkeys((*objectives, *found)):
+        if math.isfinite(found[name]):
+            yield _point(name, found[name], result.finished_at, result.iterations)
 
 
 def detail_of(

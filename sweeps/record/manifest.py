@@ -15,7 +15,7 @@ from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.record.schema import EXPERIMENT, Race
+from analysis.record.schema import EXPERIMENT, OBJECTIVE, Race
 from sweeps.planning.asked import given_of
 from sweeps.planning.plan import EarlierRuns, Plan, PlannedRun, Trial
 from sweeps.planning.state import SweepState
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trainable.data.datasets import DataFacts
 
 VERSION = 2
+OF_THE_SWEEP = ("axes:", "objectives:", "values of")  # differences that change no trial
 FEW = 8  # values that are named one by one
 FIELDS: dict[str, type] = {
     "name": str,
@@ -112,6 +113,7 @@ def write(state: SweepState, content: Mapping[str, Any]) -> dict[str, Any]:
         "question": plan.question,
         "sweep_key": plan.sweep_key,
         "axes": list(plan.axes),
+        "objectives": list(plan.objectives),
         "base": base,
         "data": dataclasses.asdict(plan.data),
         "code_version": plan.code_version,
@@ -189,12 +191,18 @@ def sweep_state(
         question=content["question"],
         with_samples=content["with_samples"],
         given=content.get("given"),  # a manifest of before has none
+        objectives=_objectives(content),
         code_version=content["code_version"],
     )
     found = SweepState(asked, stopped=content["stopped"], tags=content["tags"])
     found.hold_race(_race(content))
     found.add_runs(_runs_of(content, found, besides=()))
     return found
+
+
+def _objectives(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the metrics that a sweep is judged by; a manifest of before names none."""
+    return tuple(content.get("objectives", (OBJECTIVE,)))
 
 
 def take_over_race(state: SweepState) -> None:
@@ -256,10 +264,10 @@ def changes(state: SweepState, storage: Path) -> list[str]:
         return []
     if before["sweep_key"] == state.plan.sweep_key:
         return [*found, "trials that are there stay, new ones join them"]
-    return [
-        *found,
-        f"all trials get new keys; those of before stay in the record under {before['sweep_key']}",
-    ]
+    stay = f"stay in the record under {before['sweep_key']}"
+    if all(one.startswith(OF_THE_SWEEP) for one in found):
+        return [*found, f"the same runs answer it; the trials of before {stay}"]
+    return [*found, f"all trials get new keys; those of before {stay}"]
 
 
 def _differences(before: Mapping[str, Any], state: SweepState) -> Iterator[str]:
@@ -270,6 +278,8 @@ def _differences(before: Mapping[str, Any], state: SweepState) -> Iterator[str]:
         yield f"data fingerprint: {before['data']['fingerprint']} -> {state.plan.data.fingerprint}"
     if before["axes"] != list(state.plan.axes):
         yield f"axes: {', '.join(before['axes'])} -> {', '.join(state.plan.axes)}"
+    if (objectives := _objectives(before)) != state.plan.objectives:
+        yield f"objectives: {', '.join(objectives)} -> {', '.join(state.plan.objectives)}"
     for name in dict.fromkeys([*before["base"], *now]):
         if name not in (*EXECUTION_FIELDS, *state.plan.axes, "seed"):
             was, becomes = before["base"].get(name, DEFAULTS.get(name)), now.get(name)
@@ -407,6 +417,8 @@ def _check(content: Mapping[str, Any]) -> None:
     for name in (*content["axes"], "dataset"):
         content["base"][name]
     _facts(content["data"])
+    if not all(isinstance(name, str) for name in _objectives(content)) or not _objectives(content):
+        raise TypeError("its objectives are no names")
     race = _race(content)
     if race is not None and not 2 <= race.first <= race.limit:
         raise ValueError("its race has no looks")

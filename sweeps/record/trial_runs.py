@@ -98,7 +98,8 @@ class TrialRuns:
             return
         points = list(ended.curves)
         if ended.result is not None:
-            points = [*final_points(ended.result, trial), *points]
+            objectives = self.state.plan.objectives
+            points = [*final_points(ended.result, trial, objectives), *points]
         if not is_known:
             child = self._with_curves_of(trial, child, points)
         if ended.result is not None:

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from analysis.record.mlflow_calls import Patience
 from analysis.record.origin import USER, Origin
-from analysis.record.schema import ENVIRONMENT_FILE, EXPERIMENT, SCHEMA
+from analysis.record.schema import ENVIRONMENT_FILE, EXPERIMENT, OBJECTIVE, SCHEMA
 from sweeps.planning.asked import Asked, given_of
 from sweeps.planning.plan import PlannedRun, Trial
 from sweeps.planning.ranking import BestPoint
@@ -170,14 +170,15 @@ class MlflowWriter:
         self.runs.tag(self.parent, tags)
 
     def best_trial(self, best: BestPoint) -> tuple[Trial, MlflowRun] | None:
-        """Return the trial of the best point with the highest mIoU of its average, and its run."""
+        """Return the trial of the best point with the highest objective, and its run."""
         found = []
         for trial in self.state.known_trials:
             child = self.children.get(trial.trial_key)
             at_best = all(getattr(trial.config, k) == v for k, v in best.point.items())
             if at_best and child is not None and child.status == "FINISHED":
                 found.append((trial, child))
-        return max(found, key=lambda one: one[1].metrics["swa/miou"], default=None)
+        objective = self.state.plan.objectives[0]
+        return max(found, key=lambda one: one[1].metrics.get(objective, -1.0), default=None)
 
     def holds_model(self, child: MlflowRun) -> bool:
         """Return whether a child is named the best and the model of its numbers is logged."""
@@ -222,6 +223,8 @@ class MlflowWriter:
             "axes": ",".join(self.state.plan.axes),
             "data_warnings": "\n".join(self.state.plan.data.warnings)[:MOST_OF_A_TAG],
         }
+        if self.state.plan.objectives != (OBJECTIVE,):
+            asked["objectives"] = ",".join(self.state.plan.objectives)
         tags = self._common_tags() | {name: text for name, text in asked.items() if text}
         if self.state.race is not None:
             tags |= {f"race_{k}": str(x) for k, x in dataclasses.asdict(self.state.race).items()}

@@ -23,7 +23,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.record.schema import OBJECTIVE
+from sweeps.planning.objectives import measure
 from sweeps.planning.plan import Trial
 from sweeps.planning.state import SweepState
 from sweeps.search.stored_study import StoredStudy, Times
@@ -85,25 +85,32 @@ class OptunaDatabase:
 
     def _open(self) -> None:
         database = open_database(self.state.plan.storage)
-        said = self._attributes()
+        said, objectives = self._attributes(), self.state.plan.objectives
         if _readouts_of(self.search) > 1:
             self._readouts = StoredStudy(
                 database,
                 f"{self.name} (readouts)",
-                metric=OBJECTIVE,
+                metrics=objectives,
                 key="trial_key",
-                attributes=said | {"value": f"{OBJECTIVE} of each readout of each complete run"},
+                attributes=said
+                | {"value": f"{', '.join(objectives)} of each readout of each complete run"},
             )
-        self._asks = StoredStudy(database, self.name, metric=OBJECTIVE, key="ask", attributes=said)
+        self._asks = StoredStudy(
+            database, self.name, metrics=objectives, key="ask", attributes=said
+        )
 
     def _attributes(self) -> dict[str, Value]:
         """Return what both studies say of themselves."""
         plan, search = self.state.plan, self.search
         readouts = _readouts_of(search)
-        best_of = f"the best of the {readouts} readouts of a run; each is in {self.name} (readouts)"
+        of_what = "the readout suggested"
+        if readouts > 1:
+            of_what = (
+                f"the best of the {readouts} readouts of a run; each is in {self.name} (readouts)"
+            )
         return {
             "question": plan.question,
-            "value": f"{OBJECTIVE} of {best_of if readouts > 1 else 'the readout suggested'}",
+            "value": f"{', '.join(plan.objectives)} of {of_what}",
             "sampler": search.method.sampler,
             "scheduler": search.method.scheduler,
             "dataset": plan.base.dataset,  # a page of the dashboard ends here
@@ -131,17 +138,18 @@ class OptunaDatabase:
         return optuna.trial.create_trial(
             state=_state(ask),
             # Of one that was pruned, a validation before the end would stand among final numbers.
-            value=ask.value,
-            params={name: ask.values[name] for name in space.suggested},
-            distributions={name: axis.stored for name, axis in space.suggested.items()},
-            intermediate_values=dict(ask.reports),
+            values=None if ask.scores is None else [*ask.scores],
+            params=ask.values,
+            distributions={name: space.axes[name].stored for name in ask.values},
+            # Optuna takes no validations of several objectives.
+            intermediate_values=dict(ask.reports) if len(self.state.plan.objectives) == 1 else {},
             user_attrs=_attributes(ask) | self._said_of(ask, found),
         )
 
     def _said_of(self, ask: Suggestion, found: Result | Failure | None) -> dict[str, Value]:
         """Return which readout gave a suggestion its value, or why it has none."""
         if isinstance(found, Result) and ask.state == COMPLETE:
-            _, best = best_trial(ask, found)
+            best = self._best(ask, found)
             chosen = [name for name in self.search.space.axes if name in READOUT_FIELDS]
             return {
                 "trial_key": best.trial_key,
@@ -152,12 +160,19 @@ class OptunaDatabase:
         cause = cause or self.state.stopped.get(ask.training_key)
         return {"cause": cause} if cause and ask.state is not None else {}
 
+    def _best(self, ask: Suggestion, result: Result) -> Trial:
+        found = best_trial(ask, result, self.state.plan.objectives)
+        assert found is not None, "a complete one has values"  # nosec B101  # cannot happen
+        return found[1]
+
     def _readout(self, ask: Suggestion, trial: Trial, result: Result) -> FrozenTrial:
-        axes = self.search.space.axes
+        space, objectives = self.search.space, self.state.plan.objectives
+        params = space.active({name: getattr(trial.config, name) for name in space.axes})
+        known = measure(result, trial.config.readout, objectives)
         return optuna.trial.create_trial(
-            value=summary(result, trial.config.readout)[OBJECTIVE],
-            params={name: getattr(trial.config, name) for name in axes},
-            distributions={name: axis.stored for name, axis in axes.items()},
+            values=[known[name] for name in objectives],
+            params=params,
+            distributions={name: space.axes[name].stored for name in params},
             user_attrs=_attributes(ask) | {"trial_key": trial.trial_key},
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Self
@@ -19,6 +19,7 @@ from sweeps.planning.state import SweepState
 from sweeps.search.event_log import EventLog, damaged
 from sweeps.search.optuna_db import OptunaDatabase
 from sweeps.search.samplers import check_sampler, check_scheduler
+from sweeps.search.stopping import Stopping
 from sweeps.search.study import COMPLETE, FAIL, PRUNED, ReplayableStudy
 from sweeps.search.suggestions import (
     Search,
@@ -60,15 +61,16 @@ class SearchSource:
 
     def __init__(self, state: SweepState, search: Search) -> None:
         search.space.check(state.plan.base)
-        distributions = search.space.distributions()
-        check_sampler(search.method.sampler, distributions)
-        check_scheduler(search.method.scheduler, state.plan.base)
+        objectives = state.plan.objectives
+        check_sampler(search.method.sampler, search.space, len(objectives))
+        check_scheduler(search.method.scheduler, state.plan.base, len(objectives))
         self.state = state
         self.search = search
         self.asks: list[Suggestion] = []
         plan, name = state.plan, search.name(state.plan)
         self._log = EventLog(plan.storage / "searches" / f"{name}.jsonl")
-        self._study = ReplayableStudy(search.method, distributions, plan.base)
+        self._study = ReplayableStudy(search.method, search.space, plan.base, objectives)
+        self._stopping = Stopping(search.enough, self._study, objectives)
         self._database = OptunaDatabase(state, search)
         self._cut_off = False  # the execution is ending
         self._confirming: deque[PlannedRun] | None = None
@@ -135,7 +137,7 @@ class SearchSource:
             ask = self._unfinished.popleft()
             if self._is_to_be_trained(ask):
                 return self._train(ask)
-        while len(self.asks) < self.search.asks:
+        while not self._has_asked_enough:
             ask = self._ask()
             self._answer(ask)
             if self._is_to_be_trained(ask):
@@ -201,10 +203,7 @@ class SearchSource:
             case "ask":
                 if event["ask"] != len(self.asks):
                     raise ValueError(f"ask {len(self.asks)} comes first")
-                for name, axis in self.search.space.suggested.items():
-                    if not axis.contains(event["values"][name]):
-                        raise ValueError(f"{name} must be {axis.describe()}")
-                params = self.search.space.params(event["values"])
+                params = self.search.space.params_checked(event["values"])
                 self._study.ask_again(params, was_given=event["given"])
                 self._keep(event["values"])
             case "report":
@@ -213,7 +212,7 @@ class SearchSource:
                 self._note(ask, event["iteration"], event["miou"], stop=event["stop"])
             case "tell":
                 ask = self.asks[event["ask"]]
-                self._end(ask, event["state"], event["value"])
+                self._end(ask, event["state"], event["values"])
                 ask.cause = event["cause"]
                 if event["cause"]:
                     self.state.stop(ask.training_key, event["cause"])
@@ -221,7 +220,7 @@ class SearchSource:
                 raise ValueError(f"unknown event {kind!r}")
 
     def _give(self, earlier: WarmStartTrial) -> None:
-        self._study.give(self.search.space.params(earlier.values), earlier.value)
+        self._study.give(self.search.space.params(earlier.values), earlier.scores)
 
     def _ask(self) -> Suggestion:
         given = self._point()
@@ -280,10 +279,16 @@ class SearchSource:
             self._take_in(ask, iteration, miou)
         if ask.state is not None:
             return
-        if isinstance(found, Result):
-            self._tell(ask, COMPLETE, value=best_trial(ask, found)[0])
-        else:
+        if not isinstance(found, Result):
             self._tell(ask, PRUNED)
+            return
+        objectives = self.state.plan.objectives
+        best = best_trial(ask, found, objectives)
+        if best is None:
+            lacking = f"the validation images have no pixel for {', '.join(objectives)}"
+            self._tell(ask, FAIL, cause=lacking)
+        else:
+            self._tell(ask, COMPLETE, scores=best[0])
 
     def _validations(self, ask: Suggestion) -> list[tuple[int, float]]:
         """Return the validations of a run, from an earlier suggestion or from its folder."""
@@ -294,17 +299,23 @@ class SearchSource:
         return [(int(row["iteration"]), row["val/miou"]) for row in rows if "val/miou" in row]
 
     def _tell(
-        self, ask: Suggestion, state: str, *, value: float | None = None, cause: str | None = None
+        self,
+        ask: Suggestion,
+        state: str,
+        *,
+        scores: Sequence[float] | None = None,
+        cause: str | None = None,
     ) -> None:
         event = {"event": "tell", "ask": ask.number, "state": state}
-        self._log.append(event | {"value": value, "cause": cause})
+        self._log.append(event | {"values": scores, "cause": cause})
         ask.cause = cause
-        self._end(ask, state, value)
+        self._end(ask, state, scores)
         self._database.add([ask])
 
-    def _end(self, ask: Suggestion, state: str, value: float | None) -> None:
-        self._study.tell(ask.number, state, value)
-        ask.state, ask.value = state, value
+    def _end(self, ask: Suggestion, state: str, scores: Sequence[float] | None) -> None:
+        self._study.tell(ask.number, state, scores)
+        self._stopping.progress.end(state, scores)
+        ask.state, ask.scores = state, None if scores is None else tuple(scores)
         for trial in ask.trials:
             self.state.tag(trial.trial_key, search_state=state)
 
@@ -320,9 +331,16 @@ class SearchSource:
         """Return whether a suggestion is open and no earlier one has its run trained."""
         return ask.state is None and self._under_way(ask.run)[0] is ask
 
+    @property
+    def _has_asked_enough(self) -> bool:
+        """Whether all settings were asked for, or those that ended were enough."""
+        return len(self.asks) >= self.search.asks or bool(self._stopping.why)
+
     def _choose_when_all_ended(self) -> None:
         """Once all suggestions ended, choose the settings to be trained with other seeds."""
-        all_asked = len(self.asks) >= self.search.asks
-        if self._confirming is None and all_asked and not self._under_way():
+        if self._confirming is None and not self._under_way() and self._has_asked_enough:
+            if len(self.asks) < self.search.asks:
+                few = f"the search ended after {len(self.asks)} of {self.search.asks} settings"
+                self.state.note(f"{few}: {self._stopping.why}")
             runs = plan_confirmation(self.state, self.search, self.asks)
             self._confirming = deque(run for run in runs if self.state.outcome(run) is None)

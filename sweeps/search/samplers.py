@@ -32,6 +32,8 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from sweeps.search.method import OF_ALL_AXES
+from sweeps.search.spaces.space import Space
 from trainable.config.schema import ConfigError, TrialConfig, Value
 
 STARTUP = 10  # suggestions at random before a model is made; Optuna's default
@@ -71,21 +73,28 @@ class FixedSampler(BaseSampler):
         return self.params[param_name]
 
 
-def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
+def make_sampler(name: str, seed: int, number: int, *, conditional: bool = False) -> BaseSampler:
     """Return the sampler for one suggestion.
 
     Args:
         name: One of SAMPLERS.
         seed: The seed of the search.
         number: The number of the suggestion, from 0.
+        conditional: Whether some axes are there only with certain values of others.
     """
-    own = _seed(seed, number)
+    own = seed_of(seed, number)
     match name:
         case "tpe":
             # A running trial counts as a bad one, so that slots are not sent to the same place.
-            return TPESampler(
-                seed=own, multivariate=True, constant_liar=True, n_startup_trials=STARTUP
-            )
+            # In a group are axes that are there together; of those in none, none would be modelled.
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                return TPESampler(
+                    seed=own,
+                    multivariate=True,
+                    group=conditional,
+                    constant_liar=True,
+                    n_startup_trials=STARTUP,
+                )
         case "gp":
             return GPSampler(seed=own, n_startup_trials=STARTUP, warn_independent_sampling=False)
         case "cmaes":
@@ -94,7 +103,7 @@ def make_sampler(name: str, seed: int, number: int) -> BaseSampler:
             # The scrambling is one for the whole sequence; the study counts the places in it.
             with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
                 return QMCSampler(
-                    seed=_seed(seed),
+                    seed=seed_of(seed),
                     scramble=True,
                     independent_sampler=RandomSampler(seed=own),
                     warn_independent_sampling=False,
@@ -126,18 +135,31 @@ def make_pruner(name: str, config: TrialConfig) -> BasePruner:
     return NopPruner()
 
 
-def check_sampler(name: str, distributions: Mapping[str, BaseDistribution]) -> None:
+def check_sampler(name: str, space: Space, objectives: int = 1) -> None:
     """Refuse a sampler that cannot draw from a space.
 
     Args:
         name: One of SAMPLERS.
-        distributions: The distribution of each param, by the name of its field.
+        space: The space.
+        objectives: How many there are.
 
     Raises:
-        ConfigError: CMA-ES is to choose among names, or has fewer than two axes to vary.
+        ConfigError: It models all axes at once, and some are there only sometimes; or CMA-ES is to
+            choose among names, has fewer than two axes to vary, or more than one objective.
     """
+    for axis, found in space.suggested.items():
+        if found.when and name in OF_ALL_AXES:
+            raise ConfigError(
+                f"--sampler {name} models all axes at once, but {axis} is there only when "
+                f"{found.condition}; take tpe or random"
+            )
     if name != "cmaes":
         return
+    if objectives > 1:
+        raise ConfigError(
+            f"--sampler cmaes has one objective, but got {objectives}; take tpe, gp, qmc or random"
+        )
+    distributions = space.distributions()
     for axis, distribution in distributions.items():
         if isinstance(distribution, CategoricalDistribution):
             raise ConfigError(
@@ -152,16 +174,22 @@ def check_sampler(name: str, distributions: Mapping[str, BaseDistribution]) -> N
         )
 
 
-def check_scheduler(name: str, config: TrialConfig) -> None:
-    """Refuse a scheduler that would have nothing to stop.
+def check_scheduler(name: str, config: TrialConfig, objectives: int = 1) -> None:
+    """Refuse a scheduler that would have nothing to stop, or several things to judge by.
 
     Args:
         name: One of SCHEDULERS.
         config: The base config of the search.
+        objectives: How many there are.
 
     Raises:
-        ConfigError: There is no validation before the last iteration.
+        ConfigError: There is no validation before the last iteration, or several objectives.
     """
+    if name != "none" and objectives > 1:
+        raise ConfigError(
+            f"--scheduler {name} judges by one validation, but there are {objectives} objectives; "
+            "leave --scheduler out"
+        )
     if name != "none" and config.eval_every >= config.iterations:
         raise ConfigError(
             f"--scheduler {name} needs validations before the end, `eval_every < iterations`, but "
@@ -170,6 +198,6 @@ def check_scheduler(name: str, config: TrialConfig) -> None:
         )
 
 
-def _seed(*entropy: int) -> int:
+def seed_of(*entropy: int) -> int:
     """Return a seed that follows from some numbers and differs from that of other numbers."""
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])

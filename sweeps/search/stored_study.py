@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import optuna
@@ -10,6 +10,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy import DateTime, Integer, column, table, update
 
+from sweeps.search.study import directions_of
 from trainable.config.schema import Value
 
 # What `Study.set_metric_names` sets, with a warning that it is experimental.
@@ -31,7 +32,7 @@ class StoredStudy:
     Args:
         database: The database, in which the study is made where it is missing.
         name: The name of the study.
-        metric: What the values of its trials are.
+        metrics: What the values of its trials are.
         key: The attribute by which its trials are told apart.
         attributes: What is said of the study.
     """
@@ -41,20 +42,20 @@ class StoredStudy:
         database: RDBStorage,
         name: str,
         *,
-        metric: str,
+        metrics: Sequence[str],
         key: str,
         attributes: Mapping[str, Value],
     ) -> None:
         self._database, self._key = database, key
-        study = _opened(database, name)
+        study = _opened(database, name, metrics)
         self._id = database.get_study_id_from_name(name)
         self._trials = {
             trial.user_attrs[key]: trial
             for trial in database.get_all_trials(self._id)
             if key in trial.user_attrs
         }
-        if study.metric_names != [metric]:
-            database.set_study_system_attr(self._id, METRIC_NAMES, [metric])
+        if study.metric_names != [*metrics]:
+            database.set_study_system_attr(self._id, METRIC_NAMES, [*metrics])
         for name_, value in attributes.items():
             if study.user_attrs.get(name_) != value:
                 study.set_user_attr(name_, value)
@@ -116,7 +117,7 @@ def _date(trial: FrozenTrial, stored: FrozenTrial | None, times: Times) -> None:
         trial.datetime_complete = ended or trial.datetime_complete
 
 
-def _opened(database: RDBStorage, name: str) -> optuna.Study:
+def _opened(database: RDBStorage, name: str, metrics: Sequence[str]) -> optuna.Study:
     """Return the study of a name, made where it is missing.
 
     One of a version before says nothing of itself and holds readouts among the suggestions: it is
@@ -125,7 +126,10 @@ def _opened(database: RDBStorage, name: str) -> optuna.Study:
 
     def opened() -> optuna.Study:
         return optuna.create_study(
-            study_name=name, storage=database, direction="maximize", load_if_exists=True
+            study_name=name,
+            storage=database,
+            directions=directions_of(metrics),
+            load_if_exists=True,
         )
 
     study = opened()

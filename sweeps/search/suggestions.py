@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from analysis.record.schema import OBJECTIVE
+from analysis.record.schema import is_cost
+from analysis.stats.ranking import not_dominated
+from sweeps.planning.objectives import measure
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from sweeps.planning.state import SweepState
 from sweeps.search.event_log import read_events
-from sweeps.search.method import Method
-from sweeps.search.space import Space, with_values
+from sweeps.search.method import Enough, Method
+from sweeps.search.spaces.space import Space, with_values
 from sweeps.search.study import COMPLETE
 from trainable.config.schema import ConfigError, TrialConfig, Value
 from trainable.runs.keys import code_version, key_of, readout_key
-from trainable.runs.results import Result, summary
+from trainable.runs.results import Result
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +37,7 @@ class Search:
         confirm: How many of the best settings are trained again with other seeds: the best of many
             on one seed owes part of its value to that seed.
         seeds: How many other seeds each of those is trained with.
+        enough: When fewer settings than that are.
         points: The settings that come first, before the sampler chooses.
         warm_start: The storages whose finished runs the sampler learns from at the beginning.
     """
@@ -40,6 +47,7 @@ class Search:
     asks: int
     confirm: int
     seeds: int
+    enough: Enough = field(default_factory=Enough)
     points: tuple[Mapping[str, Value], ...] = ()
     warm_start: tuple[str, ...] = ()
 
@@ -58,6 +66,7 @@ class Search:
             "attempt": plan.attempt,
             "space": self.space.to_primitives(),
             "readouts": self.space.readouts,
+            "objectives": list(plan.objectives),
             **dataclasses.asdict(self.method),
             "points": [dict(point) for point in self.points],
             "warm_start": list(self.warm_start),
@@ -74,12 +83,12 @@ class Suggestion:
 
     Attributes:
         number: The number of the suggestion within its search, from 0.
-        values: The value of each field that the sampler draws.
+        values: The value of each field that the sampler drew.
         run: The training run of the setting.
         trials: The trials of the run that count: one per readout, or the one suggested.
         reports: The mIoU of each validation, by its iteration.
         state: COMPLETE, PRUNED or FAIL; None while the run is under way.
-        value: The mIoU that the sampler was told; None where the run has none.
+        scores: The value of each objective that the sampler was told; None where it has none.
         cause: Why its worker failed; None where it did not.
         in_training: Whether a driver trains the run for it now.
     """
@@ -90,7 +99,7 @@ class Suggestion:
     trials: tuple[Trial, ...]
     reports: dict[int, float] = field(default_factory=dict)
     state: str | None = None
-    value: float | None = None
+    scores: tuple[float, ...] | None = None
     cause: str | None = None
     in_training: bool = False
 
@@ -109,7 +118,7 @@ def plan_ask(
         state: The state of the sweep, which is changed.
         space: The space of the search.
         number: The number of the suggestion, from 0.
-        values: The value of each field that the sampler draws.
+        values: The value of each field that the sampler drew.
     """
     fixed = {name: getattr(state.plan.base, name) for name in space.axes} | dict(values)
     (run,) = state.add_trials(space.siblings(state.plan.base, fixed))
@@ -124,10 +133,20 @@ def plan_ask(
     return Suggestion(number=number, values=dict(values), run=run, trials=asked_for)
 
 
-def best_trial(ask: Suggestion, result: Result) -> tuple[float, Trial]:
-    """Return the largest value among the trials of a suggestion, and the trial that has it."""
-    values = [(summary(result, trial.config.readout)[OBJECTIVE], trial) for trial in ask.trials]
-    return max(values, key=lambda pair: pair[0])
+def best_trial(
+    ask: Suggestion, result: Result, objectives: Sequence[str]
+) -> tuple[tuple[float, ...], Trial] | None:
+    """Return the trial of a suggestion that is best in the first objective, and its values.
+
+    None where no trial has a value of every objective.
+    """
+    found = []
+    for trial in ask.trials:
+        known = measure(result, trial.config.readout, objectives)
+        scores = tuple(known[name] for name in objectives)
+        if all(map(math.isfinite, scores)):
+            found.append((scores, trial))
+    return max(found, key=lambda pair: pair[0][0], default=None)
 
 
 def plan_confirmation(
@@ -136,22 +155,29 @@ def plan_confirmation(
     """Add the best settings to a sweep, each with other seeds than the search's; return the runs.
 
     Each setting of the training comes once, with the readout that was best in the search: choosing
-    the readout again on the other seeds would bias those upward, too.
+    the readout again on the other seeds would bias those upward, too. Of several objectives, they
+    are settings that none beats in all of them, from the one end to the other.
 
     Args:
         state: The state of the sweep, which is changed.
         search: The search, which says how many settings and seeds.
         asks: All suggestions of the search, each of which has ended.
     """
-    found: dict[str, tuple[float, Trial, int]] = {}
+    objectives = state.plan.objectives
+    found: dict[str, tuple[tuple[float, ...], Trial, int]] = {}
     for ask in asks:
         result = state.outcome(ask.run) if ask.state == COMPLETE else None
-        if not isinstance(result, Result):
+        best = best_trial(ask, result, objectives) if isinstance(result, Result) else None
+        if best is None:
             continue
-        value, trial = best_trial(ask, result)
-        if ask.training_key not in found or value > found[ask.training_key][0]:
-            found[ask.training_key] = value, trial, ask.number
-    ranked = sorted(found.values(), key=lambda entry: (-entry[0], entry[2]))
+        scores, trial = best
+        if ask.training_key not in found or scores[0] > found[ask.training_key][0][0]:
+            found[ask.training_key] = scores, trial, ask.number
+    ranked = sorted(found.values(), key=lambda entry: (-entry[0][0], entry[2]))
+    if len(objectives) > 1:
+        costs = [is_cost(name) for name in objectives]
+        front = not_dominated({entry[2]: entry[0] for entry in ranked}, costs)
+        ranked = spread([entry for entry in ranked if entry[2] in front], search.confirm)
     runs = {}
     for _, trial, number in ranked[: search.confirm]:
         for run in state.add_trials(other_seeds(trial.config, search.seeds)):
@@ -159,6 +185,13 @@ def plan_confirmation(
             for confirmed in run.trials:
                 state.retag(confirmed.trial_key, phase="confirm", ask=str(number))
     return list(runs.values())
+
+
+def spread(entries: Sequence[Entry], most: int) -> list[Entry]:
+    """Return at most so many entries, evenly from the first to the last."""
+    if len(entries) <= most or most < 2:
+        return [*entries[:most]]
+    return [entries[round(k * (len(entries) - 1) / (most - 1))] for k in range(most)]
 
 
 def other_seeds(config: TrialConfig, count: int) -> list[TrialConfig]:

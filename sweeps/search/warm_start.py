@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.record.schema import OBJECTIVE
+from sweeps.planning.objectives import measure
 from sweeps.planning.state import SweepState
-from sweeps.search.space import Space, with_values
+from sweeps.search.spaces.space import Space, with_values
 from trainable.config.schema import READOUT_FIELDS, ConfigError, TrialConfig, Value, suggest
 from trainable.runs.folder import RunFolder
 from trainable.runs.keys import readout_key, training_key
-from trainable.runs.results import Result, read_description, read_result, summary
+from trainable.runs.results import Result, read_description, read_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +22,13 @@ class WarmStartTrial:
 
     Attributes:
         training_key: The key of the training run.
-        values: The value of each field that the sampler draws.
-        value: The mIoU of the best readout that the run carried, from 0 to 1.
+        values: The value of each field that the sampler would have drawn.
+        scores: The value of each objective, of the readout that is best in the first.
     """
 
     training_key: str
     values: dict[str, Value]
-    value: float
+    scores: tuple[float, ...]
 
 
 def read_point(text: str, space: Space, base: TrialConfig) -> dict[str, Value]:
@@ -58,11 +59,16 @@ def read_point(text: str, space: Space, base: TrialConfig) -> dict[str, Value]:
             raise ConfigError(f"--point {text}: {key} must stand once; leave one out")
         given[key] = value
     config = with_values(base, given)
-    values: dict[str, Value] = {name: getattr(config, name) for name in axes}
-    for name, axis in axes.items():
-        if not axis.contains(values[name]):
+    values = space.active({name: getattr(config, name) for name in axes})
+    for name in given:
+        if name not in values:
             raise ConfigError(
-                f"--point {text}: {name} must be {axis.describe()}, but is {values[name]}"
+                f"--point {text}: {name} is there only when {axes[name].condition}; leave it out"
+            )
+    for name, chosen in values.items():
+        if not axes[name].contains(chosen):
+            raise ConfigError(
+                f"--point {text}: {name} must be {axes[name].describe()}, but is {chosen}"
             )
     return values
 
@@ -113,17 +119,21 @@ def _finished(storage: Path, damaged: list[str]) -> Iterator[tuple[str, TrialCon
 def _as_earlier(
     key: str, config: TrialConfig, result: Result, state: SweepState, space: Space
 ) -> WarmStartTrial | None:
-    values = {name: getattr(config, name) for name in space.training}
-    if not all(axis.contains(values[name]) for name, axis in space.training.items()):
+    values = space.active({name: getattr(config, name) for name in space.training})
+    if not all(space.axes[name].contains(value) for name, value in values.items()):
         return None
     siblings = space.siblings(state.plan.base, values)
     if siblings[0].training_identity() != config.training_identity():
         return None
-    read = [c for c in siblings if readout_key(c.readout) in result.readouts]
-    if not read:
+    objectives, best = state.plan.objectives, None
+    for sibling in siblings:
+        if readout_key(sibling.readout) in result.readouts:
+            known = measure(result, sibling.readout, objectives)
+            scores = tuple(known[name] for name in objectives)
+            if all(map(math.isfinite, scores)) and (best is None or scores[0] > best[0][0]):
+                best = scores, sibling
+    if best is None:
         return None
-    value, best = max(
-        ((summary(result, c.readout)[OBJECTIVE], c) for c in read), key=lambda pair: pair[0]
-    )
-    readout = {k: getattr(best, k) for k in space.suggested if k in READOUT_FIELDS}
-    return WarmStartTrial(training_key=key, values=values | readout, value=value)
+    scores, sibling = best
+    readout = {k: getattr(sibling, k) for k in space.suggested if k in READOUT_FIELDS}
+    return WarmStartTrial(training_key=key, values=space.active(values | readout), scores=scores)

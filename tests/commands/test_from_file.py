@@ -19,7 +19,7 @@ from sweeps import from_file
 from sweeps.api.checks import TAKEN
 from sweeps.api.description import Sweep
 from sweeps.api.options import trials as trials_of
-from sweeps.search.space import Choice, Range
+from sweeps.search.spaces.axes import Choice, Range
 from trainable.config.loading import load_config
 from trainable.config.schema import ConfigError
 
@@ -56,6 +56,10 @@ BAD_FILES = {
     f"{HEAD}search: {{lambda_adv: {{low: 1, high: 2, log: 3}}}}": ("true or false", "3"),
     f"{HEAD}search: {{lamda_adv: [0, 1]}}": ("'lamda_adv'", "did you mean 'lambda_adv'?"),
     f"{HEAD}search: {{swa_n: [1, 2]}}": ("must vary what is trained", "swa_n"),
+    f"{HEAD}search: {{lambda_adv: {{low: 0.1, high: 1, when: {{adversarial: [none]}}}}}}": (
+        *("`when` of lambda_adv", "an axis above it", "got 'adversarial'"),
+    ),
+    f"{HEAD}{GRID}objective: [miou, muou]": ("unknown objective 'muou'", "did you mean"),
     f"{HEAD}search: {{}}": ("search must have at least one axis",),
     f"{HEAD}search: {{lr_generator: [[1]]}}": ("lr_generator must be a number", "[1]"),
     f"{HEAD}search: {{lr_generator: []}}": ("lr_generator must have at least one value",),
@@ -119,6 +123,8 @@ def test_a_file_that_cannot_be_answered_is_refused_in_one_line_and_nothing_is_wr
         ["--readouts", "exhaustive"],
         ["--asks", "20"],
         ["--confirm", "0"],
+        ["--patience", "3"],
+        ["--terminator", "0.5"],
         ["--point", "lr_generator=0.1"],
         ["--warm-start"],
     ],

@@ -22,7 +22,8 @@ from sweeps.driver.search_options import search_source
 from sweeps.joint_search import SWEEP, axes, parser, source
 from sweeps.planning.state import SweepState
 from sweeps.search.optuna_source import SearchSource
-from sweeps.search.space import Axis, Choice, Range, Space
+from sweeps.search.spaces.axes import Axis, Choice, Range
+from sweeps.search.spaces.space import Space
 from sweeps.search.warm_start import read_point
 from sweeps.swa_grid import THRESHOLDS
 from trainable.config.loading import load_config, presets

@@ -15,7 +15,8 @@ from sweeps.planning.state import SweepState
 from sweeps.search.event_log import EventLog
 from sweeps.search.method import Method
 from sweeps.search.optuna_source import SearchSource
-from sweeps.search.space import Axis, Choice, Range, Space
+from sweeps.search.spaces.axes import Axis, Choice, Range
+from sweeps.search.spaces.space import Space
 from sweeps.search.suggestions import Search
 from trainable.config.schema import Readout, TrialConfig
 
@@ -57,9 +58,12 @@ def search_of(
     )
 
 
-def empty_sweep(storage: Path, base: TrialConfig = BASE, axes: tuple[str, ...] = ()) -> SweepState:
+def empty_sweep(
+    storage: Path, base: TrialConfig = BASE, axes: tuple[str, ...] = (), **asked: Any
+) -> SweepState:
     axes = axes or tuple(AXES)
-    return SweepState(make_plan("joint_search", base=base, axes=axes, data=DATA, storage=storage))
+    plan = make_plan("joint_search", base=base, axes=axes, data=DATA, storage=storage, **asked)
+    return SweepState(plan)
 
 
 def begin(storage: Path, search: Search, state: SweepState | None = None) -> SearchSource:
@@ -149,7 +153,7 @@ def history(config: TrialConfig) -> list[dict[str, float]]:
 
 def told(source: SearchSource) -> list[tuple[Any, ...]]:
     """Return what each ask suggested and how it ended."""
-    return [(ask.values, ask.reports, ask.state, ask.value) for ask in source.asks]
+    return [(ask.values, ask.reports, ask.state, ask.scores) for ask in source.asks]
 
 
 class Killer:

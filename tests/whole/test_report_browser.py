@@ -30,6 +30,7 @@ LONG_WORD = "NonFiniteLossError:" + "x" * 200
 ANSWER = "lambda_adv=0.01 is the best of 3: 64.2 % (95 % 60 to 68, 3 seeds)."
 BEST = BestCard(
     setting=[("lambda_adv", "0.01")],
+    measured="mIoU, averaged weights",
     score="64.2 % (95 % 60 to 68, 3 seeds)",
     standing="stands out from none of 2 other settings at these seeds",
     commands=["python -m sweeps.best mine --out best.yaml"],

@@ -500,6 +500,33 @@ def test_no_surface_is_drawn_between_few_suggestions_or_over_noise() -> None:
         figures.search_contour(figure_data.joint_search(asks=8), x="momentum")
 
 
+def test_a_contour_is_drawn_over_numbers_that_were_varied_whichever_they_are() -> None:
+    trials = figure_data.joint_search(asks=8)
+    trials["lambda_adv"] = 0.01  # set for all, while others vary
+    others = ["momentum", "generator", "generator_width"]
+    trials["momentum"] = trials["ask"] / 10
+    trials["generator"] = [["deeplabv2", "deeplabv3"][int(ask) % 2] for ask in trials["ask"]]
+    trials["generator_width"] = 4 + trials["ask"] % 3
+    trials.attrs["axes"] = (*others, "swa_n")
+    axes = figures.search_contour(trials).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("momentum", "generator_width")
+    trials.attrs["axes"] = ("generator", "momentum", "swa_n")
+    with pytest.raises(RecordError, match="a contour needs two numbers that were varied"):
+        figures.search_contour(trials)
+
+
+def test_axes_name_the_objective_that_a_search_was_for() -> None:
+    trials = figure_data.joint_search(asks=8)
+    assert figures.search_history(trials).axes[0].get_ylabel() == "validation mIoU [%]"
+    trials["swa/miou_per_image"] = 1 - trials["swa/miou"]
+    trials.attrs["objectives"] = ("swa/miou_per_image", "val/miou")
+    assert figures.search_history(trials).axes[0].get_ylabel() == "swa/miou_per_image [%]"
+    assert figures.search_slices(trials).get_supylabel() == "swa/miou_per_image [%]"
+    done = figures.search_table(trials).dropna(subset="value")
+    row = done.loc[done["value"].idxmax()]
+    assert row["value"] == trials.loc[trials["ask"] == row["ask"], "swa/miou_per_image"].max()
+
+
 def test_a_surface_is_hatched_where_it_is_uncertain_and_told_where_it_is_highest() -> None:
     figure = figures.search_contour(figure_data.joint_search(asks=60))
     assert isinstance(figure, DescribedFigure)

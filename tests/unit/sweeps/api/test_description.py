@@ -32,6 +32,15 @@ SWEEPS = {
             "swa_n": Choice((2, 5)),
         },
     ),
+    "conditions": Sweep(
+        name="conditions",
+        objective=["val/miou", "cost/train_s"],
+        search={
+            "adversarial": ["none", "pixelwise"],
+            "lambda_adv": log_range(0.001, 1, {"adversarial": ("pixelwise",)}),
+            "generator_width": {"values": [4, 8], "when": {"adversarial": ["none"]}},
+        },
+    ),
 }
 
 
@@ -111,6 +120,28 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "step of swa_n must be a whole number, but got 0.5",
     ),
     "not whole": ({"search": {"lr_generator": Range(1, 2, whole=True)}}, "is no whole number"),
+    "a condition that is none": (
+        {"search": {"swa_n": {"values": [1], "when": ["adversarial"]}}},
+        "when of swa_n must hold `field: value`",
+    ),
+    "a condition of one value": (
+        {"search": {"swa_n": {"values": [1], "when": {"adversarial": "none"}}}},
+        r"when of swa_n must hold `adversarial: \[value, ...\]`, but got 'none'",
+    ),
+    "a condition on no field": (
+        {"search": {"swa_n": {"values": [1], "when": {"advresarial": ["none"]}}}},
+        "unknown field 'advresarial'; did you mean 'adversarial'",
+    ),
+    "values that are none": (
+        {"search": {"swa_n": {"values": 3}}},
+        "values of swa_n must be a list",
+    ),
+    "values and a range": (
+        {"search": {"swa_n": {"values": [1], "low": 2}}},
+        "unknown key 'low' of swa_n",
+    ),
+    "no objective": ({"axes": {"swa_n": [1]}, "objective": []}, "but is empty"),
+    "a number for one": ({"axes": {"swa_n": [1]}, "objective": 3}, "objective must be text"),
     "a number for axes": ({"axes": 3}, "axes must hold `field: value`"),
 }
 

@@ -22,7 +22,8 @@ from sweeps.benchmarking.search_replay import (
     replay,
     table_space,
 )
-from sweeps.search.space import READOUTS, Choice
+from sweeps.search.spaces.axes import Choice
+from sweeps.search.spaces.space import READOUTS
 from trainable.data import datasets
 
 LAMBDAS, RATES = (0.001, 0.005, 0.02, 0.1, 0.5), (0.005, 0.01, 0.02, 0.04)

@@ -22,9 +22,8 @@ from sweeps.driver.best_config import BestConfig
 from sweeps.driver.summary import SweepSummary
 from sweeps.driver.tables import format_best
 from sweeps.execution.progress import ExecutionStats
-from sweeps.planning import ranking
+from sweeps.planning import objectives
 from sweeps.planning.state import SweepState
-from sweeps.record import ended_run
 from sweeps.record.manifest import take_over_trials
 from trainable.config.schema import Readout, TrialConfig
 from trainable.runs.results import Result
@@ -140,8 +139,7 @@ def test_driver_record_and_report_name_the_same_best(
     uri: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ranking, "summary", with_nan)
-    monkeypatch.setattr(ended_run, "summary", with_nan)
+    monkeypatch.setattr(objectives, "summary", with_nan)
     state = swept(tmp_path / "runs", pattern, Race(first=2, limit=10) if way == "race" else None)
     state = asked_in_two(state, uri) if way == "two commands" else state
     publish(state, uri)

@@ -112,6 +112,32 @@ def test_a_race_that_cannot_have_been_held_is_refused(race: object, tmp_path: Pa
         take_over_race(state)
 
 
+def test_what_a_sweep_is_judged_by_is_known_to_whoever_publishes_it_later(
+    tmp_path: Path, uri: str
+) -> None:
+    state = sweep_state(tmp_path, grid(), objectives=BOTH)
+    for run in state.runs:
+        finish(state, run)
+    content = begin(state, URI)
+    again = manifest.sweep_state(content, tmp_path)
+    assert again.plan.objectives == BOTH
+    publish(again, uri)
+    assert parent_of(uri).data.tags["objectives"] == "val/miou,cost/train_s"
+    assert "mean/cost/train_s" in parent_of(uri).data.metrics
+    del content["objectives"]  # a version before did not write them
+    assert manifest.sweep_state(content, tmp_path).plan.objectives == ("swa/miou",)
+
+
+@pytest.mark.parametrize("objectives", [[], [3]])
+def test_objectives_that_are_none_are_refused(objectives: object, tmp_path: Path) -> None:
+    begin(sweep_state(tmp_path, grid()), URI)
+    (path,) = (tmp_path / "sweeps").glob("*.json")
+    content = json_files.loads(path.read_bytes()) | {"objectives": objectives}
+    path.write_bytes(json_files.dumps(content))
+    with pytest.raises(ConfigError, match="must be the manifest"):
+        take_over_race(sweep_state(tmp_path, grid()))
+
+
 def test_no_password_is_in_it(tmp_path: Path) -> None:
     begin(sweep_state(tmp_path, grid()), "https://me:Zq9/x7@host")
     texts = [path.read_text() for path in (tmp_path / "sweeps").iterdir()]
@@ -206,6 +232,7 @@ def with_code(state: SweepState, version: str) -> SweepState:
     return other
 
 
+BOTH = ("val/miou", "cost/train_s")
 LONGER = dataclasses.replace(BASE, iterations=480)
 
 
@@ -216,6 +243,7 @@ LONGER = dataclasses.replace(BASE, iterations=480)
         ("data", "data fingerprint: 0123456789abcdef -> fedcba9876543210"),
         ("code", "code version: {code} -> 0123456789ab"),
         ("axes", "axes: lambda_adv -> lambda_adv, swa_n"),
+        ("objectives", "objectives: swa/miou -> val/miou, cost/train_s"),
         ("values", "values of lambda_adv: 0.0, 0.01 -> 0.0, 0.05"),
     ],
 )
@@ -228,6 +256,9 @@ def test_a_change_is_told_as_what_was_and_what_is(kind: str, line: str, tmp_path
         "data": lambda: sweep_state(tmp_path, grid(), data=other),
         "code": lambda: with_code(sweep_state(tmp_path, grid()), "0123456789ab"),
         "axes": lambda: sweep_state(tmp_path, grid(), axes=("lambda_adv", "swa_n")),
+        "objectives": lambda: sweep_state(
+            tmp_path, grid(), objectives=("val/miou", "cost/train_s")
+        ),
         "values": lambda: sweep_state(tmp_path, grid([0.0, 0.05])),
     }[kind]()
     told = changes(now, tmp_path)
@@ -236,6 +267,8 @@ def test_a_change_is_told_as_what_was_and_what_is(kind: str, line: str, tmp_path
         "stay" if kind in ("values", "code") else f"stay in the record under {first.plan.sweep_key}"
     )
     assert stays in told[-1]
+    keys = {trial.trial_key for trial in first.trials} & {trial.trial_key for trial in now.trials}
+    assert ("new keys" in told[-1]) == (not keys)
 
 
 def test_the_sweep_that_started_last_is_what_is_compared_with(tmp_path: Path) -> None:

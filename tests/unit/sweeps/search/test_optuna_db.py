@@ -21,7 +21,7 @@ from search_helpers import (
 )
 
 from sweeps.search.optuna_db import open_database
-from sweeps.search.space import Axis, Choice, Range
+from sweeps.search.spaces.axes import Axis, Choice, Range
 
 TRAINING = ("lambda_adv", "lr_generator")
 
@@ -54,7 +54,9 @@ def test_each_suggestion_is_a_trial_with_its_number_apart_from_its_readouts(tmp_
         assert (trial.user_attrs["ask"], trial.number) == (ask.number, ask.number)
         assert trial.params == {name: ask.values[name] for name in TRAINING}
         assert trial.intermediate_values == ask.reports
-        assert trial.value == ask.value  # None of one that was pruned half-way
+        assert trial.values == (
+            None if ask.scores is None else [*ask.scores]
+        )  # None of one that was pruned half-way
         if ask.state == "COMPLETE":
             # The readout that gave the value, which no sampler has drawn.
             assert (trial.user_attrs["swa_n"], trial.user_attrs["swa_threshold"]) == (5, 0.5)
@@ -62,7 +64,7 @@ def test_each_suggestion_is_a_trial_with_its_number_apart_from_its_readouts(tmp_
     assert causes["FAIL"] == "its worker died"
     assert causes["COMPLETE"] is None
     assert "asha" in str(causes["PRUNED"]) or causes["PRUNED"] == "loss_mce is nan"
-    assert asks.best_value == max(ask.value for ask in source.asks if ask.value is not None)
+    assert [asks.best_value] == max([*ask.scores] for ask in source.asks if ask.scores is not None)
 
     complete = [ask for ask in source.asks if ask.state == "COMPLETE"]
     by_key = {trial.user_attrs["trial_key"]: trial for trial in readouts.trials}

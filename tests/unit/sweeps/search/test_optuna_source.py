@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kills import goes_on_as_if_never_killed, searched
 from record_helpers import BASE, finish
 from sealing import write_log
 from search_helpers import (
@@ -32,9 +33,8 @@ from sweeps.search import optuna_db, samplers
 from sweeps.search.event_log import EventLog
 from sweeps.search.method import SAMPLERS, SCHEDULERS, Method
 from sweeps.search.optuna_source import UNCONFIRMED, SearchSource
-from sweeps.search.space import Choice, Range
+from sweeps.search.spaces.axes import Choice, Range
 from sweeps.search.study import ReplayableStudy
-from sweeps.search.suggestions import Search
 from trainable.config.schema import ConfigError
 from trainable.runs.folder import RunFolder
 from trainable.runs.results import Result, summary
@@ -54,43 +54,11 @@ def _early_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samplers, "STARTUP", 3)
 
 
-def searched(storage: Path, search: Search, *, slots: int = 2) -> SearchSource:
-    source = begin(storage, search)
-    drive(source, slots=slots)
-    leave(source)
-    return source
-
-
 # Interruptions
 
 WAYS = [(sampler, "none", "exhaustive") for sampler in SAMPLERS]
 WAYS += [("tpe", scheduler, "exhaustive") for scheduler in SCHEDULERS if scheduler != "none"]
 WAYS += [("qmc", "hyperband", "sampled"), ("cmaes", "asha", "sampled"), ("tpe", "asha", "sampled")]
-
-
-def killed_at(storage: Path, search: Search, at: int) -> bool:
-    """Search until the `at`-th place where a kill may come; return whether there was one."""
-    killer = Killer(at)
-    source = SearchSource(empty_sweep(storage), search)
-    killer.arm(source._log)
-    try:
-        source.__enter__()
-        drive(source, tick=killer.tick)
-    except KilledError:
-        return True
-    finally:
-        source._log.close()
-    return False
-
-
-def goes_on_as_if_never_killed(folder: Path, search: Search, first: int, step: int) -> int:
-    straight = told(searched(folder / "straight", search))
-    assert len({tuple(values.items()) for values, *_ in straight}) == search.asks
-    at = first
-    while killed_at(folder / f"killed-{at}", search, at):
-        assert told(searched(folder / f"killed-{at}", search)) == straight, f"killed at {at}"
-        at += step
-    return at
 
 
 @pytest.mark.usefixtures("_nothing_stored", "_early_model")
@@ -277,7 +245,7 @@ def test_exhaustive_values_a_run_by_its_best_readout_and_sampled_by_the_one_sugg
             assert len(ask.run.spec.readouts) == 6  # every run carries them all
             values = [summary(found, t.config.readout)["swa/miou"] for t in ask.trials]
             assert len(values) == (6 if readouts == "exhaustive" else 1)
-            assert ask.value == max(values)
+            assert ask.scores == (max(values),)
 
 
 @pytest.mark.usefixtures("_nothing_stored")
@@ -313,7 +281,7 @@ def test_what_folders_answer_already_is_not_trained_again(tmp_path: Path) -> Non
             run, "its worker died"
         )  # what left no outcome is all that there is to train
     trained = {ask.training_key for ask in source.asks if ask.state == "FAIL"}
-    assert trained == {ask.training_key for ask in source.asks if ask.value is None} - {
+    assert trained == {ask.training_key for ask in source.asks if ask.scores is None} - {
         path.parent.name for path in tmp_path.glob("*/failure.json")
     }
 
@@ -380,10 +348,13 @@ def test_quasi_random_asks_are_one_sequence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_sampler_that_sees_no_pruned_trials_learns_that_they_are_bad(sampler: str) -> None:
     method = Method(sampler=sampler, scheduler="none", seed=0)
-    study = ReplayableStudy(method, search_of().space.distributions(), BASE)
+    study = ReplayableStudy(method, search_of().space, BASE)
     for number, value in enumerate([0.6, 0.4, None, 0.7]):
         study.ask()
-        study.tell(number, "PRUNED" if value is None else "COMPLETE", value)
+        if value is None:
+            study.tell(number, "PRUNED")
+        else:
+            study.tell(number, "COMPLETE", [value])
     pruned = study._study.trials[2]
     seen = ("COMPLETE", 0.4) if sampler in ("gp", "cmaes") else ("PRUNED", None)
     assert (pruned.state.name, pruned.value) == seen
@@ -398,10 +369,11 @@ def test_the_best_settings_are_trained_again_with_other_seeds(tmp_path: Path) ->
     state = source.state
     confirmed = [t for t in state.trials if state.tags[t.trial_key]["phase"] == "confirm"]
     assert sorted(trial.config.seed for trial in confirmed) == [1, 1, 2, 2, 3, 3]
-    values = sorted((ask.value for ask in source.asks if ask.value is not None), reverse=True)
+    scores = [ask.scores[0] for ask in source.asks if ask.scores is not None]
     asked = {ask.number: ask for ask in source.asks}
     chosen = {int(state.tags[trial.trial_key]["ask"]) for trial in confirmed}
-    assert {asked[number].value for number in chosen} == set(values[:2])
+    best = {(score,) for score in sorted(scores, reverse=True)[:2]}
+    assert {asked[number].scores for number in chosen} == best
     # With the readout that was best in the search, and no other.
     assert {(t.config.swa_n, t.config.swa_threshold) for t in confirmed} == {(5, 0.5)}
     assert state.pending() == [
@@ -465,7 +437,7 @@ LINES = 7  # of a log: the search, an ask, its four validations, its end
         (3, {"miou": None}),
         (3, {"iteration": "soon"}),
         (7, {"state": "DONE"}),
-        (7, {"value": None}),
+        (7, {"values": None}),
         (7, {"event": "told"}),
         (2, {"event": None}),
         (7, {"event": "ask"}),

@@ -13,7 +13,8 @@ from sealing import sealed
 
 from sweeps.planning.cost import describe
 from sweeps.planning.state import SweepState
-from sweeps.search.space import Choice, Space
+from sweeps.search.spaces.axes import Choice
+from sweeps.search.spaces.space import Space
 from sweeps.search.warm_start import earlier_trials
 from trainable.config.schema import ConfigError
 from trainable.runs.folder import RunFolder

@@ -140,7 +140,7 @@ def test_a_search_takes_an_end_in_when_its_log_has_it(
         patch.setattr(EventLog, "append", full)
         with pytest.raises(OSError, match="No space"):
             source.on_complete(run, None)
-    assert (source.asks[0].state, source.asks[0].value) == (None, None)
+    assert (source.asks[0].state, source.asks[0].scores) == (None, None)
     leave(source)
     assert begin(tmp_path, search_of()).asks[0].state == "COMPLETE"
 

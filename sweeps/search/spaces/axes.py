@@ -1,36 +1,40 @@
-"""The space of a search: which fields of the config vary, and over which values."""
+"""The axes of a search: a range of numbers, or a choice among a few values."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from trainable.config.schema import (
-    DATA_FIELDS,
-    DEFAULTS,
-    EXECUTION_FIELDS,
-    READOUT_FIELDS,
-    ConfigError,
-    TrialConfig,
-    Value,
-    suggest,
-)
+from trainable.config.schema import ConfigError, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-READOUTS = ("exhaustive", "sampled")
-# A study's seed is its own, and one sweep has one data set.
-NEVER_SEARCHED = (*DATA_FIELDS, *EXECUTION_FIELDS, "seed", "weights_sha256")
-MAX_CORNERS = 1024  # beyond ten axes, each axis alone
+Condition = Mapping[str, tuple[Value, ...]]  # other axes, and the values of theirs that are meant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditional:
+    """An axis that may be there only with certain values of others.
+
+    Attributes:
+        when: The values of each other axis with which it is there; without them its field is the
+            base's.
+    """
+
+    when: Condition = field(default_factory=dict, hash=False)
+
+    @property
+    def condition(self) -> str:
+        """When it is there, as a message words it."""
+        of_each = (f"{name} is {' or '.join(map(str, among))}" for name, among in self.when.items())
+        return " and ".join(of_each)
 
 
 @dataclass(frozen=True)
-class Range:
+class Range(Conditional):
     """An axis of numbers from `low` to `high`, both included.
 
     Attributes:
@@ -124,18 +128,19 @@ class Range:
         return f"{self.low:g} to {self.high:g}{by}"
 
 
-def log_range(low: float, high: float) -> Range:
+def log_range(low: float, high: float, when: Condition | None = None) -> Range:
     """Return an axis of numbers that are drawn evenly on a logarithmic scale.
 
     Args:
         low: The smallest number, above 0.
         high: The largest number.
+        when: As of a `Range`.
     """
-    return Range(low, high, log=True)
+    return Range(low, high, log=True, when=when or {})
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Conditional):
     """An axis of a few values.
 
     A sampler draws a number by its place among the sorted ones, so that near numbers count as
@@ -212,130 +217,3 @@ class Choice:
 
 
 Axis = Range | Choice
-
-
-@dataclass(frozen=True, kw_only=True)
-class Space:
-    """The fields of the config that a search varies.
-
-    Attributes:
-        axes: The axis of each field, by its name. The axis of a field of the readout is a
-            `Choice`, since every training run carries all of its values.
-        readouts: How readouts are treated, one of READOUTS: `exhaustive` values a training run by
-            its best readout, so that a setting of the training weighs once however many readouts
-            it has; `sampled` suggests a readout, too, and values that one.
-    """
-
-    axes: Mapping[str, Axis]
-    readouts: str = "exhaustive"
-
-    def check(self, base: TrialConfig) -> None:
-        """Refuse a space that cannot be searched, or that leads out of the bounds of a config.
-
-        Args:
-            base: The config that the axes vary.
-
-        Raises:
-            ConfigError: A field is not known or not searched, an axis is empty, or a config at a
-                corner of the space breaks a rule.
-        """
-        for name, axis in self.axes.items():
-            if name not in DEFAULTS:
-                raise ConfigError(f"unknown axis {name!r}; {suggest(name, DEFAULTS)}")
-            if name in NEVER_SEARCHED:
-                raise ConfigError(f"{name} cannot be searched; set it with --set, or as a sweep")
-            axis.check(name)
-            if name in READOUT_FIELDS and not isinstance(axis, Choice):
-                raise ConfigError(
-                    f"{name} must be a list of values, since a training run carries each of them, "
-                    f"but is the range {axis.describe()}; give a list"
-                )
-        if not self.training:
-            raise ConfigError(
-                "a search must vary what is trained, but its axes are readouts alone, "
-                f"{', '.join(self.axes) or 'none'}; sweeps/swa_grid.py answers them all"
-            )
-        self._check_corners(base)
-
-    def _check_corners(self, base: TrialConfig) -> None:
-        names = list(self.axes)
-        ends = [self.axes[name].ends for name in names]
-        corners = [dict(zip(names, corner, strict=True)) for corner in _corners(names, ends)]
-        for corner in corners:
-            try:
-                with_values(base, corner)
-            except ConfigError as error:
-                at = ", ".join(f"{name}={value}" for name, value in corner.items())
-                raise ConfigError(f"the space leads out of bounds at {at}: {error}") from error
-
-    @property
-    def training(self) -> dict[str, Axis]:
-        """The axes that change the weights."""
-        return {k: axis for k, axis in self.axes.items() if k not in READOUT_FIELDS}
-
-    @property
-    def suggested(self) -> dict[str, Axis]:
-        """The axes that a sampler draws a param for."""
-        return dict(self.axes) if self.readouts == "sampled" else self.training
-
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """Return the distribution of each param that a sampler draws, by field."""
-        return {name: axis.suggested for name, axis in self.suggested.items()}
-
-    def params(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Return a sampler's params for the values of a setting; other fields are left out."""
-        return {name: axis.param(values[name]) for name, axis in self.suggested.items()}
-
-    def values(self, params: Mapping[str, Value]) -> dict[str, Value]:
-        """Return the values of the fields for a sampler's params."""
-        return {name: self.axes[name].value(param) for name, param in params.items()}
-
-    def siblings(self, base: TrialConfig, values: Mapping[str, Value]) -> list[TrialConfig]:
-        """Return the trials of the training run that a setting belongs to: one per readout.
-
-        Args:
-            base: The config that the axes vary.
-            values: The values of the setting, at least those of the axes of the training.
-        """
-        training = {name: values[name] for name in self.training}
-        grid = {k: axis.ends for k, axis in self.axes.items() if k in READOUT_FIELDS}
-        return [
-            with_values(base, training | dict(zip(grid, readout, strict=True)))
-            for readout in itertools.product(*grid.values())
-        ]
-
-    def training_grid(self) -> list[dict[str, Value]]:
-        """Return every setting of the training, for a space whose axes are all choices."""
-        ends = [axis.ends for axis in self.training.values()]
-        return [dict(zip(self.training, point, strict=True)) for point in itertools.product(*ends)]
-
-    def to_primitives(self) -> dict[str, dict[str, object]]:
-        """Return the kind and the bounds of each axis as primitives, in the order of the axes."""
-        return {name: _primitives(axis) for name, axis in self.axes.items()}
-
-
-def with_values(config: TrialConfig, values: Mapping[str, object]) -> TrialConfig:
-    """Return a config in which some fields have other values, which the config itself checks.
-
-    Raises:
-        ConfigError: A value breaks a rule of the config.
-    """
-    changes: dict[str, Any] = dict(values)
-    return dataclasses.replace(config, **changes)
-
-
-def _primitives(axis: Axis) -> dict[str, object]:
-    """Return an axis as primitives; a step of 1 is not said, as before there were steps."""
-    values = {"kind": type(axis).__name__.lower()} | dataclasses.asdict(axis)
-    return {name: value for name, value in values.items() if (name, value) != ("step", 1)}
-
-
-def _corners(names: list[str], ends: list[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
-    if math.prod(len(values) for values in ends) <= MAX_CORNERS:
-        return list(itertools.product(*ends))
-    first = [values[0] for values in ends]
-    return [
-        (*first[:place], value, *first[place + 1 :])
-        for place in range(len(names))
-        for value in ends[place]
-    ]
