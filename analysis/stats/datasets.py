@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 NAMES = {
+    "folder": "own data",
     "shapes": "shapes",
     "sbd": "SBD",
     "segtrackv2": "SegTrack-v2",
@@ -12,6 +13,6 @@ GENERATED = ("shapes",)  # drawn by this project: not the paper's data
 
 
 def dataset_name(dataset: str) -> str:
-    """Return what a data set is called, one of a user's own by its name in the config."""
+    """Return what a data set is called, one that is not known here by its name."""
     name = NAMES.get(dataset, dataset)
     return f"{name} (generated)" if dataset in GENERATED else name
