@@ -1,9 +1,10 @@
 """Algorithm 1 as it is commonly written: the baseline that the benchmark times the Trainer against.
 
 Nothing here is slowed down on purpose; it leaves out what the Trainer does for speed. It trains in
-float32 and torch's default memory format, runs the generator again for the discriminator's step,
-sends fake and real through the discriminator one after the other, and reads every loss at every
-step. Networks, batches and augmentation are the Trainer's.
+float32 and torch's default memory format, sends fake and real through the discriminator one after
+the other, and reads every loss at every step. Its passes are those of the paper's base code,
+hfslyc/AdvSemiSeg: one of the generator, whose prediction the discriminator's step takes over, and
+three of the discriminator. Networks, batches and augmentation are the Trainer's.
 """
 
 from __future__ import annotations
@@ -63,36 +64,37 @@ class PlainLoop:
         """Do one iteration of Algorithm 1 and return its losses."""
         torch.manual_seed(stream_seed(self.config.seed, "dropout", self.iteration))
         images, labels = self.batches.draw(self.iteration)
-        losses = self._train_generator(images, labels)
+        losses, predicted = self._train_generator(images, labels)
         if self.discriminator is not None:
-            losses |= self._train_discriminator(images, labels)
+            losses |= self._train_discriminator(predicted, labels)
         for scheduler in self.schedulers:
             scheduler.step()
         self.iteration += 1
         return losses
 
-    def _train_generator(self, images: Tensor, labels: Tensor) -> dict[str, float]:
+    def _train_generator(self, images: Tensor, labels: Tensor) -> tuple[dict[str, float], Tensor]:
+        """Return the losses, and the maps of probabilities without a gradient."""
         logits = self.generator(images)
         loss = functional.cross_entropy(logits, labels, ignore_index=VOID)
         losses = {"train/loss_mce": loss.item()}
+        fake = logits.detach()
         if self.discriminator is not None:
             mask = counted(labels)
             self.discriminator.requires_grad_(False)
-            on_fake = self.discriminator(logits.softmax(dim=1) * mask)
+            fake = logits.softmax(dim=1) * mask
+            on_fake = self.discriminator(fake)
             loss_adv = _loss_bce(on_fake, torch.ones_like(on_fake), mask)
             losses["train/loss_adv"] = loss_adv.item()
             loss = loss + self.config.lambda_adv * loss_adv
         self.sgd.zero_grad()
         torch.autograd.backward(loss)
         self.sgd.step()
-        return losses
+        return losses, fake.detach()
 
-    def _train_discriminator(self, images: Tensor, labels: Tensor) -> dict[str, float]:
+    def _train_discriminator(self, fake: Tensor, labels: Tensor) -> dict[str, float]:
         assert self.discriminator is not None  # nosec B101  # cannot happen
         mask = counted(labels)
         self.discriminator.requires_grad_(True)
-        with torch.no_grad():
-            fake = self.generator(images).softmax(dim=1) * mask
         on_fake = self.discriminator(fake)
         on_real = self.discriminator(label_maps(labels, self.classes, mask))
         loss_fake = _loss_bce(on_fake, torch.zeros_like(on_fake), mask)
