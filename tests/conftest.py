@@ -99,3 +99,19 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     return folder
+
+
+@pytest.fixture
+def _nothing_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a search's study out: SQLite takes most of the time, and nothing reads it back."""
+    from sweeps.search.optuna_db import OptunaDatabase
+
+    monkeypatch.setattr(OptunaDatabase, "add", lambda self, asks: None)
+
+
+@pytest.fixture
+def _early_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let models, not chance, suggest from the fourth ask of a search on."""
+    from sweeps.search import samplers
+
+    monkeypatch.setattr(samplers, "STARTUP", 3)

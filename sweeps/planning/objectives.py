@@ -63,6 +63,15 @@ def measure(result: Result, readout: Readout, objectives: Sequence[str]) -> dict
     return known | {name: _value(result, readout, name) for name in objectives if name not in known}
 
 
+def scores_of(
+    result: Result, readout: Readout, objectives: Sequence[str]
+) -> tuple[float, ...] | None:
+    """Return the value of each objective of one trial, None where it lacks one."""
+    known = measure(result, readout, objectives)
+    scores = tuple(known[name] for name in objectives)
+    return scores if all(map(math.isfinite, scores)) else None
+
+
 def _value(result: Result, readout: Readout, name: str) -> float:
     if name == SECONDS_TRAINED:
         return result.train_s

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TypeVar
 
 from analysis.record.schema import is_cost
 from analysis.stats.ranking import not_dominated
-from sweeps.planning.objectives import measure
+from sweeps.planning.objectives import scores_of
 from sweeps.planning.plan import Plan, PlannedRun, Trial
 from sweeps.planning.state import SweepState
 from sweeps.search.event_log import read_events
@@ -140,13 +139,9 @@ def best_trial(
 
     None where no trial has a value of every objective.
     """
-    found = []
-    for trial in ask.trials:
-        known = measure(result, trial.config.readout, objectives)
-        scores = tuple(known[name] for name in objectives)
-        if all(map(math.isfinite, scores)):
-            found.append((scores, trial))
-    return max(found, key=lambda pair: pair[0][0], default=None)
+    found = ((scores_of(result, one.config.readout, objectives), one) for one in ask.trials)
+    known = [(scores, trial) for scores, trial in found if scores is not None]
+    return max(known, key=lambda pair: pair[0][0], default=None)
 
 
 def plan_confirmation(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.planning.objectives import measure
+from sweeps.planning.objectives import scores_of
 from sweeps.planning.state import SweepState
 from sweeps.search.spaces.space import Space, with_values
 from trainable.config.schema import READOUT_FIELDS, ConfigError, TrialConfig, Value, suggest
@@ -125,13 +124,11 @@ def _as_earlier(
     siblings = space.siblings(state.plan.base, values)
     if siblings[0].training_identity() != config.training_identity():
         return None
-    objectives, best = state.plan.objectives, None
-    for sibling in siblings:
-        if readout_key(sibling.readout) in result.readouts:
-            known = measure(result, sibling.readout, objectives)
-            scores = tuple(known[name] for name in objectives)
-            if all(map(math.isfinite, scores)) and (best is None or scores[0] > best[0][0]):
-                best = scores, sibling
+    objectives = state.plan.objectives
+    read = [one for one in siblings if readout_key(one.readout) in result.readouts]
+    found = ((scores_of(result, one.readout, objectives), one) for one in read)
+    known = [(scores, sibling) for scores, sibling in found if scores is not None]
+    best = max(known, key=lambda pair: pair[0][0], default=None)
     if best is None:
         return None
     scores, sibling = best

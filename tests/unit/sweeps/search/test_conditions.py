@@ -11,7 +11,6 @@ from kills import goes_on_as_if_never_killed, searched
 from record_helpers import BASE
 from search_helpers import begin, empty_sweep, leave, search_of, studies
 
-from sweeps.search import optuna_db, samplers
 from sweeps.search.method import SAMPLERS
 from sweeps.search.samplers import check_sampler
 from sweeps.search.spaces.axes import Axis, Choice, Range, log_range
@@ -30,16 +29,6 @@ AXES: dict[str, Axis] = {
     "swa_threshold": Choice((0.0, 0.5), when={"adversarial": ("pixelwise",), "swa_n": (5, 20)}),
 }
 NAMES = tuple(AXES)
-
-
-@pytest.fixture
-def _nothing_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optuna_db.OptunaDatabase, "add", lambda self, asks: None)
-
-
-@pytest.fixture
-def _early_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers, "STARTUP", 3)
 
 
 @pytest.mark.usefixtures("_nothing_stored", "_early_model")

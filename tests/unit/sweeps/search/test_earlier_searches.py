@@ -13,17 +13,12 @@ from sweeps.planning.state import SweepState
 from sweeps.record import manifest
 from sweeps.record.manifest import take_over_trials
 from sweeps.search.adaptive_seeds import AdaptiveSeeds
-from sweeps.search.optuna_db import OptunaDatabase
 from sweeps.search.optuna_source import UNCONFIRMED, SearchSource
 from sweeps.search.suggestions import Search
 
+pytestmark = pytest.mark.usefixtures("_nothing_stored")
+
 URI = "sqlite:///mlflow.db"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Optuna's database takes most of the time, and is tried elsewhere."""
-    monkeypatch.setattr(OptunaDatabase, "add", lambda *_: None)
 
 
 def command(storage: Path, search: Search) -> SearchSource:

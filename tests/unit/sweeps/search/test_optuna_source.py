@@ -29,7 +29,6 @@ from search_helpers import (
 )
 
 from sweeps.record.ended_run import EndedRun
-from sweeps.search import optuna_db, samplers
 from sweeps.search.event_log import EventLog
 from sweeps.search.method import SAMPLERS, SCHEDULERS, Method
 from sweeps.search.optuna_source import UNCONFIRMED, SearchSource
@@ -40,18 +39,6 @@ from trainable.runs.folder import RunFolder
 from trainable.runs.results import Result, summary
 
 pytestmark = pytest.mark.trains
-
-
-@pytest.fixture
-def _nothing_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the stored study out: SQLite takes most of the time, and nothing reads it back."""
-    monkeypatch.setattr(optuna_db.OptunaDatabase, "add", lambda self, asks: None)
-
-
-@pytest.fixture
-def _early_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let models, not chance, suggest from the fourth ask on."""
-    monkeypatch.setattr(samplers, "STARTUP", 3)
 
 
 # Interruptions

@@ -11,7 +11,6 @@ from record_helpers import BASE
 from search_helpers import AXES, begin, empty_sweep, leave, search_of, studies
 
 from analysis.stats.ranking import not_dominated
-from sweeps.search import optuna_db, samplers
 from sweeps.search.method import SCHEDULERS
 from sweeps.search.optuna_source import SearchSource
 from sweeps.search.samplers import check_sampler
@@ -24,16 +23,6 @@ pytestmark = pytest.mark.trains
 BOTH = ("swa/miou", "cost/train_s")
 # A run of larger batches takes longer, and these searches' mIoU does not follow from them.
 TRADED: dict[str, Axis] = AXES | {"batch_size": Range(1, 40, whole=True)}
-
-
-@pytest.fixture
-def _nothing_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optuna_db.OptunaDatabase, "add", lambda self, asks: None)
-
-
-@pytest.fixture
-def _early_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers, "STARTUP", 3)
 
 
 @pytest.mark.usefixtures("_nothing_stored", "_early_model")

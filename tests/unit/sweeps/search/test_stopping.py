@@ -8,17 +8,12 @@ import pytest
 from kills import goes_on_as_if_never_killed, searched
 from search_helpers import search_of
 
-from sweeps.search import optuna_db, stopping
+from sweeps.search import stopping
 from sweeps.search.method import Enough
 from sweeps.search.stopping import Progress
 from trainable.config.schema import ConfigError
 
-pytestmark = pytest.mark.trains
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optuna_db.OptunaDatabase, "add", lambda self, asks: None)
+pytestmark = [pytest.mark.trains, pytest.mark.usefixtures("_nothing_stored")]
 
 
 def test_patience_ends_a_search_where_nothing_has_improved_also_after_a_kill(
